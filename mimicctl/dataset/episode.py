@@ -1,0 +1,43 @@
+"""One demonstration in memory, in the layout it has on disk."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+
+
+@dataclass
+class Episode:
+    """What is stored under `data/demo_<k>`.
+
+    Dictionaries are keyed by the path below their group ("articulation/robot/root_pose"). The first
+    axis is time, T steps, but for `initial_state`, where it is 1. `obs[t]` and `actions[t]` belong to the
+    start of step t, `states[t]` to its end. Quaternions are xyzw.
+
+    Attributes:
+        actions: (T, A) float32, as given to the env, before any scaling.
+        processed_actions: (T, P) float32, what the controller was told.
+        obs: observation key to (T, ...).
+        states: scene state after each step.
+        initial_state: scene state before the first, each (1, ...).
+        datagen_info: "object_pose/<object>", "eef_pose/<eef>", "target_eef_pose/<eef>": (T, 4, 4) float32,
+            "subtask_term_signals/<signal>": (T,) bool. Empty until annotated.
+        success: whether the task's success condition held.
+        seed: of the reset, if one was set.
+        lineage: where the episode came from, JSON-able (section "Lineage" of docs/files.md).
+    """
+
+    actions: np.ndarray
+    processed_actions: np.ndarray
+    obs: dict[str, np.ndarray]
+    states: dict[str, np.ndarray]
+    initial_state: dict[str, np.ndarray]
+    datagen_info: dict[str, np.ndarray] = field(default_factory=dict)
+    success: bool = False
+    seed: int | None = None
+    lineage: dict[str, Any] = field(default_factory=dict)
+
+    def __len__(self) -> int:
+        return len(self.actions)

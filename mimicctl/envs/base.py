@@ -1,0 +1,95 @@
+"""The one interface between the data loop and a simulator.
+
+Everything is batched over `num_envs` envs and speaks numpy. Two ideas keep the trial loop cheap:
+
+- `snapshot()` packs all a reader could want to know about every env into one row of numbers, and the
+  functions that interpret snapshots (`eef_poses`, `signals`, `observations`, ...) are pure and take any batch
+  shape. So a trial only collects rows, and a whole episode is interpreted at once, afterwards.
+- nothing resets, records or terminates by itself. Whoever drives the env decides.
+
+Poses are in the env's own frame; actions are raw, as in the file.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Protocol
+
+import numpy as np
+
+from mimicctl.dataset.episode import Episode
+from mimicctl.tasks.spec import TaskSpec
+
+Snapshot = np.ndarray  # (..., K) float64
+
+
+class MimicEnv(Protocol):
+    """N independent copies of one task."""
+
+    task: TaskSpec
+    num_envs: int
+
+    # Life of an env -------------------------------------------------------------------------------
+
+    def reset(self, env_ids: Sequence[int], seeds: Sequence[np.random.SeedSequence]) -> None:
+        """Draw a new start state for each of `env_ids` from its own seed."""
+
+    def reset_to(self, env_ids: Sequence[int], states: Sequence[Mapping[str, np.ndarray]]) -> None:
+        """Put each env in a recorded scene state (`Episode.initial_state`, or one row of `states`), at rest in the solver."""
+
+    def step(self, actions: np.ndarray, env_ids: Sequence[int] | None = None) -> None:
+        """Advance `env_ids` (default: all) by one control step under `actions` (n, A)."""
+
+    def get_state(self, env_ids: Sequence[int]) -> np.ndarray:
+        """(n, S): everything the physics depends on, so that `set_state` continues bit for bit."""
+
+    def set_state(self, env_ids: Sequence[int], states: np.ndarray) -> None: ...
+
+    def snapshot(self, env_ids: Sequence[int] | None = None) -> Snapshot:
+        """(n, K): what the envs look like now."""
+
+    # Reading snapshots, any batch shape -------------------------------------------------------------
+
+    def eef_poses(self, snapshot: Snapshot) -> dict[str, np.ndarray]:
+        """Eef name to (..., 4, 4)."""
+
+    def object_poses(self, snapshot: Snapshot) -> dict[str, np.ndarray]:
+        """Object name to (..., 4, 4)."""
+
+    def signals(self, snapshot: Snapshot) -> dict[str, np.ndarray]:
+        """Subtask term signal to (...) bool."""
+
+    def success(self, snapshot: Snapshot) -> np.ndarray:
+        """(...) bool: the success condition at this instant; it counts once held for `task.success_hold_steps`."""
+
+    def observations(self, snapshot: Snapshot) -> dict[str, np.ndarray]:
+        """Observation key to (..., D) float32."""
+
+    def scene_state(self, snapshot: Snapshot) -> dict[str, np.ndarray]:
+        """State path to (..., D) float32, in the file's layout."""
+
+    # Actions ----------------------------------------------------------------------------------------
+
+    def target_poses_to_actions(
+        self, eef_poses: Mapping[str, np.ndarray], targets: Mapping[str, np.ndarray], grippers: Mapping[str, np.ndarray], noise: Mapping[str, np.ndarray] | None = None
+    ) -> np.ndarray:
+        """(n, A) float32 actions that drive eefs at `eef_poses` (n, 4, 4) to `targets` (n, 4, 4) with `grippers` (n, G) and `noise` (n, 6) added."""
+
+    def actions_to_target_poses(self, eef_poses: Mapping[str, np.ndarray], actions: np.ndarray) -> dict[str, np.ndarray]:
+        """Inverse of the above without noise: eef name to (n, 4, 4)."""
+
+    def gripper_actions(self, actions: np.ndarray) -> dict[str, np.ndarray]:
+        """Eef name to the gripper part (..., G) of actions (..., A). +1 opens, -1 closes."""
+
+    # Recording --------------------------------------------------------------------------------------
+
+    def episode(self, snapshots: Snapshot, actions: np.ndarray, *, with_datagen_info: bool) -> Episode:
+        """The episode that `actions` (T, A) made, from its T + 1 snapshots (before the first step, then after each)."""
+
+    def close(self) -> None: ...
+
+
+def held_for(condition: np.ndarray) -> int:
+    """How many of the last entries of `condition` (T,) bool are true without a gap."""
+    false_at = np.flatnonzero(~np.asarray(condition, dtype=bool))
+    return len(condition) - (int(false_at[-1]) + 1 if len(false_at) else 0)

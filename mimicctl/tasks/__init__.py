@@ -1,0 +1,42 @@
+"""The tasks mimicctl ships, by id."""
+
+from __future__ import annotations
+
+import difflib
+
+from mimicctl.errors import UserError
+from mimicctl.tasks.spec import ObjectSpec, ResetRange, Subtask, TaskSpec
+from mimicctl.tasks.stack_cube import STACK_CUBE_ABS, STACK_CUBE_REL
+
+__all__ = ["DEFAULT_TASK", "ObjectSpec", "ResetRange", "Subtask", "TaskSpec", "canonical_id", "find_task", "list_tasks"]
+
+_REGISTRY = {task.task_id: task for task in (STACK_CUBE_REL, STACK_CUBE_ABS)}
+
+DEFAULT_TASK = STACK_CUBE_REL.task_id
+
+
+def list_tasks() -> tuple[TaskSpec, ...]:
+    return tuple(_REGISTRY.values())
+
+
+def canonical_id(task_id: str) -> str:
+    """The id without a `package:` prefix and without the `-Mimic` infix, which names the same task."""
+    return task_id.rsplit(":", 1)[-1].replace("-Mimic", "")
+
+
+def find_task(task_id: str) -> TaskSpec:
+    """The task registered under `task_id`.
+
+    Raises:
+        UserError: no such task; the message names the nearest ones.
+    """
+    name = canonical_id(task_id)
+    if name in _REGISTRY:
+        return _REGISTRY[name]
+    if name.startswith(("Isaac-", "IsaacContrib-")):
+        twin = "MuJoCo-" + name.split("-", 1)[1].removesuffix("-v0") + "-v0"
+        hint = f"--task {twin} is the same task on MuJoCo" if twin in _REGISTRY else "see mimicctl tasks"
+        raise UserError(f'"{task_id}" runs on Isaac Lab, and this version of mimicctl has the MuJoCo backend only.', do=hint)
+    near = difflib.get_close_matches(name, _REGISTRY, n=1, cutoff=0.4)
+    hint = f"did you mean {near[0]}? (mimicctl tasks lists all)" if near else "mimicctl tasks lists all"
+    raise UserError(f'There is no task "{task_id}".', do=hint)

@@ -1,0 +1,128 @@
+"""What a task is, as data: no physics engine is imported here.
+
+Field names, defaults and meanings are Isaac Lab Mimic's (`SubTaskConfig`), so that a task written for
+one reads like a task for the other.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Literal
+
+SelectionStrategy = Literal["random", "nearest_neighbor_object", "nearest_neighbor_robot_distance"]
+
+
+@dataclass(frozen=True)
+class Subtask:
+    """One stretch of a demonstration that keeps its relation to one object.
+
+    Attributes:
+        name: what a person calls it, for instance "grasp the red cube".
+        object_ref: the object the segment moves with.
+        term_signal: the signal whose rising edge ends the subtask; None for the last one of an eef.
+        term_offset_range: control steps, both ends included, added to the boundary by chance in each trial.
+        selection_strategy: how the source demo is chosen.
+        nn_k: the nearest-neighbour strategies choose uniformly among this many.
+        pos_weight, rot_weight: of metres and radians in the nearest-neighbour distance.
+        action_noise: standard deviation, action units, while the segment is executed.
+        num_interpolation_steps: control steps that bridge from the last segment to this one.
+        num_fixed_steps: control steps the first target of the segment is held.
+        apply_noise_during_interpolation: noise on the bridge too.
+    """
+
+    name: str
+    object_ref: str
+    term_signal: str | None = None
+    term_offset_range: tuple[int, int] = (0, 0)
+    selection_strategy: SelectionStrategy = "random"
+    nn_k: int = 3
+    pos_weight: float = 1.0
+    rot_weight: float = 1.0
+    action_noise: float = 0.03
+    num_interpolation_steps: int = 5
+    num_fixed_steps: int = 0
+    apply_noise_during_interpolation: bool = False
+
+
+@dataclass(frozen=True)
+class ObjectSpec:
+    """A free rigid object of the scene, a cube.
+
+    Attributes:
+        edge: edge length [m].
+        mass: [kg].
+        rgba: colour.
+    """
+
+    name: str
+    label: str
+    edge: float
+    mass: float
+    rgba: tuple[float, float, float, float]
+
+
+@dataclass(frozen=True)
+class ResetRange:
+    """Where objects may start.
+
+    Attributes:
+        x, y: ranges in the env frame [m].
+        yaw: range [rad].
+        min_separation: least distance between any two object centres [m].
+        joint_noise: standard deviation of the arm joints about their home [rad].
+    """
+
+    x: tuple[float, float]
+    y: tuple[float, float]
+    yaw: tuple[float, float]
+    min_separation: float
+    joint_noise: float
+
+
+@dataclass(frozen=True)
+class TaskSpec:
+    """A task on one backend.
+
+    Attributes:
+        task_id: the registered id, for instance `MuJoCo-Stack-Cube-Franka-IK-Rel-v0`.
+        control: "rel" (7: delta position, rotation vector, gripper) or
+            "abs" (8: hand position, hand quaternion xyzw, gripper).
+        control_hz: control rate.
+        action_scale: what the controller multiplies a relative action by.
+        home: arm joint positions at reset [rad].
+        subtasks: per end-effector, in order.
+        stack_order: object names from bottom to top that success asks for.
+        success_hold_steps: consecutive control steps success must hold.
+        horizon: control steps after which an episode has timed out.
+    """
+
+    task_id: str
+    description: str
+    control: Literal["rel", "abs"]
+    control_hz: float
+    action_scale: float
+    home: tuple[float, ...]
+    objects: tuple[ObjectSpec, ...]
+    reset: ResetRange
+    subtasks: dict[str, tuple[Subtask, ...]]
+    stack_order: tuple[str, ...]
+    success_hold_steps: int = 10
+    horizon: int = 600
+    source_demos: str = ""
+    tags: tuple[str, ...] = field(default=())
+
+    @property
+    def action_dim(self) -> int:
+        return 7 if self.control == "rel" else 8
+
+    @property
+    def eef_names(self) -> tuple[str, ...]:
+        return tuple(self.subtasks)
+
+    @property
+    def term_signals(self) -> tuple[str, ...]:
+        """Every signal that ends a subtask, in order."""
+        return tuple(s.term_signal for subtasks in self.subtasks.values() for s in subtasks if s.term_signal)
+
+    def object(self, name: str) -> ObjectSpec:
+        return next(o for o in self.objects if o.name == name)
