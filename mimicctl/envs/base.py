@@ -17,7 +17,7 @@ from typing import Protocol
 
 import numpy as np
 
-from mimicctl.dataset.episode import Episode
+from mimicctl.schema import Episode
 from mimicctl.tasks.spec import TaskSpec
 
 Snapshot = np.ndarray  # (..., K) float64

@@ -1,4 +1,7 @@
-"""One demonstration in memory, in the layout it has on disk."""
+"""The vocabulary of the files: names, attributes and one demonstration in memory, in the layout it has on disk.
+
+The layout is Isaac Lab's (see docs/files.md), so its file handler and robomimic's dataset class read it.
+"""
 
 from __future__ import annotations
 
@@ -6,6 +9,18 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
+
+FORMAT_VERSION = 1
+"""Root attribute `format_version`: 1 says quaternions are xyzw; missing or 0, wxyz (Isaac Lab 3)."""
+
+LINEAGE_ATTR = "mimicctl_lineage"
+"""Attribute on `data` and on every demo: one JSON document that says where it came from."""
+
+ATTEMPTS_PATH = "mimicctl/attempts"
+"""Generated files only: one JSON line per attempt, failed ones too, in the order of their trial number."""
+
+GYM_ENV_TYPE = 2
+"""`env_args["type"]`: robomimic's number for a gym environment."""
 
 
 @dataclass
