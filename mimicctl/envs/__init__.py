@@ -1,0 +1,24 @@
+"""Environments: what runs a task."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from mimicctl.tasks import find_task
+
+if TYPE_CHECKING:
+    from mimicctl.envs.base import MimicEnv
+    from mimicctl.tasks import TaskSpec
+
+__all__ = ["make_env"]
+
+
+def make_env(task: str | TaskSpec, num_envs: int = 1) -> MimicEnv:
+    """The env that runs `task`, given by id or as a spec.
+
+    Raises:
+        UserError: no such task, or its assets are missing.
+    """
+    from mimicctl.envs.mujoco.env import MujocoEnv
+
+    return MujocoEnv(find_task(task) if isinstance(task, str) else task, num_envs)

@@ -1,0 +1,181 @@
+"""Reading snapshots of a Franka scene with cubes: poses, signals, success, observations, scene state.
+
+All functions are pure and take any batch shape (..., K). Keys, shapes, frames and thresholds are Isaac Lab's
+stack task; where its tests are loose these are strict, and the docstring says how.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from mimicctl import poses
+from mimicctl.envs.mujoco import panda
+from mimicctl.envs.mujoco.scene import Layout
+from mimicctl.tasks.spec import TaskSpec
+
+GRASP_DISTANCE = 0.06
+"""Object centre to eef [m]."""
+GRASP_WIDTH_TOLERANCE = 0.004
+"""Finger position to half the object's edge [m]."""
+STACK_XY, SUCCESS_XY = 0.05, 0.04
+HEIGHT_TOLERANCE = 0.005
+OPEN_FINGER = 0.035
+"""Both fingers at least this far from closed count as open [m]. Isaac Lab asks for 1e-4 of fully open, which real servos miss."""
+REST_SPEED = 0.05
+"""[m/s]"""
+
+
+@dataclass(frozen=True)
+class StackReader:
+    """Meaning of a snapshot row: qpos, qvel, hand position (3), hand rotation (9), last action, last control.
+
+    Attributes:
+        nq, nv: sizes of the physics' vectors.
+    """
+
+    task: TaskSpec
+    layout: Layout
+    nq: int
+    nv: int
+
+    @property
+    def width(self) -> int:
+        return self.nq + self.nv + 12 + self.task.action_dim + 9
+
+    def qpos(self, rows: np.ndarray) -> np.ndarray:
+        return rows[..., : self.nq]
+
+    def qvel(self, rows: np.ndarray) -> np.ndarray:
+        return rows[..., self.nq : self.nq + self.nv]
+
+    def hand_pose(self, rows: np.ndarray) -> np.ndarray:
+        """(..., 4, 4) pose of `panda_hand`."""
+        start = self.nq + self.nv
+        matrix = rows[..., start + 3 : start + 12]
+        return poses.compose(matrix.reshape(*matrix.shape[:-1], 3, 3), rows[..., start : start + 3])
+
+    def last_action(self, rows: np.ndarray) -> np.ndarray:
+        start = self.nq + self.nv + 12
+        return rows[..., start : start + self.task.action_dim]
+
+    def control(self, rows: np.ndarray) -> np.ndarray:
+        """(..., 9) servo targets of the last step: arm, then fingers."""
+        return rows[..., -9:]
+
+    def eef_pose(self, rows: np.ndarray) -> np.ndarray:
+        """(..., 4, 4) pose of the tool point."""
+        return along_z(self.hand_pose(rows), panda.TOOL_OFFSET)
+
+    def fingers(self, rows: np.ndarray) -> np.ndarray:
+        """(..., 2) finger positions, 0 closed to 0.04 open [m]."""
+        return self.qpos(rows)[..., self.layout.finger_qpos]
+
+    def object_position(self, rows: np.ndarray, name: str) -> np.ndarray:
+        first = self.layout.objects[name][0]
+        return self.qpos(rows)[..., first : first + 3]
+
+    def object_quat(self, rows: np.ndarray, name: str) -> np.ndarray:
+        first = self.layout.objects[name][0]
+        return poses.xyzw_from_wxyz(self.qpos(rows)[..., first + 3 : first + 7])
+
+    def object_pose(self, rows: np.ndarray, name: str) -> np.ndarray:
+        return poses.pose_from_quat(self.object_position(rows, name), self.object_quat(rows, name))
+
+    def object_velocity(self, rows: np.ndarray, name: str) -> np.ndarray:
+        """(..., 6) linear, angular, both in the world frame (MuJoCo keeps the angular part in the body's)."""
+        first = self.layout.objects[name][1]
+        velocity = self.qvel(rows)[..., first : first + 6]
+        turn = poses.matrix_from_quat(self.object_quat(rows, name))
+        return np.concatenate([velocity[..., :3], (turn @ velocity[..., 3:, None])[..., 0]], axis=-1)
+
+    # Signals and success ------------------------------------------------------------------------------
+
+    def gripper_open(self, rows: np.ndarray) -> np.ndarray:
+        return np.all(self.fingers(rows) > OPEN_FINGER, axis=-1)
+
+    def grasped(self, rows: np.ndarray, name: str) -> np.ndarray:
+        """Near the tool point, with the fingers stopped where the object's faces are.
+
+        Isaac Lab accepts any finger 5 mm off open, so there a closing gripper beside the cube counts.
+        """
+        start = self.nq + self.nv
+        hand, tool_axis = rows[..., start : start + 3], rows[..., start + 5 : start + 12 : 3]
+        eef = hand + panda.TOOL_OFFSET * tool_axis
+        near = np.linalg.norm(self.object_position(rows, name) - eef, axis=-1) < GRASP_DISTANCE
+        half = self.task.object(name).edge / 2
+        held = np.all(np.abs(self.fingers(rows) - half) < GRASP_WIDTH_TOLERANCE, axis=-1)
+        return near & held
+
+    def stacked(self, rows: np.ndarray, upper: str, lower: str, xy: float = STACK_XY) -> np.ndarray:
+        """Upper on lower and the gripper open. The height test has two sides and knows up from down, unlike Isaac Lab's."""
+        offset = self.object_position(rows, upper) - self.object_position(rows, lower)
+        edge = (self.task.object(upper).edge + self.task.object(lower).edge) / 2
+        aligned = np.linalg.norm(offset[..., :2], axis=-1) < xy
+        return aligned & (np.abs(offset[..., 2] - edge) < HEIGHT_TOLERANCE) & self.gripper_open(rows)
+
+    def signals(self, rows: np.ndarray) -> dict[str, np.ndarray]:
+        bottom, middle, top = self.task.stack_order
+        return {
+            "grasp_1": self.grasped(rows, middle),
+            "stack_1": self.stacked(rows, middle, bottom),
+            "grasp_2": self.grasped(rows, top),
+        }
+
+    def success(self, rows: np.ndarray) -> np.ndarray:
+        """Both stacks within 4 cm, gripper open, every cube slower than 5 cm/s."""
+        bottom, middle, top = self.task.stack_order
+        speeds = [np.linalg.norm(self.object_velocity(rows, name)[..., :3], axis=-1) for name in self.task.stack_order]
+        at_rest = np.max(speeds, axis=0) < REST_SPEED
+        return at_rest & self.stacked(rows, middle, bottom, SUCCESS_XY) & self.stacked(rows, top, middle, SUCCESS_XY)
+
+    # What the file holds --------------------------------------------------------------------------------
+
+    def observations(self, rows: np.ndarray) -> dict[str, np.ndarray]:
+        names = [item.name for item in self.task.objects]
+        eef = self.eef_pose(rows)
+        eef_pos = poses.position(eef)
+        positions = [self.object_position(rows, name) for name in names]
+        quats = [self.object_quat(rows, name) for name in names]
+        first, second, third = positions
+        relative = [*(p - eef_pos for p in positions), first - second, second - third, first - third]
+        posed = [part for pair in zip(positions, quats, strict=True) for part in pair]
+        fingers = self.fingers(rows)
+        home = np.array([*self.task.home, panda.FINGER_OPEN, panda.FINGER_OPEN])
+        joints = np.concatenate([self.layout.arm_qpos, self.layout.finger_qpos])
+        values = {
+            "actions": self.last_action(rows),
+            "joint_pos": self.qpos(rows)[..., joints] - home,
+            "joint_vel": self.qvel(rows)[..., joints],
+            "object": np.concatenate([*posed, *relative], axis=-1),
+            "cube_positions": np.concatenate(positions, axis=-1),
+            "cube_orientations": np.concatenate(quats, axis=-1),
+            "eef_pos": eef_pos,
+            "eef_quat": poses.quat_from_matrix(poses.rotation(eef)),
+            "gripper_pos": fingers * (1.0, -1.0),
+        }
+        return {key: np.ascontiguousarray(value, dtype=np.float32) for key, value in values.items()}
+
+    def scene_state(self, rows: np.ndarray) -> dict[str, np.ndarray]:
+        joints = np.concatenate([self.layout.arm_qpos, self.layout.finger_qpos])
+        batch = rows.shape[:-1]
+        base = np.broadcast_to(np.array([0.0, 0, 0, 0, 0, 0, 1]), (*batch, 7))
+        state = {
+            "articulation/robot/root_pose": base,
+            "articulation/robot/root_velocity": np.zeros((*batch, 6)),
+            "articulation/robot/joint_position": self.qpos(rows)[..., joints],
+            "articulation/robot/joint_velocity": self.qvel(rows)[..., joints],
+        }
+        for item in self.task.objects:
+            pose = np.concatenate([self.object_position(rows, item.name), self.object_quat(rows, item.name)], axis=-1)
+            state[f"rigid_object/{item.name}/root_pose"] = pose
+            state[f"rigid_object/{item.name}/root_velocity"] = self.object_velocity(rows, item.name)
+        return {key: np.ascontiguousarray(value, dtype=np.float32) for key, value in state.items()}
+
+
+def along_z(pose: np.ndarray, distance: float) -> np.ndarray:
+    """Pose (..., 4, 4) shifted along its own z axis [m]."""
+    moved = np.array(pose)
+    moved[..., :3, 3] += distance * pose[..., :3, 2]
+    return moved

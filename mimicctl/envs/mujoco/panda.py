@@ -1,0 +1,113 @@
+"""The Franka Panda as a MuJoCo spec: primitive collision shapes, servos, frames.
+
+Kinematics, inertias and link capsules come from the URDF in `example-robot-data`. It models each link as
+a cylinder with a sphere at both ends, which is a capsule and cheaper as one. Hand and fingers are boxes in
+the dimensions of the URDF's own finger boxes: the capsule it gives the hand reaches into the grasp.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from mimicctl.envs.mujoco.assets import read_urdf
+
+if TYPE_CHECKING:
+    import mujoco
+
+ARM_JOINTS = tuple(f"panda_joint{i}" for i in range(1, 8))
+FINGER_JOINTS = ("panda_finger_joint1", "panda_finger_joint2")
+HAND_BODY = "panda_hand"
+FINGER_BODIES = ("panda_leftfinger", "panda_rightfinger")
+
+FINGER_OPEN = 0.04
+"""One finger's travel [m]."""
+
+TOOL_OFFSET = 0.1034
+"""From the hand frame to the observed end-effector frame, along the hand's z [m]."""
+
+IK_OFFSET = 0.107
+"""From the hand frame to the point the relative controller moves, along the hand's z [m]."""
+
+# Collision bits. A pair collides when one's type meets the other's affinity. Links never meet each other.
+ROBOT_TYPE = 1
+OBJECT_TYPE = 2
+FIXTURE_TYPE = 4
+
+# The first two links stand in the table's plane and cannot reach it.
+_BASE_LINKS = ("panda_link0", "panda_link1")
+
+# Servo stiffness, damping and limits that track a 20 Hz command without ringing at a 5 ms step.
+_ARM_KP, _ARM_KV = 2000.0, 120.0
+_ARM_FORCE = (87.0, 87.0, 87.0, 87.0, 36.0, 36.0, 36.0)
+_FINGER_KP, _FINGER_KV, _FINGER_FORCE = 1000.0, 200.0, 40.0
+_ARMATURE = 0.1
+
+_HAND_BOX = ((0.0, 0.0, 0.030), (0.0316, 0.1025, 0.034))
+# Centre and half-size in the left finger's frame; the right one mirrors y.
+_FINGER_UPPER_BOX = ((0.0, 0.0159, 0.0180), (0.0110, 0.0075, 0.0180))
+_FINGER_PAD_BOX = ((0.0, 0.00758, 0.04525), (0.00875, 0.0076, 0.00925))
+_PAD_FRICTION = (1.5, 0.01, 0.0001)
+_SOLREF = (0.01, 1.0)
+
+
+def load_panda() -> mujoco.MjSpec:
+    """A spec with joints, primitive geoms, gravity compensation and position servos; the base at the origin."""
+    import mujoco
+
+    spec = mujoco.MjSpec.from_string(read_urdf("panda_description/urdf/panda_collision.urdf", visuals=False))
+    spec.modelname = "panda"
+    for equality in list(spec.equalities):  # the fingers are driven one by one, so neither needs to follow
+        spec.delete(equality)
+    for body in spec.bodies[1:]:
+        body.gravcomp = 1.0
+        _replace_shapes(spec, body)
+    _drive(spec)
+    return spec
+
+
+def _replace_shapes(spec: mujoco.MjSpec, body: mujoco.MjsBody) -> None:
+    import mujoco
+
+    capsules = _capsules_of(body)
+    for geom in list(body.geoms):
+        spec.delete(geom)
+    affinity = OBJECT_TYPE if body.name in _BASE_LINKS else OBJECT_TYPE | FIXTURE_TYPE
+    common = {"contype": ROBOT_TYPE, "conaffinity": affinity, "solref": [*_SOLREF], "group": 3}
+    box = mujoco.mjtGeom.mjGEOM_BOX
+    if body.name == HAND_BODY:
+        body.add_geom(name="hand_box", type=box, pos=_HAND_BOX[0], size=_HAND_BOX[1], **common)
+    elif body.name in FINGER_BODIES:
+        side = 1.0 if body.name == FINGER_BODIES[0] else -1.0
+        for name, (centre, size) in (("upper", _FINGER_UPPER_BOX), ("pad", _FINGER_PAD_BOX)):
+            geom = body.add_geom(name=f"{body.name}_{name}", type=box, pos=[centre[0], side * centre[1], centre[2]], size=size, **common)
+            if name == "pad":
+                geom.friction, geom.condim = _PAD_FRICTION, 4
+    else:
+        for i, (start, end, radius) in enumerate(capsules):
+            body.add_geom(
+                name=f"{body.name}_{i}", type=mujoco.mjtGeom.mjGEOM_CAPSULE, fromto=[*start, *end], size=[radius, 0, 0], **common
+            )
+
+
+def _capsules_of(body: mujoco.MjsBody) -> list[tuple[np.ndarray, np.ndarray, float]]:
+    """The URDF lists, for each capsule, a cylinder and then the spheres at its ends."""
+    import mujoco
+
+    spheres = [(np.array(g.pos), float(g.size[0])) for g in body.geoms if g.type == mujoco.mjtGeom.mjGEOM_SPHERE]
+    return [(start, end, radius) for (start, radius), (end, _) in zip(spheres[::2], spheres[1::2], strict=True)]
+
+
+def _drive(spec: mujoco.MjSpec) -> None:
+    import mujoco
+
+    joints = {joint.name: joint for joint in spec.joints}
+    gains = [(name, _ARM_KP, _ARM_KV, force) for name, force in zip(ARM_JOINTS, _ARM_FORCE, strict=True)]
+    gains += [(name, _FINGER_KP, _FINGER_KV, _FINGER_FORCE) for name in FINGER_JOINTS]
+    for name, kp, kv, force in gains:
+        joint = joints[name]
+        joint.armature, joint.damping, joint.frictionloss = _ARMATURE, [0.0, 0.0, 0.0], 0.0
+        actuator = spec.add_actuator(name=name, target=name, trntype=mujoco.mjtTrn.mjTRN_JOINT)
+        actuator.set_to_position(kp=kp, kv=kv)
+        actuator.forcerange, actuator.forcelimited = [-force, force], mujoco.mjtLimited.mjLIMITED_TRUE

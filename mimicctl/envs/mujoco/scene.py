@@ -1,0 +1,112 @@
+"""The physics model of a task: the robot on a table, the task's cubes, solver settings, and where everything sits in qpos."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from mimicctl.envs.mujoco import panda
+from mimicctl.tasks.spec import ObjectSpec, TaskSpec
+
+if TYPE_CHECKING:
+    import mujoco
+
+PHYSICS_DT = 0.005
+"""[s] Twice Isaac Lab's rate per control step; 2 ms gains no grasps and costs twice as much, 10 ms drops cubes."""
+
+_TABLE_HALF = (0.35, 0.60, 0.35)
+_FRICTION = (1.0, 0.005, 0.0001)
+_SOLREF = (0.01, 1.0)
+
+
+@dataclass(frozen=True)
+class Layout:
+    """Where things are in the model's vectors.
+
+    Attributes:
+        arm_qpos, finger_qpos: indices into qpos, and, the arm's joints being hinges and slides, into qvel.
+        objects: object name to (first qpos index, first qvel index) of its free joint.
+        hand_body: body id of the hand.
+    """
+
+    arm_qpos: np.ndarray
+    finger_qpos: np.ndarray
+    objects: dict[str, tuple[int, int]]
+    hand_body: int
+    arm_range: np.ndarray
+    arm_ctrl: np.ndarray
+    finger_ctrl: np.ndarray
+
+
+def build_model(task: TaskSpec) -> mujoco.MjModel:
+    """Compile the model of `task`."""
+    import mujoco
+
+    spec = panda.load_panda()
+    spec.modelname = task.task_id
+    option = spec.option
+    option.timestep = PHYSICS_DT
+    option.integrator = mujoco.mjtIntegrator.mjINT_IMPLICITFAST
+    # What holds a grasp: elliptic cones with a high impratio, and enough line-search iterations for them.
+    option.cone = mujoco.mjtCone.mjCONE_ELLIPTIC
+    option.impratio = 10.0
+    option.solver = mujoco.mjtSolver.mjSOL_NEWTON
+    option.iterations = 50
+    option.ls_iterations = 50
+
+    table_type = {"contype": panda.FIXTURE_TYPE, "conaffinity": panda.ROBOT_TYPE | panda.OBJECT_TYPE}
+    spec.worldbody.add_geom(
+        name="table",
+        type=mujoco.mjtGeom.mjGEOM_BOX,
+        pos=[0.5, 0.0, -_TABLE_HALF[2]],
+        size=_TABLE_HALF,
+        rgba=[0.72, 0.60, 0.45, 1.0],
+        friction=_FRICTION,
+        solref=_SOLREF,
+        **table_type,
+    )
+    for item in task.objects:
+        _add_cube(spec, item)
+    return spec.compile()
+
+
+def _add_cube(spec: mujoco.MjSpec, item: ObjectSpec) -> None:
+    import mujoco
+
+    body = spec.worldbody.add_body(name=item.name, pos=[0.5, 0.0, item.edge / 2])
+    body.add_freejoint(name=item.name)
+    body.add_geom(
+        name=item.name,
+        type=mujoco.mjtGeom.mjGEOM_BOX,
+        size=[item.edge / 2] * 3,
+        mass=item.mass,
+        rgba=item.rgba,
+        friction=_FRICTION,
+        solref=_SOLREF,
+        condim=4,
+        contype=panda.OBJECT_TYPE,
+        conaffinity=panda.ROBOT_TYPE | panda.OBJECT_TYPE | panda.FIXTURE_TYPE,
+    )
+
+
+def layout_of(model: mujoco.MjModel, task: TaskSpec) -> Layout:
+    """Look the names up once."""
+
+    def addresses(names: tuple[str, ...]) -> np.ndarray:
+        return np.array([model.joint(name).qposadr[0] for name in names])
+
+    def actuators(names: tuple[str, ...]) -> np.ndarray:
+        return np.array([model.actuator(name).id for name in names])
+
+    objects = {item.name: (int(model.joint(item.name).qposadr[0]), int(model.joint(item.name).dofadr[0])) for item in task.objects}
+    return Layout(
+        arm_qpos=addresses(panda.ARM_JOINTS),
+        finger_qpos=addresses(panda.FINGER_JOINTS),
+        objects=objects,
+        hand_body=model.body(panda.HAND_BODY).id,
+        arm_range=np.array([model.joint(name).range for name in panda.ARM_JOINTS]),
+        arm_ctrl=actuators(panda.ARM_JOINTS),
+        finger_ctrl=actuators(panda.FINGER_JOINTS),
+    )
