@@ -52,6 +52,7 @@ class ObjectSpec:
         edge: edge length [m].
         mass: [kg].
         rgba: colour.
+        yaw_symmetry: turning it by 1/n of a full turn about its z axis changes nothing.
     """
 
     name: str
@@ -59,6 +60,7 @@ class ObjectSpec:
     edge: float
     mass: float
     rgba: tuple[float, float, float, float]
+    yaw_symmetry: int = 1
 
 
 @dataclass(frozen=True)

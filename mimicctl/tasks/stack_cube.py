@@ -12,9 +12,9 @@ _EDGE = 0.0406
 _MASS = 0.06
 
 _OBJECTS = (
-    ObjectSpec("cube_1", "blue", _EDGE, _MASS, (0.11, 0.35, 0.85, 1.0)),
-    ObjectSpec("cube_2", "red", _EDGE, _MASS, (0.85, 0.12, 0.14, 1.0)),
-    ObjectSpec("cube_3", "green", _EDGE, _MASS, (0.10, 0.65, 0.25, 1.0)),
+    ObjectSpec("cube_1", "blue", _EDGE, _MASS, (0.11, 0.35, 0.85, 1.0), yaw_symmetry=4),
+    ObjectSpec("cube_2", "red", _EDGE, _MASS, (0.85, 0.12, 0.14, 1.0), yaw_symmetry=4),
+    ObjectSpec("cube_3", "green", _EDGE, _MASS, (0.10, 0.65, 0.25, 1.0), yaw_symmetry=4),
 )
 
 _RESET = ResetRange(x=(0.4, 0.6), y=(-0.10, 0.10), yaw=(-1.0, 1.0), min_separation=0.1, joint_noise=0.02)

@@ -39,7 +39,8 @@ FIXTURE_TYPE = 4
 _BASE_LINKS = ("panda_link0", "panda_link1")
 
 # Servo stiffness, damping and limits that track a 20 Hz command without ringing at a 5 ms step.
-_ARM_KP, _ARM_KV = 2000.0, 120.0
+import os
+_ARM_KP, _ARM_KV = float(os.environ.get("KP",2000)), float(os.environ.get("KV",120))
 _ARM_FORCE = (87.0, 87.0, 87.0, 87.0, 36.0, 36.0, 36.0)
 _FINGER_KP, _FINGER_KV, _FINGER_FORCE = 1000.0, 200.0, 40.0
 _ARMATURE = 0.1
