@@ -29,7 +29,7 @@ class Manner:
         tremble: standard deviation of the slowly varying disturbance, as a share of the command.
         aim: standard deviation of where a waypoint is put [m].
         curve: largest sideways detour as a share of the distance.
-        pause: control steps waited after the gripper moved, at least and at most.
+        pause: control steps waited before going down and after the gripper moved, at least and at most.
     """
 
     speed: float
@@ -47,8 +47,10 @@ MANNERS = {
     "slow": Manner(speed=0.017, turn=0.10, pause=(6, 12)),
 }
 
-_ARRIVED = 0.012
-_ARRIVED_FINE = 0.003
+# How near counts as there [m]: in passing, before going down, and at the spot itself.
+_PASSING, _ALIGNED, _THERE = 0.02, 0.006, 0.003
+# Half of the room the hand wants, across and along its jaw, with a neighbour's own size added [m].
+_HAND_HALF_DEPTH, _HAND_HALF_WIDTH = 0.065, 0.14
 _APPROACH_HEIGHT = 0.09
 _CLEARANCE = 0.07
 _TREMBLE_MEMORY = 0.8
@@ -127,8 +129,9 @@ class ScriptedOperator:
         def over(offset: np.ndarray) -> np.ndarray:
             return poses.compose(rotation, poses.position(self._seen().object_poses[errand.pick]) + offset)
 
-        yield from self._reach(lambda: over(approach), OPEN, _ARRIVED, curved=True)
-        yield from self._reach(lambda: over(grasp), OPEN, _ARRIVED_FINE)
+        yield from self._reach(lambda: over(approach), OPEN, _ALIGNED, curved=True)
+        yield from self._look(OPEN)
+        yield from self._reach(lambda: over(grasp), OPEN, _THERE)
         yield from self._work_gripper(CLOSE)
 
     def _place(self, errand: PickAndPlace) -> Iterator[Command]:
@@ -150,13 +153,14 @@ class ScriptedOperator:
         start = self._seen().eef_pose.copy()
         lift = start.copy()
         lift[2, 3] = max(start[2, 3], poses.position(above(carry))[2])
-        yield from self._reach(lambda: lift, CLOSE, 2 * _ARRIVED)
-        yield from self._reach(lambda: above(carry), CLOSE, _ARRIVED, curved=True)
-        yield from self._reach(lambda: above(stack_height + 0.003), CLOSE, _ARRIVED_FINE)
+        yield from self._reach(lambda: lift, CLOSE, _PASSING)
+        yield from self._reach(lambda: above(carry), CLOSE, _ALIGNED, curved=True)
+        yield from self._look(CLOSE)
+        yield from self._reach(lambda: above(stack_height + 0.003), CLOSE, _THERE)
         yield from self._work_gripper(OPEN)
         away = self._seen().eef_pose.copy()
         away[2, 3] += _APPROACH_HEIGHT + rng.uniform(-0.01, 0.03)
-        yield from self._reach(lambda: away, OPEN, 2 * _ARRIVED)
+        yield from self._reach(lambda: away, OPEN, _PASSING)
 
     # Movements ------------------------------------------------------------------------------------------
 
@@ -196,11 +200,15 @@ class ScriptedOperator:
             yield Command(np.zeros(6), gripper)
             if abs(self._seen().gripper_opening - before) < _FINGERS_STOPPED:
                 break
+        yield from self._look(gripper)
+
+    def _look(self, gripper: float) -> Iterator[Command]:
+        """Wait for as long as it takes a person to see that all is well."""
         low, high = self._manner.pause
         for _ in range(int(self._hand.rng.integers(low, high + 1))):
             yield Command(np.zeros(6), gripper)
 
-    # Looking --------------------------------------------------------------------------------------------
+    # Perception --------------------------------------------------------------------------------------------
 
     def _seen(self) -> OperatorView:
         assert self._view is not None  # set by `command` before the script runs
@@ -213,12 +221,24 @@ class ScriptedOperator:
         return across / max(length, 1e-9) * self._hand.rng.uniform(-1, 1) * self._manner.curve
 
     def _grasp_rotation(self, name: str) -> np.ndarray:
-        """Gripper pointing down with its jaw across the faces of a cube, by the smallest turn about the vertical."""
+        """Gripper pointing down with its jaw across the faces of a cube, turned so that the hand keeps off its neighbours."""
         view = self._seen()
         jaw = poses.rotation(view.eef_pose)[:2, 1]
         face = poses.rotation(view.object_poses[name])[:2, 0]
         now, wanted = np.arctan2(jaw[1], jaw[0]), np.arctan2(face[1], face[0])
-        turn = (wanted - now + np.pi / 4) % (np.pi / 2) - np.pi / 4
-        yaw = now + turn + self._hand.rng.normal(0.0, 0.03)
+        least = (wanted - now + np.pi / 4) % (np.pi / 2) - np.pi / 4
+        turn = min((least, least - np.sign(least) * np.pi / 2), key=lambda t: abs(t) + 10 * self._crowding(name, now + t))
+        yaw = now + turn + self._hand.rng.normal(0.0, 0.02)
         y_axis, z_axis = np.array([np.cos(yaw), np.sin(yaw), 0.0]), np.array([0.0, 0.0, -1.0])
         return np.stack([np.cross(y_axis, z_axis), y_axis, z_axis], axis=-1)
+
+    def _crowding(self, name: str, yaw: float) -> int:
+        """How many other objects stand where the hand would be with its jaw along `yaw`."""
+        view = self._seen()
+        along = np.array([np.cos(yaw), np.sin(yaw)])
+        count = 0
+        for other, pose in view.object_poses.items():
+            gap = poses.position(pose)[:2] - poses.position(view.object_poses[name])[:2]
+            across = abs(along[0] * gap[1] - along[1] * gap[0])
+            count += other != name and across < _HAND_HALF_DEPTH and abs(along @ gap) < _HAND_HALF_WIDTH
+        return count

@@ -5,13 +5,15 @@ Source: MimicGen (Mandlekar et al., 2023), section 4. Poses are in the env frame
 
 from __future__ import annotations
 
+import itertools
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Literal
 
 import numpy as np
 
 from mimicctl import poses
-from mimicctl.generation.source import SourcePool
+from mimicctl.generation.source import SourceDemo
 from mimicctl.tasks import Subtask
 
 _TURN_AT_ONCE = 0.05
@@ -57,55 +59,51 @@ class Waypoints:
 
 def select_source(
     subtask: Subtask,
-    pool: SourcePool,
-    starts: list[int],
-    eef: str,
+    then: np.ndarray,
+    first_eef_poses: np.ndarray,
     eef_pose: np.ndarray,
     object_pose: np.ndarray,
     yaw_symmetry: int,
+    is_clear: Callable[[int, np.ndarray], bool],
     rng: np.random.Generator,
-) -> int:
-    """Index of the source demo whose segment is used.
+) -> tuple[int, np.ndarray]:
+    """Choose the source demo of a segment, and in which of its equivalent poses to see a symmetric object.
+
+    A cube at a yaw of 80 degrees is also a cube at -10 degrees. Of the equivalent poses the one turned least from
+    the source is preferred, so that the wrist turns least. Choices whose hand would meet another object are passed over as
+    long as there are others.
 
     Args:
-        starts: first step of the segment in each demo.
+        then: (D, 4, 4) pose of the reference object at the start of the segment in each demo.
+        first_eef_poses: (D, 4, 4) measured eef pose at that step.
         eef_pose, object_pose: (4, 4), now.
-        yaw_symmetry: of the object.
-    """
-    if subtask.selection_strategy == "random":
-        return int(rng.integers(len(pool)))
-    then = np.stack([demo.object_poses[subtask.object_ref][start] for demo, start in zip(pool.demos, starts, strict=True)])
-    object_now = nearest_equivalent(object_pose, then, yaw_symmetry)
-    if subtask.selection_strategy == "nearest_neighbor_object":
-        candidates, now = then, object_now
-    else:
-        eefs = np.stack([demo.eef_poses[eef][start] for demo, start in zip(pool.demos, starts, strict=True)])
-        candidates, now = transform_segment(eefs, then, object_now), eef_pose
-    metres = np.linalg.norm(poses.position(candidates) - poses.position(now), axis=-1)
-    radians = poses.rotation_angle(poses.rotation(candidates), poses.rotation(now))
-    distance = subtask.pos_weight * metres + subtask.rot_weight * radians
-    nearest = np.argsort(distance, kind="stable")[: subtask.nn_k]
-    return int(nearest[rng.integers(len(nearest))])
-
-
-def nearest_equivalent(object_pose: np.ndarray, reference: np.ndarray, yaw_symmetry: int) -> np.ndarray:
-    """Of the poses that a symmetric object cannot be told apart in, the one turned least from a reference.
-
-    A cube seen at a yaw of 80 degrees is a cube at -10 degrees: without this, a segment would turn the wrist by up
-    to half a turn to keep a relation that a quarter turn or none keeps as well.
-
-    Args:
-        object_pose: (4, 4), now.
-        reference: (..., 4, 4), in the source demos.
-        yaw_symmetry: number of equal turns about the object's z axis.
+        yaw_symmetry: number of equal turns about the object's z axis that change nothing.
+        is_clear: of a demo number and an object pose (4, 4).
 
     Returns:
-        (..., 4, 4).
+        Demo number, and the object's pose (4, 4) now in the equivalent chosen.
     """
     turns = poses.yaw_pose(np.zeros(3), 2 * np.pi * np.arange(yaw_symmetry) / yaw_symmetry)
-    candidates = object_pose @ turns
-    angles = poses.rotation_angle(poses.rotation(candidates), poses.rotation(reference)[..., None, :, :])
-    return candidates[np.argmin(angles, axis=-1)]
+    equivalents = object_pose @ turns
+    if subtask.selection_strategy == "nearest_neighbor_robot_distance":
+        candidates = equivalents @ (poses.inverse(then) @ first_eef_poses)[:, None]
+        distance = _distance(subtask, candidates, eef_pose)
+    else:
+        distance = _distance(subtask, then[:, None], equivalents)
+    if subtask.selection_strategy == "random":
+        distance = distance + 1e3 * rng.permutation(len(then))[:, None]
+    wanted = 1 if subtask.selection_strategy == "random" else subtask.nn_k
+    ranked = [divmod(int(i), yaw_symmetry) for i in np.argsort(distance, axis=None, kind="stable")]
+    clear = (choice for choice in ranked if is_clear(choice[0], equivalents[choice[1]]))
+    choices = list(itertools.islice(clear, wanted)) or ranked[:wanted]
+    demo, turn = choices[int(rng.integers(len(choices)))]
+    return demo, equivalents[turn]
+
+
+def _distance(subtask: Subtask, a: np.ndarray, b: np.ndarray) -> np.ndarray:
+    """Weighted metres and radians between poses (..., 4, 4), as Isaac Lab Mimic adds them up."""
+    metres = np.linalg.norm(poses.position(a) - poses.position(b), axis=-1)
+    return subtask.pos_weight * metres + subtask.rot_weight * poses.rotation_angle(poses.rotation(a), poses.rotation(b))
 
 
 def transform_segment(eef_poses: np.ndarray, object_pose_source: np.ndarray, object_pose_now: np.ndarray) -> np.ndarray:
@@ -151,29 +149,18 @@ def bridge_waypoints(start: np.ndarray, segment: Waypoints, subtask: Subtask, br
 
 
 def subtask_waypoints(
-    pool: SourcePool,
-    demo: int,
-    eef: str,
-    subtask: Subtask,
-    start: int,
-    end: int,
-    object_pose: np.ndarray,
-    yaw_symmetry: int,
-    *,
-    from_measured_pose: bool,
+    demo: SourceDemo, eef: str, subtask: Subtask, start: int, end: int, object_pose: np.ndarray, *, from_measured_pose: bool
 ) -> Waypoints:
     """A source segment moved to where its object is now.
 
     Args:
-        start, end: steps [start, end) of source demo number `demo`.
+        start, end: steps [start, end) of the demo.
         object_pose: (4, 4) of the subtask's reference object, now.
         from_measured_pose: begin with the source's measured pose instead of its first command (always for the first subtask).
     """
-    source = pool.demos[demo]
-    targets, grippers = source.target_poses[eef][start:end], source.gripper_actions[eef][start:end]
+    targets, grippers = demo.target_poses[eef][start:end], demo.gripper_actions[eef][start:end]
     if from_measured_pose:
-        targets = np.concatenate([source.eef_poses[eef][start : start + 1], targets])
+        targets = np.concatenate([demo.eef_poses[eef][start : start + 1], targets])
         grippers = np.concatenate([grippers[:1], grippers])
-    then = source.object_poses[subtask.object_ref][start]
-    moved = transform_segment(targets, then, nearest_equivalent(object_pose, then, yaw_symmetry))
+    moved = transform_segment(targets, demo.object_poses[subtask.object_ref][start], object_pose)
     return Waypoints(moved, grippers, np.full(len(moved), subtask.action_noise))

@@ -8,11 +8,12 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from mimicctl.envs.base import MimicEnv
+from mimicctl.generation.clearance import is_clear, obstacles
 from mimicctl.generation.diagnosis import diagnose
-from mimicctl.generation.segments import Bridge, Waypoints, bridge_waypoints, select_source, subtask_waypoints
+from mimicctl.generation.segments import Bridge, Waypoints, bridge_waypoints, select_source, subtask_waypoints, transform_segment
 from mimicctl.generation.source import SourcePool
 from mimicctl.schema import Episode
-from mimicctl.tasks import TaskSpec
+from mimicctl.tasks import Subtask, TaskSpec
 
 
 @dataclass(frozen=True)
@@ -98,23 +99,39 @@ class _Trial:
     def plan_next(self, eef_pose: np.ndarray, object_poses: dict[str, np.ndarray]) -> None:
         """Build the trajectory of the next subtask from how things stand now."""
         self.subtask += 1
-        subtask = self.subtasks[self.subtask]
-        first = self.subtask == 0
+        subtask, first = self.subtasks[self.subtask], self.subtask == 0
         starts = [0 if first else ends[self.eef][self.subtask - 1] for ends in self.ends]
-        object_pose = object_poses[subtask.object_ref]
-        symmetry = self.settings.task.object(subtask.object_ref).yaw_symmetry
-        if first or self.settings.select_src_per_subtask:
-            demo = select_source(subtask, self.pool, starts, self.eef, eef_pose, object_pose, symmetry, self.rng)
-        else:
-            demo = self.sources[-1]
+        demo, object_pose = self._choose_source(subtask, starts, eef_pose, object_poses)
         self.sources.append(demo)
         end = self.ends[demo][self.eef][self.subtask]
-        segment = subtask_waypoints(self.pool, demo, self.eef, subtask, starts[demo], end, object_pose, symmetry, from_measured_pose=first)
+        segment = subtask_waypoints(
+            self.pool.demos[demo], self.eef, subtask, starts[demo], end, object_pose, from_measured_pose=first
+        )
         # Bridge from the last command, not from the measured pose: the arm lags behind it.
         start = eef_pose if first else self.waypoints.poses[-1]
         self.waypoints = bridge_waypoints(start, segment, subtask, self.settings.bridge)
         self.noise = self.rng.standard_normal((len(self.waypoints), 6)) * self.waypoints.noise[:, None]
         self.cursor = 0
+
+    def _choose_source(
+        self, subtask: Subtask, starts: list[int], eef_pose: np.ndarray, object_poses: dict[str, np.ndarray]
+    ) -> tuple[int, np.ndarray]:
+        task, ref = self.settings.task, subtask.object_ref
+        keep = bool(self.sources) and not self.settings.select_src_per_subtask
+        numbers = [self.sources[-1]] if keep else list(range(len(self.pool)))
+        demos = [self.pool.demos[i] for i in numbers]
+        then = np.stack([demo.object_poses[ref][starts[i]] for i, demo in zip(numbers, demos, strict=True)])
+        eefs = np.stack([demo.eef_poses[self.eef][starts[i]] for i, demo in zip(numbers, demos, strict=True)])
+        in_the_way = obstacles(task, object_poses, eef_pose, ref)
+
+        def clear(choice: int, object_pose: np.ndarray) -> bool:
+            number = numbers[choice]
+            path = demos[choice].eef_poses[self.eef][starts[number] : self.ends[number][self.eef][self.subtask]]
+            return is_clear(task, transform_segment(path, then[choice], object_pose), in_the_way)
+
+        symmetry = task.object(ref).yaw_symmetry
+        choice, object_pose = select_source(subtask, then, eefs, eef_pose, object_poses[ref], symmetry, clear, self.rng)
+        return numbers[choice], object_pose
 
     def advance(self) -> None:
         """One waypoint on; past the end of the last subtask its last target is held while success settles."""

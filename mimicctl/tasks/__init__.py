@@ -5,10 +5,10 @@ from __future__ import annotations
 import difflib
 
 from mimicctl.errors import UserError
-from mimicctl.tasks.spec import ObjectSpec, ResetRange, Subtask, TaskSpec
+from mimicctl.tasks.spec import HandBox, ObjectSpec, ResetRange, Subtask, TaskSpec
 from mimicctl.tasks.stack_cube import STACK_CUBE_ABS, STACK_CUBE_REL
 
-__all__ = ["DEFAULT_TASK", "ObjectSpec", "ResetRange", "Subtask", "TaskSpec", "canonical_id", "find_task", "list_tasks"]
+__all__ = ["DEFAULT_TASK", "HandBox", "ObjectSpec", "ResetRange", "Subtask", "TaskSpec", "canonical_id", "find_task", "list_tasks"]
 
 _REGISTRY = {task.task_id: task for task in (STACK_CUBE_REL, STACK_CUBE_ABS)}
 

@@ -6,7 +6,7 @@ one reads like a task for the other.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Literal
 
 SelectionStrategy = Literal["random", "nearest_neighbor_object", "nearest_neighbor_robot_distance"]
@@ -64,6 +64,14 @@ class ObjectSpec:
 
 
 @dataclass(frozen=True)
+class HandBox:
+    """Part of the room a hand takes up, an axis-aligned box in the eef frame: centre and half-size [m]."""
+
+    centre: tuple[float, float, float]
+    half_size: tuple[float, float, float]
+
+
+@dataclass(frozen=True)
 class ResetRange:
     """Where objects may start.
 
@@ -94,6 +102,7 @@ class TaskSpec:
         home: arm joint positions at reset [rad].
         subtasks: per end-effector, in order.
         stack_order: object names from bottom to top that success asks for.
+        hand: boxes that enclose hand and open fingers.
         success_hold_steps: consecutive control steps success must hold.
         horizon: control steps after which an episode has timed out.
     """
@@ -108,10 +117,10 @@ class TaskSpec:
     reset: ResetRange
     subtasks: dict[str, tuple[Subtask, ...]]
     stack_order: tuple[str, ...]
+    hand: tuple[HandBox, ...] = ()
     success_hold_steps: int = 10
     horizon: int = 600
     source_demos: str = ""
-    tags: tuple[str, ...] = field(default=())
 
     @property
     def action_dim(self) -> int:

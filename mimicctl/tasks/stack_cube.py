@@ -6,7 +6,7 @@ cube edge throughout: theirs spawns at half of 40.6 mm and stacks at 46.8 mm.
 
 from __future__ import annotations
 
-from mimicctl.tasks.spec import ObjectSpec, ResetRange, Subtask, TaskSpec
+from mimicctl.tasks.spec import HandBox, ObjectSpec, ResetRange, Subtask, TaskSpec
 
 _EDGE = 0.0406
 _MASS = 0.06
@@ -18,6 +18,12 @@ _OBJECTS = (
 )
 
 _RESET = ResetRange(x=(0.4, 0.6), y=(-0.10, 0.10), yaw=(-1.0, 1.0), min_separation=0.1, joint_noise=0.02)
+
+# The Panda's hand above the tool point, and its fingers, open.
+_HAND = (
+    HandBox((0.0, 0.0, -0.0714), (0.0316, 0.1025, 0.034)),
+    HandBox((0.0, 0.0, -0.018), (0.011, 0.0635, 0.0275)),
+)
 
 _HOME = (0.0444, -0.1894, -0.1107, -2.5148, 0.0044, 2.3775, 0.6952)
 
@@ -47,6 +53,7 @@ def _stack(control: str, action_scale: float, action_noise: float) -> TaskSpec:
         reset=_RESET,
         subtasks=_subtasks(action_noise),
         stack_order=("cube_1", "cube_2", "cube_3"),
+        hand=_HAND,
         source_demos="stack_cube_franka.hdf5",
     )
 
