@@ -34,21 +34,21 @@ class Manner:
 
     speed: float
     turn: float
-    eagerness: float = 1.2
+    eagerness: float = 2.0
     tremble: float = 0.15
-    aim: float = 0.002
+    aim: float = 0.0015
     curve: float = 0.15
     pause: tuple[int, int] = (1, 3)
 
 
 MANNERS = {
-    "fast": Manner(speed=0.085, turn=0.30),
-    "normal": Manner(speed=0.06, turn=0.20, pause=(2, 5)),
+    "fast": Manner(speed=0.13, turn=0.40),
+    "normal": Manner(speed=0.08, turn=0.25, pause=(2, 5)),
     "slow": Manner(speed=0.017, turn=0.10, pause=(6, 12)),
 }
 
 # How near counts as there [m]: in passing, before going down, and at the spot itself.
-_PASSING, _ALIGNED, _THERE = 0.02, 0.006, 0.003
+_PASSING, _ALIGNED, _THERE = 0.02, 0.006, 0.002
 # Half of the room the hand wants, across and along its jaw, with a neighbour's own size added [m].
 _HAND_HALF_DEPTH, _HAND_HALF_WIDTH = 0.065, 0.14
 _APPROACH_HEIGHT = 0.09
@@ -124,7 +124,7 @@ class ScriptedOperator:
         rng = self._hand.rng
         rotation = self._grasp_rotation(errand.pick)
         approach = np.array([*rng.normal(0.0, 2 * self._manner.aim, 2), _APPROACH_HEIGHT + rng.uniform(-0.02, 0.02)])
-        grasp = np.array([*rng.normal(0.0, self._manner.aim, 2), rng.uniform(-0.002, 0.002)])
+        grasp = np.array([*rng.normal(0.0, self._manner.aim, 2), rng.uniform(-0.0015, 0.0015)])
 
         def over(offset: np.ndarray) -> np.ndarray:
             return poses.compose(rotation, poses.position(self._seen().object_poses[errand.pick]) + offset)
@@ -156,7 +156,7 @@ class ScriptedOperator:
         yield from self._reach(lambda: lift, CLOSE, _PASSING)
         yield from self._reach(lambda: above(carry), CLOSE, _ALIGNED, curved=True)
         yield from self._look(CLOSE)
-        yield from self._reach(lambda: above(stack_height + 0.003), CLOSE, _THERE)
+        yield from self._reach(lambda: above(stack_height + 0.002), CLOSE, _THERE)
         yield from self._work_gripper(OPEN)
         away = self._seen().eef_pose.copy()
         away[2, 3] += _APPROACH_HEIGHT + rng.uniform(-0.01, 0.03)

@@ -11,15 +11,18 @@ _MARGIN = 0.008
 """[m] Room left for tracking error and noise."""
 
 
-def obstacles(task: TaskSpec, object_poses: dict[str, np.ndarray], eef_pose: np.ndarray, object_ref: str) -> list[tuple[np.ndarray, float]]:
-    """Centre (3,) and edge [m] of the objects a segment about `object_ref` must keep clear of; what is in the hand is none."""
-    kept = []
-    for name, pose in object_poses.items():
-        edge = task.object(name).edge
-        in_hand = np.linalg.norm(poses.position(pose) - poses.position(eef_pose)) < edge
-        if name != object_ref and not in_hand:
-            kept.append((poses.position(pose), edge))
-    return kept
+def in_hand(task: TaskSpec, object_poses: dict[str, np.ndarray], eef_pose: np.ndarray) -> str | None:
+    """Name of the object nearest the tool point, if that lies within it."""
+    distance = {name: float(np.linalg.norm(poses.position(pose) - poses.position(eef_pose))) for name, pose in object_poses.items()}
+    nearest = min(distance, key=distance.__getitem__)
+    return nearest if distance[nearest] < task.object(nearest).edge / 2 else None
+
+
+def obstacles(
+    task: TaskSpec, object_poses: dict[str, np.ndarray], apart_from: tuple[str | None, ...]
+) -> list[tuple[np.ndarray, float]]:
+    """Centre (3,) and edge [m] of the objects a hand must keep clear of."""
+    return [(poses.position(pose), task.object(name).edge) for name, pose in object_poses.items() if name not in apart_from]
 
 
 def is_clear(task: TaskSpec, path: np.ndarray, obstacles: list[tuple[np.ndarray, float]]) -> bool:

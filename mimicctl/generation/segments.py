@@ -36,7 +36,7 @@ class Bridge:
 
     shape: Literal["arch", "straight"] = "arch"
     height: float = 0.08
-    step: float = 0.015
+    step: float = 0.02
 
 
 @dataclass(frozen=True)
@@ -100,6 +100,24 @@ def select_source(
     return demo, equivalents[turn]
 
 
+def grasp_correction(held_in_eef_source: np.ndarray, held_in_eef_now: np.ndarray, yaw_symmetry: int) -> np.ndarray:
+    """What eef targets are multiplied by, on the right, so that the object in hand goes where the source's went.
+
+    No two grasps are alike; without this the difference between them becomes an error in where the object is put.
+
+    Args:
+        held_in_eef_source, held_in_eef_now: (4, 4) pose of the held object in the eef frame.
+        yaw_symmetry: of the held object.
+
+    Returns:
+        (4, 4).
+    """
+    turns = poses.yaw_pose(np.zeros(3), 2 * np.pi * np.arange(yaw_symmetry) / yaw_symmetry)
+    equivalents = held_in_eef_now @ turns
+    angles = poses.rotation_angle(poses.rotation(equivalents), poses.rotation(held_in_eef_source))
+    return held_in_eef_source @ poses.inverse(equivalents[int(np.argmin(angles))])
+
+
 def _distance(subtask: Subtask, a: np.ndarray, b: np.ndarray) -> np.ndarray:
     """Weighted metres and radians between poses (..., 4, 4), as Isaac Lab Mimic adds them up."""
     metres = np.linalg.norm(poses.position(a) - poses.position(b), axis=-1)
@@ -149,18 +167,27 @@ def bridge_waypoints(start: np.ndarray, segment: Waypoints, subtask: Subtask, br
 
 
 def subtask_waypoints(
-    demo: SourceDemo, eef: str, subtask: Subtask, start: int, end: int, object_pose: np.ndarray, *, from_measured_pose: bool
+    demo: SourceDemo,
+    eef: str,
+    subtask: Subtask,
+    start: int,
+    end: int,
+    object_pose: np.ndarray,
+    correction: np.ndarray,
+    *,
+    from_measured_pose: bool,
 ) -> Waypoints:
     """A source segment moved to where its object is now.
 
     Args:
         start, end: steps [start, end) of the demo.
         object_pose: (4, 4) of the subtask's reference object, now.
+        correction: (4, 4) from `grasp_correction`; the identity when nothing is held.
         from_measured_pose: begin with the source's measured pose instead of its first command (always for the first subtask).
     """
     targets, grippers = demo.target_poses[eef][start:end], demo.gripper_actions[eef][start:end]
     if from_measured_pose:
         targets = np.concatenate([demo.eef_poses[eef][start : start + 1], targets])
         grippers = np.concatenate([grippers[:1], grippers])
-    moved = transform_segment(targets, demo.object_poses[subtask.object_ref][start], object_pose)
+    moved = transform_segment(targets, demo.object_poses[subtask.object_ref][start], object_pose) @ correction
     return Waypoints(moved, grippers, np.full(len(moved), subtask.action_noise))

@@ -84,13 +84,12 @@ def _source_demo(task: TaskSpec, name: str, episode: Episode, gripper_of, origin
         # The file keeps float32, which is not quite orthonormal.
         return poses.pose_from_quat(value[:, :3, 3], poses.quat_from_matrix(value[:, :3, :3]))
 
-    references = {s.object_ref for subtasks in task.subtasks.values() for s in subtasks}
     return SourceDemo(
         name=name,
         eef_poses={eef: poses_at("eef_pose", eef) for eef in task.eef_names},
         target_poses={eef: poses_at("target_eef_pose", eef) for eef in task.eef_names},
         gripper_actions={eef: np.asarray(value, dtype=np.float64) for eef, value in gripper_of(episode.actions).items()},
-        object_poses={ref: poses_at("object_pose", ref) for ref in sorted(references)},
+        object_poses={item.name: poses_at("object_pose", item.name) for item in task.objects},
         ends={eef: subtask_ends(subtasks, info, len(episode), where) for eef, subtasks in task.subtasks.items()},
     )
 

@@ -7,11 +7,20 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
+from mimicctl import poses
 from mimicctl.envs.base import MimicEnv
-from mimicctl.generation.clearance import is_clear, obstacles
+from mimicctl.generation.clearance import in_hand, is_clear, obstacles
 from mimicctl.generation.diagnosis import diagnose
-from mimicctl.generation.segments import Bridge, Waypoints, bridge_waypoints, select_source, subtask_waypoints, transform_segment
-from mimicctl.generation.source import SourcePool
+from mimicctl.generation.segments import (
+    Bridge,
+    Waypoints,
+    bridge_waypoints,
+    grasp_correction,
+    select_source,
+    subtask_waypoints,
+    transform_segment,
+)
+from mimicctl.generation.source import SourceDemo, SourcePool
 from mimicctl.schema import Episode
 from mimicctl.tasks import Subtask, TaskSpec
 
@@ -101,11 +110,13 @@ class _Trial:
         self.subtask += 1
         subtask, first = self.subtasks[self.subtask], self.subtask == 0
         starts = [0 if first else ends[self.eef][self.subtask - 1] for ends in self.ends]
-        demo, object_pose = self._choose_source(subtask, starts, eef_pose, object_poses)
+        held = in_hand(self.settings.task, object_poses, eef_pose)
+        demo, object_pose = self._choose_source(subtask, starts, eef_pose, object_poses, held)
         self.sources.append(demo)
-        end = self.ends[demo][self.eef][self.subtask]
+        source, end = self.pool.demos[demo], self.ends[demo][self.eef][self.subtask]
+        correction = self._grasp_correction(source, starts[demo], eef_pose, object_poses, held)
         segment = subtask_waypoints(
-            self.pool.demos[demo], self.eef, subtask, starts[demo], end, object_pose, from_measured_pose=first
+            source, self.eef, subtask, starts[demo], end, object_pose, correction, from_measured_pose=first
         )
         # Bridge from the last command, not from the measured pose: the arm lags behind it.
         start = eef_pose if first else self.waypoints.poses[-1]
@@ -113,8 +124,26 @@ class _Trial:
         self.noise = self.rng.standard_normal((len(self.waypoints), 6)) * self.waypoints.noise[:, None]
         self.cursor = 0
 
+    def _grasp_correction(
+        self, source: SourceDemo, start: int, eef_pose: np.ndarray, object_poses: dict[str, np.ndarray], held: str | None
+    ) -> np.ndarray:
+        """Identity unless the same object is in hand now as was then."""
+        task = self.settings.task
+        source_objects = {name: track[start] for name, track in source.object_poses.items()}
+        source_eef = source.eef_poses[self.eef][start]
+        if held is None or held != in_hand(task, source_objects, source_eef):
+            return np.eye(4)
+        then = poses.inverse(source_eef) @ source_objects[held]
+        now = poses.inverse(eef_pose) @ object_poses[held]
+        return grasp_correction(then, now, task.object(held).yaw_symmetry)
+
     def _choose_source(
-        self, subtask: Subtask, starts: list[int], eef_pose: np.ndarray, object_poses: dict[str, np.ndarray]
+        self,
+        subtask: Subtask,
+        starts: list[int],
+        eef_pose: np.ndarray,
+        object_poses: dict[str, np.ndarray],
+        held: str | None,
     ) -> tuple[int, np.ndarray]:
         task, ref = self.settings.task, subtask.object_ref
         keep = bool(self.sources) and not self.settings.select_src_per_subtask
@@ -122,7 +151,7 @@ class _Trial:
         demos = [self.pool.demos[i] for i in numbers]
         then = np.stack([demo.object_poses[ref][starts[i]] for i, demo in zip(numbers, demos, strict=True)])
         eefs = np.stack([demo.eef_poses[self.eef][starts[i]] for i, demo in zip(numbers, demos, strict=True)])
-        in_the_way = obstacles(task, object_poses, eef_pose, ref)
+        in_the_way = obstacles(task, object_poses, apart_from=(ref, held))
 
         def clear(choice: int, object_pose: np.ndarray) -> bool:
             number = numbers[choice]
