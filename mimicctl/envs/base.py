@@ -29,6 +29,10 @@ class MimicEnv(Protocol):
     task: TaskSpec
     num_envs: int
 
+    @property
+    def sim_args(self) -> dict[str, float]:
+        """Physics step [s] and steps per control step, as Isaac Lab writes them to `env_args`."""
+
     # Life of an env -------------------------------------------------------------------------------
 
     def reset(self, env_ids: Sequence[int], seeds: Sequence[np.random.SeedSequence]) -> None:

@@ -47,6 +47,10 @@ class MujocoEnv:
         self._jacobian = np.zeros((num_envs, 6, self.model.nv))
         self.reset(range(num_envs), np.random.SeedSequence(0).spawn(num_envs))
 
+    @property
+    def sim_args(self) -> dict[str, float]:
+        return {"dt": PHYSICS_DT, "decimation": self._substeps, "render_interval": self._substeps, "num_envs": self.num_envs}
+
     # Life of an env -------------------------------------------------------------------------------------
 
     def reset(self, env_ids: Sequence[int], seeds: Sequence[np.random.SeedSequence]) -> None:

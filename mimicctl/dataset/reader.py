@@ -1,0 +1,228 @@
+"""Reading datasets: ours, Isaac Lab's of both generations, and robomimic's, one episode at a time."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Iterator
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import h5py
+import numpy as np
+
+from mimicctl.errors import UserError
+from mimicctl.schema import ATTEMPTS_PATH, FORMAT_VERSION, LINEAGE_ATTR, Episode
+
+
+def open_hdf5(path: str | Path) -> h5py.File:
+    """Open for reading, or say in plain words why not."""
+    path = Path(path).expanduser()
+    where = str(path.absolute())
+    if not path.exists():
+        raise UserError("There is no such file.", where=where, do="check the path, or make it first (mimicctl record, annotate, generate)")
+    if path.is_dir():
+        raise UserError("This is a folder, not a dataset file.", where=where, do="name the .hdf5 file in it")
+    try:
+        with open(path, "rb") as probe:
+            empty = not probe.read(1)
+    except PermissionError:
+        raise UserError("No permission to read this file.", where=where, do=f"chmod u+r {path}") from None
+    if empty:
+        raise UserError("The file is empty.", where=where, do="record or generate it again")
+    try:
+        return h5py.File(path, "r")
+    except OSError as error:
+        if "truncated" in str(error):
+            raise UserError(
+                "The file was cut off: it ends before its data does.", where=where, do=f"mimicctl dataset repair {path}"
+            ) from None
+        if "unable to lock" in str(error) or "Resource temporarily" in str(error):
+            raise UserError("Another process has this file open for writing.", where=where, do="wait for it to finish") from None
+        raise UserError("This is not a readable HDF5 file.", where=where, do=f"mimicctl dataset repair {path} saves what can be saved") from None
+
+
+def demo_number(name: str) -> int:
+    return int(name.removeprefix("demo_"))
+
+
+class Dataset:
+    """A dataset file, open for reading. A context manager.
+
+    Args:
+        path: the file.
+        need_demos: refuse a file without any.
+
+    Raises:
+        UserError: the file cannot be read, or is not a dataset.
+    """
+
+    def __init__(self, path: str | Path, *, need_demos: bool = True) -> None:
+        self.path = Path(path).expanduser().absolute()
+        self._file = open_hdf5(path)
+        try:
+            data = self._file.get("data")
+            if not isinstance(data, h5py.Group):
+                keys = ", ".join(sorted(self._file)[:5]) or "nothing"
+                raise UserError(
+                    f'The file has no group "data" (it has {keys}), so it is not a demonstration dataset.',
+                    where=str(self.path),
+                    do="give a file that mimicctl, Isaac Lab or robomimic wrote",
+                )
+            self._data = data
+            names = [n for n in data if n.startswith("demo_") and n[5:].isdigit() and isinstance(data[n], h5py.Group)]
+            self.demos = tuple(sorted(names, key=demo_number))
+            if need_demos and not self.demos:
+                raise UserError("The dataset has no demonstrations.", where=str(self.path), do="record some first (mimicctl record)")
+        except BaseException:
+            self._file.close()
+            raise
+
+    def __enter__(self) -> Dataset:
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        self._file.close()
+
+    def __len__(self) -> int:
+        return len(self.demos)
+
+    # The file ---------------------------------------------------------------------------------------------
+
+    @cached_property
+    def env_args(self) -> dict[str, Any]:
+        text = self._data.attrs.get("env_args", "{}")
+        try:
+            value = json.loads(text)
+        except (TypeError, ValueError):
+            value = None
+        if not isinstance(value, dict):
+            raise UserError("The attribute env_args of data is not a JSON object.", where=str(self.path), do="write it again with the tool it came from")
+        return value
+
+    @property
+    def task_id(self) -> str:
+        """Env name that the file says it was recorded on; "" if it does not."""
+        return str(self.env_args.get("env_name", ""))
+
+    @property
+    def format_version(self) -> int:
+        return int(self._file.attrs.get("format_version", 0))
+
+    @cached_property
+    def masks(self) -> dict[str, tuple[str, ...]]:
+        """Filter key to demo names."""
+        group = self._file.get("mask")
+        if not isinstance(group, h5py.Group):
+            return {}
+        return {key: tuple(_text(n) for n in np.asarray(value)) for key, value in group.items() if isinstance(value, h5py.Dataset)}
+
+    @property
+    def lineage(self) -> dict[str, Any]:
+        return _json(self._data.attrs.get(LINEAGE_ATTR))
+
+    def attempts(self) -> list[dict[str, Any]]:
+        """The log of a generation run, failed attempts included; empty for other files."""
+        log = self._file.get(ATTEMPTS_PATH)
+        return [] if log is None else [json.loads(_text(line)) for line in log[:]]
+
+    def content_hash(self) -> str:
+        """sha256 over names, shapes and values of everything in the demos, whatever the HDF5 layout."""
+        digest = hashlib.sha256()
+        for name in self.demos:
+            digest.update(name.encode())
+            for path, array in self.arrays(name):
+                digest.update(f"{path}{array.dtype.str}{array.shape}".encode())
+                digest.update(np.ascontiguousarray(array).data)
+        return digest.hexdigest()
+
+    # One demo -----------------------------------------------------------------------------------------------
+
+    def group(self, name: str) -> h5py.Group:
+        if name not in self._data:
+            raise UserError(f"There is no {name}.", where=str(self.path), do=f"it has {self.demos[0]} to {self.demos[-1]}" if self.demos else "")
+        return self._data[name]
+
+    def arrays(self, name: str) -> Iterator[tuple[str, np.ndarray]]:
+        """Every dataset of a demo, by path, in a fixed order."""
+        found: list[str] = []
+        group = self.group(name)
+        group.visititems(lambda path, item: found.append(path) if isinstance(item, h5py.Dataset) else None)
+        for path in sorted(found):
+            yield path, group[path][()]
+
+    def attributes(self, name: str) -> dict[str, Any]:
+        return dict(self.group(name).attrs)
+
+    def demo_lineage(self, name: str) -> dict[str, Any]:
+        return _json(self.group(name).attrs.get(LINEAGE_ATTR))
+
+    def length(self, name: str) -> int:
+        """Control steps, from the actions themselves."""
+        actions = self.group(name).get("actions")
+        return 0 if actions is None else len(actions)
+
+    def episode(self, name: str) -> Episode:
+        """Load a demo. Quaternions of legacy files come out as xyzw; term signals as (T,) bool.
+
+        Raises:
+            UserError: the demo has no actions, or cannot be read.
+        """
+        where = f"{name} of {self.path}"
+        try:
+            arrays = dict(self.arrays(name))
+        except OSError:
+            raise UserError("The demo cannot be read: the file is damaged.", where=where, do=f"mimicctl dataset repair {self.path}") from None
+        if "actions" not in arrays or arrays["actions"].ndim != 2:
+            raise UserError("The demo has no (T, A) array of actions.", where=where, do="record it again, or leave it out")
+        if self.format_version < FORMAT_VERSION:
+            arrays = {path: _xyzw(path, array) for path, array in arrays.items()}
+
+        def below(prefix: str) -> dict[str, np.ndarray]:
+            return {path[len(prefix) :]: array for path, array in arrays.items() if path.startswith(prefix)}
+
+        observed = below("obs/")
+        info = {path[len("datagen_info/") :]: observed.pop(path) for path in list(observed) if path.startswith("datagen_info/")}
+        attributes = self.attributes(name)
+        return Episode(
+            actions=arrays["actions"],
+            processed_actions=arrays.get("processed_actions", np.zeros((0, 0), np.float32)),
+            obs=observed,
+            states=below("states/"),
+            initial_state=below("initial_state/"),
+            datagen_info={path: _signal(array) if "_signals/" in path else array for path, array in info.items()},
+            success=bool(attributes.get("success", False)),
+            seed=int(attributes["seed"]) if "seed" in attributes else None,
+            lineage=self.demo_lineage(name),
+        )
+
+    def episodes(self) -> Iterator[tuple[str, Episode]]:
+        """Every demo in natural order, one in memory at a time."""
+        for name in self.demos:
+            yield name, self.episode(name)
+
+
+def _signal(array: np.ndarray) -> np.ndarray:
+    return np.asarray(array).reshape(-1).astype(bool)
+
+
+def _xyzw(path: str, array: np.ndarray) -> np.ndarray:
+    """Only datasets called root_pose hold quaternions that Isaac Lab converts."""
+    if path.endswith("/root_pose") and array.shape[-1] == 7:
+        return array[..., [0, 1, 2, 4, 5, 6, 3]]
+    return array
+
+
+def _text(value: Any) -> str:
+    return value.decode() if isinstance(value, bytes) else str(value)
+
+
+def _json(text: Any) -> dict[str, Any]:
+    if text is None:
+        return {}
+    try:
+        value = json.loads(_text(text))
+    except ValueError:
+        return {}
+    return value if isinstance(value, dict) else {}

@@ -1,0 +1,175 @@
+"""Writing datasets, one committed episode after the other."""
+
+from __future__ import annotations
+
+import functools
+import json
+import os
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import h5py
+import numpy as np
+
+from mimicctl.dataset.committed_file import CommittedFile
+from mimicctl.errors import UserError
+from mimicctl.schema import ATTEMPTS_PATH, FORMAT_VERSION, GYM_ENV_TYPE, LINEAGE_ATTR, Episode
+
+_SUFFIXES = (".hdf5", ".h5")
+_GZIP_LEVEL = 2
+_META_BLOCK = 65536  # fewer, larger writes of metadata
+
+
+def checked_output(path: str | Path) -> Path:
+    """An absolute path that a dataset may be written to; its folder is made.
+
+    Raises:
+        UserError: a suffix of another format, a folder in the way, or no permission.
+    """
+    path = Path(path).expanduser().absolute()
+    if path.suffix not in _SUFFIXES:
+        raise UserError(f'A dataset is an HDF5 file; "{path.name}" should end in .hdf5.', where=str(path), do="add the suffix")
+    if path.is_dir():
+        raise UserError("There is a folder of that name.", where=str(path), do="choose another --output-file")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise UserError(f"Cannot make the folder: {error.strerror}.", where=str(path.parent), do="choose another --output-file") from None
+    if not os.access(path.parent, os.W_OK):
+        raise UserError("No permission to write in this folder.", where=str(path.parent), do="choose another --output-file")
+    return path
+
+
+def refuse_existing(path: Path) -> None:
+    """UserError if `path` exists: it takes a decision to go on with it or to replace it."""
+    if path.exists():
+        raise UserError("The file exists already.", where=str(path), do="--resume continues it, --overwrite replaces it")
+
+
+def partial_path(path: Path) -> Path:
+    """Where a batch command collects its output until it is complete."""
+    return path.with_name(f"{path.stem}.partial{path.suffix}")
+
+
+class DatasetWriter:
+    """Appends episodes to a file; each is committed, for good, before `write` returns.
+
+    Use it as a context manager. The file is created by the first commit, which the constructor makes.
+
+    Args:
+        path: the file; an existing one is continued.
+        task_id: written to `env_args` of a new file.
+        lineage: of the file as a whole, JSON-able; replaces that of an existing one.
+        durable: survive power cuts too, at the price of a disk sync an episode.
+    """
+
+    def __init__(
+        self, path: Path, *, task_id: str, lineage: Mapping[str, Any], env_args: Mapping[str, Any] | None = None, durable: bool = False
+    ) -> None:
+        existed = path.exists()
+        self.path = path
+        self._raw = CommittedFile(path, durable=durable)
+        try:
+            self._file = h5py.File(self._raw, "r+" if existed else "w", meta_block_size=_META_BLOCK)
+            if not existed:
+                self._file.attrs["format_version"] = FORMAT_VERSION
+                data = self._file.create_group("data")
+                data.attrs["total"] = 0
+                data.attrs["env_args"] = json.dumps({"env_name": task_id, "type": GYM_ENV_TYPE, **(env_args or {})})
+            self._data = self._file["data"]
+            self._data.attrs[LINEAGE_ATTR] = json.dumps(lineage)
+            self._next = 1 + max((int(name[5:]) for name in self._data if name[5:].isdigit()), default=-1)
+            self._commit()
+        except BaseException:
+            self._raw.close()
+            raise
+
+    def __enter__(self) -> DatasetWriter:
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        self.close()
+
+    def __len__(self) -> int:
+        return len(self._data)
+
+    def write(self, episode: Episode, attempts: Sequence[str] = ()) -> str:
+        """Append an episode, and in the same commit lines of the attempts log. Returns the demo's name."""
+        name = f"demo_{self._next}"
+        group = self._data.create_group(name)
+        for path, array in leaves(episode):
+            write_array(group, path, array)
+        group.attrs["num_samples"] = len(episode)
+        group.attrs["success"] = bool(episode.success)
+        if episode.seed is not None:
+            group.attrs["seed"] = episode.seed
+        group.attrs[LINEAGE_ATTR] = json.dumps(episode.lineage)
+        self._data.attrs["total"] = int(self._data.attrs["total"]) + len(episode)
+        self._log(attempts)
+        self._commit()
+        self._next += 1
+        return name
+
+    def log_attempts(self, lines: Sequence[str]) -> None:
+        """Append lines to the attempts log and commit."""
+        self._log(lines)
+        self._commit()
+
+    def _log(self, lines: Sequence[str]) -> None:
+        if not lines:
+            return
+        if ATTEMPTS_PATH not in self._file:
+            self._file.create_dataset(ATTEMPTS_PATH, shape=(0,), maxshape=(None,), chunks=(256,), dtype=h5py.string_dtype())
+        log = self._file[ATTEMPTS_PATH]
+        first = len(log)
+        log.resize((first + len(lines),))
+        log[first:] = list(lines)
+
+    def _commit(self) -> None:
+        self._file.flush()
+        self._raw.commit()
+
+    def close(self) -> None:
+        # HDF5 writes once more on closing, into the working copy, which then goes: the last commit stands.
+        self._file.close()
+        self._raw.close()
+
+    def finish(self, target: Path) -> None:
+        """Close, and move the file to `target`, replacing what is there."""
+        self.close()
+        os.replace(self.path, target)
+
+
+def leaves(episode: Episode) -> list[tuple[str, np.ndarray]]:
+    """Every array of an episode with its path below the demo's group."""
+    found = [("actions", episode.actions), ("processed_actions", episode.processed_actions)]
+    for prefix, arrays in (
+        ("obs", episode.obs),
+        ("states", episode.states),
+        ("initial_state", episode.initial_state),
+        ("obs/datagen_info", episode.datagen_info),
+    ):
+        found += [(f"{prefix}/{path}", array) for path, array in arrays.items()]
+    return [(path, array) for path, array in found if array.size]
+
+
+def write_array(group: h5py.Group, path: str, array: np.ndarray) -> None:
+    """Images are compressed frame by frame; numbers are not, since noise in the last bits does not compress."""
+    if array.dtype == np.uint8 and array.ndim >= 3:
+        group.create_dataset(path, data=array, chunks=(1, *array.shape[1:]), compression="gzip", compression_opts=_GZIP_LEVEL)
+        return
+    # h5py's own create_dataset takes several times as long as the writing.
+    array = np.ascontiguousarray(array)
+    space = h5py.h5s.create_simple(array.shape)
+    kind = h5py.h5t.py_create(array.dtype, logical=True)
+    dataset = h5py.h5d.create(group.id, path.encode(), kind, space, lcpl=_make_parents())
+    dataset.write(h5py.h5s.ALL, h5py.h5s.ALL, array)
+
+
+@functools.cache
+def _make_parents() -> h5py.h5p.PropLCID:
+    properties = h5py.h5p.create(h5py.h5p.LINK_CREATE)
+    properties.set_create_intermediate_group(True)
+    properties.set_char_encoding(h5py.h5t.CSET_UTF8)
+    return properties

@@ -1,0 +1,267 @@
+"""Generating a dataset: source demonstrations in, demonstrations and a log of every attempt out."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import os
+from collections.abc import Callable
+from contextlib import ExitStack, closing
+from dataclasses import dataclass
+from importlib import resources
+from pathlib import Path
+from typing import Any
+
+import mimicctl
+from mimicctl.config import GenerateSettings
+from mimicctl.dataset.reader import Dataset
+from mimicctl.dataset.writer import DatasetWriter, checked_output, partial_path, refuse_existing
+from mimicctl.envs import make_env
+from mimicctl.errors import RunFailed, UserError
+from mimicctl.generation.report import GenerationReport, summarise
+from mimicctl.generation.scheduler import results_in_order
+from mimicctl.generation.segments import Bridge
+from mimicctl.generation.source import SourcePool, load_pool
+from mimicctl.generation.trial import TrialResult, TrialSettings
+from mimicctl.tasks import TaskSpec, canonical_id, find_task
+
+
+@dataclass(frozen=True)
+class Generated:
+    """What a run made.
+
+    Attributes:
+        path: the finished file.
+        failed_path: the file of failed trials, if they were kept.
+        demos: demonstrations in `path`.
+        resumed_at: number of attempts that a previous run had made; 0 for a fresh one.
+    """
+
+    path: Path
+    failed_path: Path | None
+    demos: int
+    report: GenerationReport
+    resumed_at: int
+
+
+def bundled_source(task: TaskSpec) -> Path:
+    """The annotated demonstrations that come with the package.
+
+    Raises:
+        UserError: there are none for this task.
+    """
+    path = Path(str(resources.files(mimicctl) / "data" / task.source_demos))
+    if not task.source_demos or not path.is_file():
+        raise UserError(f"No source demonstrations come with {task.task_id}.", do="record and annotate some, then give --input-file")
+    return path
+
+
+def generate(
+    task_id: str,
+    seed: int,
+    settings: GenerateSettings,
+    input_file: Path | None,
+    *,
+    resume: bool = False,
+    overwrite: bool = False,
+    on_progress: Callable[[int, int], None] = lambda attempts, successes: None,
+) -> Generated:
+    """Run trials until the wanted number is there; commit each success as soon as all trials before it are decided.
+
+    The demos of the output, and their order, depend on task, seed, settings and source demonstrations alone: not on
+    `num_envs`, `workers`, or on how often the run was interrupted.
+
+    Args:
+        input_file: annotated source demonstrations; None for the bundled ones.
+        resume: continue an interrupted run.
+        overwrite: replace an existing output.
+        on_progress: called with attempts and successes so far.
+
+    Raises:
+        UserError: the input does not fit, or the output exists.
+        RunFailed: the cap on failures was reached. What was made so far is kept, and can be resumed.
+    """
+    task = _with_overrides(find_task(task_id), settings.subtasks)
+    output = checked_output(settings.output_file)
+    partial = partial_path(output)
+    source = input_file or bundled_source(task)
+    pool, source_hash, sim_args = _load_source(task, source)
+    lineage = _lineage(task, seed, settings, source, source_hash)
+    done = _prepare(output, partial, lineage, resume=resume, overwrite=overwrite)
+    trial_settings = TrialSettings(
+        task=task,
+        seed=seed,
+        bridge=Bridge(settings.bridge, settings.arch_height, settings.bridge_step),
+        select_src_per_subtask=settings.select_src_per_subtask,
+        keep_failed=settings.keep_failed,
+    )
+    failed_path = output.with_name(f"{output.stem}_failed{output.suffix}") if settings.keep_failed else None
+    run = _Run(settings, done, on_progress)
+    with ExitStack() as stack:
+        writer = stack.enter_context(DatasetWriter(partial, task_id=task.task_id, lineage=lineage, env_args={"sim_args": sim_args}))
+        failed = _failed_writer(stack, failed_path, task, lineage, fresh=not done)
+        if not run.complete():
+            results = results_in_order(
+                pool,
+                trial_settings,
+                first=len(done),
+                last=None if settings.guarantee else settings.trials,
+                num_envs=settings.num_envs,
+                workers=settings.workers or os.cpu_count() or 1,
+            )
+            with closing(results):
+                for result in results:
+                    run.take(result, writer, failed)
+                    if run.complete():
+                        break
+        run.commit_rest(writer)
+        demos = len(writer)
+        writer.finish(output)
+        if failed is not None:
+            failed.finish(failed_path)
+    report = summarise(task, run.attempts)
+    return Generated(output, failed_path, demos, report, resumed_at=len(done))
+
+
+class _Run:
+    """Counts, the attempts log, and what is not committed yet."""
+
+    def __init__(self, settings: GenerateSettings, done: list[dict[str, Any]], on_progress: Callable[[int, int], None]) -> None:
+        self.attempts = list(done)
+        self.successes = sum(attempt["success"] for attempt in done)
+        self._settings, self._on_progress = settings, on_progress
+        self._uncommitted: list[str] = []
+        on_progress(len(self.attempts), self.successes)
+
+    def complete(self) -> bool:
+        return (self.successes if self._settings.guarantee else len(self.attempts)) >= self._settings.trials
+
+    def take(self, result: TrialResult, writer: DatasetWriter, failed: DatasetWriter | None) -> None:
+        record = result.record()
+        self.attempts.append(record)
+        self.successes += result.success
+        self._uncommitted.append(json.dumps(record))
+        if result.episode is not None:
+            result.episode.lineage = {"trial": result.index, "sources": list(result.sources)}
+        if result.success:
+            writer.write(result.episode, self._uncommitted)
+            self._uncommitted = []
+        elif failed is not None:
+            failed.write(result.episode)
+            self.commit_rest(writer)
+        self._on_progress(len(self.attempts), self.successes)
+        self._check_failures(writer)
+
+    def commit_rest(self, writer: DatasetWriter) -> None:
+        if self._uncommitted:
+            writer.log_attempts(self._uncommitted)
+            self._uncommitted = []
+
+    def _check_failures(self, writer: DatasetWriter) -> None:
+        failures = len(self.attempts) - self.successes
+        cap = self._settings.max_failures
+        if cap is not None and failures >= cap and not self.complete():
+            self.commit_rest(writer)
+            raise RunFailed(
+                f"{failures} attempts failed, the most that --max-failures allows; {self.successes} demonstrations were made.",
+                where=str(writer.path),
+                do="see what failed with mimicctl dataset info, then --resume with a higher --max-failures",
+            )
+
+
+def _with_overrides(task: TaskSpec, overrides: dict[str, list[dict[str, Any]]]) -> TaskSpec:
+    """The task with the run's changes to its subtasks' fields."""
+    subtasks = dict(task.subtasks)
+    for eef, changes in overrides.items():
+        if eef not in subtasks or len(changes) > len(subtasks[eef]):
+            known = ", ".join(f"{name} (0 to {len(value) - 1})" for name, value in task.subtasks.items())
+            raise UserError(f'{task.task_id} has no such subtask of "{eef}".', where="generate.subtasks", do=f"it has {known}")
+        changes = [*changes, *({} for _ in subtasks[eef][len(changes) :])]
+        subtasks[eef] = tuple(dataclasses.replace(s, **_tupled(c)) for s, c in zip(subtasks[eef], changes, strict=True))
+    return dataclasses.replace(task, subtasks=subtasks)
+
+
+def _tupled(change: dict[str, Any]) -> dict[str, Any]:
+    return {key: tuple(value) if isinstance(value, list) else value for key, value in change.items()}
+
+
+def _load_source(task: TaskSpec, path: Path) -> tuple[SourcePool, str, dict[str, Any]]:
+    with Dataset(path) as dataset:
+        recorded_on = canonical_id(dataset.task_id)
+        if recorded_on and _family(recorded_on) != _family(task.task_id):
+            raise UserError(
+                f"The source demonstrations are of another task, {dataset.task_id}.",
+                where=str(path),
+                do=f"give --task {recorded_on}, or demonstrations of {task.task_id}",
+            )
+        env = make_env(task)
+        try:
+            pool = load_pool(task, dataset.episodes(), env.gripper_actions, str(path))
+            sim_args = env.sim_args
+        finally:
+            env.close()
+        return pool, dataset.content_hash(), sim_args
+
+
+def _family(task_id: str) -> str:
+    """A task without its backend: demonstrations of one backend's serve the other's."""
+    return task_id.split("-", 1)[-1].removesuffix("-v0")
+
+
+def _lineage(task: TaskSpec, seed: int, settings: GenerateSettings, source: Path, source_hash: str) -> dict[str, Any]:
+    """Where the file comes from; equal for two runs exactly if their demos are."""
+    decisive = settings.model_dump(exclude={"input_file", "output_file", "num_envs", "workers", "trials", "max_failures", "keep_failed"})
+    return {
+        "made_by": "mimicctl generate",
+        "version": mimicctl.__version__,
+        "task": task.task_id,
+        "seed": seed,
+        "settings": decisive,
+        "subtasks": {eef: [dataclasses.asdict(s) for s in subtasks] for eef, subtasks in task.subtasks.items()},
+        "inputs": [{"file": source.name, "sha256": source_hash}],
+    }
+
+
+def _prepare(output: Path, partial: Path, lineage: dict[str, Any], *, resume: bool, overwrite: bool) -> list[dict[str, Any]]:
+    """Decide what happens to files that are there; returns the attempts of the run to continue."""
+    found = partial if partial.exists() else output
+    if resume and found.exists():
+        with Dataset(found, need_demos=False) as dataset:
+            _refuse_different_run(dataset, lineage)
+            attempts = dataset.attempts()
+        if found == output:
+            output.rename(partial)
+        return attempts
+    if not overwrite:
+        refuse_existing(output)
+        if partial.exists():
+            raise UserError(
+                "An earlier run was interrupted and its demonstrations are still there.",
+                where=str(partial),
+                do="--resume continues it, --overwrite starts again",
+            )
+    partial.unlink(missing_ok=True)
+    return []
+
+
+def _refuse_different_run(dataset: Dataset, lineage: dict[str, Any]) -> None:
+    before = dataset.lineage
+    now = json.loads(json.dumps(lineage))
+    different = [key for key in now if before.get(key) != now[key]]
+    if different:
+        raise UserError(
+            f"The run to resume was another one: {', '.join(different)} changed since.",
+            where=str(dataset.path),
+            do="repeat the flags of that run, or --overwrite to start again",
+        )
+
+
+def _failed_writer(
+    stack: ExitStack, failed_path: Path | None, task: TaskSpec, lineage: dict[str, Any], *, fresh: bool
+) -> DatasetWriter | None:
+    if failed_path is None:
+        return None
+    partial = partial_path(failed_path)
+    if fresh:
+        partial.unlink(missing_ok=True)
+    return stack.enter_context(DatasetWriter(partial, task_id=task.task_id, lineage=lineage))

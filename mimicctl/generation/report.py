@@ -1,0 +1,86 @@
+"""What a generation run says about itself, computed from its log of attempts."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from mimicctl.statistics import rate_text, wilson_interval
+from mimicctl.tasks import TaskSpec
+
+_CELLS = (8, 8)
+
+
+@dataclass(frozen=True)
+class GenerationReport:
+    """Counts of a run.
+
+    Attributes:
+        attempts, successes: of the trials that were run.
+        steps: control steps of all attempts.
+        funnel: (subtask name, trials that completed it).
+        reasons: (reason, subtask it happened in, count), most frequent first.
+        yields: (source demo, trials that used it, successes among them), best first.
+        coverage: object name to (8, 8) arrays of attempts and successes, over x (rows) and y (columns) of the reset range.
+    """
+
+    attempts: int
+    successes: int
+    steps: int
+    funnel: tuple[tuple[str, int], ...]
+    reasons: tuple[tuple[str, str, int], ...]
+    yields: tuple[tuple[str, int, int], ...]
+    coverage: dict[str, tuple[np.ndarray, np.ndarray]]
+
+    @property
+    def rate(self) -> str:
+        return rate_text(self.successes, self.attempts)
+
+    def as_dict(self) -> dict[str, Any]:
+        """JSON-able."""
+        low, high = wilson_interval(self.successes, self.attempts)
+        return {
+            "attempts": self.attempts,
+            "successes": self.successes,
+            "success_rate_95": [low, high],
+            "steps": self.steps,
+            "funnel": [{"subtask": name, "completed": count} for name, count in self.funnel],
+            "failures": [{"reason": reason, "subtask": where, "count": count} for reason, where, count in self.reasons],
+            "sources": [{"demo": name, "used": used, "successes": good} for name, used, good in self.yields],
+            "coverage": {name: {"attempts": a.tolist(), "successes": s.tolist()} for name, (a, s) in self.coverage.items()},
+        }
+
+
+def summarise(task: TaskSpec, attempts: Sequence[dict[str, Any]]) -> GenerationReport:
+    """Make the report from the attempts log (`TrialResult.record`)."""
+    subtasks = [s.name for s in task.subtasks[task.eef_names[0]]]
+    failures = Counter((a["reason"], subtasks[min(a["reached"], len(subtasks) - 1)]) for a in attempts if not a["success"])
+    used: Counter[str] = Counter()
+    good: Counter[str] = Counter()
+    for attempt in attempts:
+        for name in set(attempt["sources"]):
+            used[name] += 1
+            good[name] += attempt["success"]
+    by_yield = sorted(used, key=lambda name: (-good[name] / used[name], int(name.removeprefix("demo_"))))
+    return GenerationReport(
+        attempts=len(attempts),
+        successes=sum(a["success"] for a in attempts),
+        steps=sum(a["steps"] for a in attempts),
+        funnel=tuple((name, sum(a["reached"] > i for a in attempts)) for i, name in enumerate(subtasks)),
+        reasons=tuple((reason, where, count) for (reason, where), count in failures.most_common()),
+        yields=tuple((name, used[name], good[name]) for name in by_yield),
+        coverage={item.name: _coverage(task, attempts, item.name) for item in task.objects},
+    )
+
+
+def _coverage(task: TaskSpec, attempts: Sequence[dict[str, Any]], name: str) -> tuple[np.ndarray, np.ndarray]:
+    starts = np.array([a["start"][name][:2] for a in attempts]).reshape(-1, 2)
+    success = np.array([a["success"] for a in attempts], dtype=bool)
+    span = (task.reset.x, task.reset.y)
+    tried = np.histogram2d(*starts.T, bins=_CELLS, range=span)[0]
+    succeeded = np.histogram2d(*starts[success].T, bins=_CELLS, range=span)[0]
+    return tried.astype(int), succeeded.astype(int)
