@@ -18,6 +18,7 @@ from mimicctl.schema import Episode
 from mimicctl.tasks.spec import TaskSpec
 
 _EEF = "franka"
+_REL_SCALE = 0.5
 _PLACEMENT_TRIES = 5000
 
 
@@ -197,7 +198,16 @@ class MujocoEnv:
     def scene_state(self, snapshot: Snapshot) -> dict[str, np.ndarray]:
         return self.reader.scene_state(snapshot)
 
+    def gripper_opening(self, snapshot: Snapshot) -> np.ndarray:
+        return self.reader.fingers(snapshot)[..., 0]
+
     # Actions ------------------------------------------------------------------------------------------------
+
+    def command_to_action(self, snapshot: Snapshot, delta: np.ndarray, gripper: float) -> np.ndarray:
+        # A relative action is scaled by the controller; an absolute one names the place itself.
+        scale = 1.0 if self.task.control == "rel" else _REL_SCALE
+        target = poses.apply_delta(self.reader.eef_pose(snapshot), scale * delta)
+        return self.target_poses_to_actions({_EEF: self.reader.eef_pose(snapshot)}, {_EEF: target}, {_EEF: np.array([gripper])})
 
     def target_poses_to_actions(
         self,

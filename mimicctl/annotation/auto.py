@@ -1,0 +1,165 @@
+"""Annotation by replay: what the env's own subtask signals say about a recorded demonstration."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+import mimicctl
+from mimicctl.dataset.reader import Dataset
+from mimicctl.dataset.writer import DatasetWriter, checked_output, partial_path, refuse_existing
+from mimicctl.envs import make_env
+from mimicctl.envs.base import MimicEnv, held_for
+from mimicctl.errors import RunFailed, UserError
+from mimicctl.generation.source import first_rise, subtask_ends
+from mimicctl.schema import Episode
+from mimicctl.tasks import TaskSpec, find_task
+
+
+@dataclass(frozen=True)
+class DemoAnnotation:
+    """What was found in one demonstration.
+
+    Attributes:
+        name: in the input.
+        written_as: in the output; "" if it was left out.
+        replayed: "actions" or "states".
+        rises: signal to the step it first becomes true; None if it never does.
+        problem: why it was left out; "" if it was not.
+    """
+
+    name: str
+    written_as: str
+    replayed: str
+    rises: dict[str, int | None]
+    problem: str
+
+
+def annotate_auto(
+    input_file: Path,
+    output_file: str,
+    *,
+    task_id: str = "",
+    strict: bool = False,
+    overwrite: bool = False,
+    on_demo: Callable[[DemoAnnotation], None] = lambda annotation: None,
+) -> tuple[Path, list[DemoAnnotation]]:
+    """Replay each demo of `input_file` and write those whose signals come in order to `output_file`.
+
+    Args:
+        task_id: "" to take the file's word for it.
+        strict: fail, and write nothing, if any demo cannot be annotated.
+
+    Raises:
+        UserError: the input is no recording of a known task, or the output exists.
+        RunFailed: `strict` and a demo failed, or none could be annotated.
+    """
+    output = checked_output(output_file)
+    if not overwrite:
+        refuse_existing(output)
+    partial = partial_path(output)
+    with Dataset(input_file) as dataset:
+        task = find_task(task_id or dataset.task_id)
+        refuse_unreplayable(dataset, task)
+        env = make_env(task)
+        partial.unlink(missing_ok=True)
+        lineage = {
+            "made_by": "mimicctl annotate",
+            "version": mimicctl.__version__,
+            "task": task.task_id,
+            "method": "auto",
+            "inputs": [{"file": input_file.name, "sha256": dataset.content_hash(), "lineage": dataset.lineage}],
+        }
+        found: list[DemoAnnotation] = []
+        with DatasetWriter(partial, task_id=task.task_id, lineage=lineage, env_args={"sim_args": env.sim_args}) as writer:
+            for name, episode in dataset.episodes():
+                annotation, annotated = _annotate(env, task, name, episode)
+                if annotated is not None:
+                    annotated.lineage = {"parent": {"demo": name, **episode.lineage}}
+                    written = writer.write(annotated)
+                    annotation = DemoAnnotation(name, written, annotation.replayed, annotation.rises, "")
+                found.append(annotation)
+                on_demo(annotation)
+        env.close()
+    _judge(found, partial, strict)
+    partial.replace(output)
+    return output, found
+
+
+def _judge(found: list[DemoAnnotation], partial: Path, strict: bool) -> None:
+    left_out = [a for a in found if a.problem]
+    if len(left_out) == len(found) or (strict and left_out):
+        partial.unlink()
+        raise RunFailed(
+            f"{len(left_out)} of {len(found)} demonstrations could not be annotated; nothing was written.",
+            where=f"{left_out[0].name}: {left_out[0].problem}",
+            do="mark them by hand (mimicctl annotate --manual), or record them again",
+        )
+
+
+def refuse_unreplayable(dataset: Dataset, task: TaskSpec) -> None:
+    """UserError unless the demos have what a replay needs."""
+    first = dataset.episode(dataset.demos[0])
+    if not first.initial_state:
+        raise UserError("The demonstrations have no initial_state, so they cannot be replayed.", where=str(dataset.path), do="record them again")
+    if first.actions.shape[1] != task.action_dim:
+        raise UserError(
+            f"The actions have {first.actions.shape[1]} numbers; {task.task_id} takes {task.action_dim}.",
+            where=str(dataset.path),
+            do="give the task the demonstrations were recorded on: --task ID",
+        )
+
+
+def _annotate(env: MimicEnv, task: TaskSpec, name: str, episode: Episode) -> tuple[DemoAnnotation, Episode | None]:
+    replayed, snapshots = replay(env, episode)
+    annotated = env.episode(snapshots, episode.actions, with_datagen_info=True)
+    annotated.success = True
+    annotated.seed = episode.seed
+    signals = {s: annotated.datagen_info[f"subtask_term_signals/{s}"] for s in task.term_signals}
+    rises = {s: first_rise(signal) for s, signal in signals.items()}
+    problem = ""
+    if not _ends_in_success(env, snapshots):
+        problem = "it does not end in success when replayed"
+    else:
+        try:
+            for subtasks in task.subtasks.values():
+                subtask_ends(subtasks, annotated.datagen_info, len(annotated), name)
+        except UserError as error:
+            problem = error.what
+    return DemoAnnotation(name, "", replayed, rises, problem), None if problem else annotated
+
+
+def replay(env: MimicEnv, episode: Episode) -> tuple[str, np.ndarray]:
+    """Snapshots (T + 1, K) of a recorded episode: by its actions, or, if these do not lead to success again, by its states."""
+    by_actions = _replay_actions(env, episode)
+    if _ends_in_success(env, by_actions) or not episode.states:
+        return "actions", by_actions
+    return "states", _replay_states(env, episode)
+
+
+def _ends_in_success(env: MimicEnv, snapshots: np.ndarray) -> bool:
+    return held_for(env.success(snapshots)) > 0
+
+
+def _replay_actions(env: MimicEnv, episode: Episode) -> np.ndarray:
+    env.reset_to([0], [episode.initial_state])
+    snapshots = [env.snapshot([0])[0]]
+    for action in episode.actions:
+        env.step(action[None], [0])
+        snapshots.append(env.snapshot([0])[0])
+    return np.stack(snapshots)
+
+
+def _replay_states(env: MimicEnv, episode: Episode) -> np.ndarray:
+    def at(step: int) -> dict[str, Any]:
+        return {path: values[step] for path, values in episode.states.items()}
+
+    snapshots = []
+    for state in [episode.initial_state, *(at(step) for step in range(len(episode)))]:
+        env.reset_to([0], [state])
+        snapshots.append(env.snapshot([0])[0])
+    return np.stack(snapshots)
