@@ -1,0 +1,48 @@
+"""`mimicctl annotate`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Optional
+
+import typer
+
+from mimicctl.cli.common import ConfigFile, Json, Outcome, Override, Overwrite, Table, Task, first_existing, note, resolve_settings, show, size_of
+
+
+def command(
+    task: Task = None,
+    input_file: Annotated[Optional[str], typer.Option(help="Recording to annotate.", show_default=False)] = None,
+    output_file: Annotated[Optional[str], typer.Option(help="Where the annotated demonstrations go.", show_default=False)] = None,
+    auto: Annotated[bool, typer.Option("--auto/--manual", help="From the env's signals, or by hand in the terminal.")] = True,
+    strict: Annotated[Optional[bool], typer.Option("--strict", help="Fail if any demonstration cannot be annotated.", show_default=False)] = None,
+    overwrite: Overwrite = False,
+    config: ConfigFile = None,
+    override: Override = None,
+    as_json: Json = False,
+) -> None:
+    """Find where each subtask of each recorded demonstration ends."""
+    flags = {"annotate.input_file": input_file, "annotate.output_file": output_file, "annotate.strict": strict, "task": task}
+    run_config = resolve_settings(flags, config, override).config
+    from mimicctl.errors import UserError
+
+    settings = run_config.annotate
+    source = Path(settings.input_file) if settings.input_file else first_existing(run_config.record.output_file)
+    if source is None:
+        raise UserError("There is no recording to annotate.", where=run_config.record.output_file, do="record one (mimicctl record), or give --input-file")
+    note(f"Annotating {source}.")
+    if auto:
+        from mimicctl.annotation.auto import annotate_auto
+
+        path, found = annotate_auto(source, settings.output_file, task_id=task or "", strict=settings.strict, overwrite=overwrite)
+    else:
+        from mimicctl.annotation.terminal import annotate_by_hand
+
+        path, found = annotate_by_hand(source, settings.output_file, task_id=task or "", overwrite=overwrite)
+    written = [a for a in found if a.written_as]
+    signals = list(found[0].rises)
+    rows = [(a.name, a.written_as or "-", a.replayed, *(a.rises.get(s) if a.rises.get(s) is not None else "-" for s in signals), a.problem) for a in found]
+    table = Table("Found", ("demo", "written as", "replayed by", *signals, "left out because"), rows)
+    facts = [("file", path), ("demos", len(written)), ("left out", len(found) - len(written)), ("size", size_of(path))]
+    data = {"file": str(path), "demos": len(written), "found": [vars(a) for a in found]}
+    show(Outcome("Annotated.", facts, [table], "mimicctl generate", data), as_json)

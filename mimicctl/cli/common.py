@@ -1,0 +1,187 @@
+"""What every command module uses: common options, settings, showing results, progress.
+
+A command module imports typer, the standard library and this module only; everything else is imported inside the
+command, so that `mimicctl --help` stays quick. A command resolves its settings, calls the API, and shows an `Outcome`:
+
+    def command(task: Task = None, config: ConfigFile = None, override: Override = None, as_json: Json = False) -> None:
+        settings = resolve_settings({"task": task}, config, override)
+        ...
+        show(Outcome("Made it.", facts=[("file", path)], next_command="mimicctl generate"), as_json)
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, Optional
+
+import typer
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+    from mimicctl.config import Resolved
+
+Task = Annotated[Optional[str], typer.Option("--task", help="Task id; see mimicctl tasks.", show_default=False)]
+Seed = Annotated[Optional[int], typer.Option("--seed", help="Seed of everything drawn by chance.", show_default=False)]
+ConfigFile = Annotated[Optional[Path], typer.Option("--config", help="Config file, read after mimicctl.toml.", show_default=False)]
+Override = Annotated[Optional[list[str]], typer.Option("-o", help="Set any setting: section.key=value.", show_default=False)]
+Json = Annotated[bool, typer.Option("--json", help="Print one JSON document on stdout.")]
+Resume = Annotated[bool, typer.Option("--resume", help="Continue what an earlier run left.")]
+Overwrite = Annotated[bool, typer.Option("--overwrite", help="Replace existing output.")]
+
+
+@dataclass(frozen=True)
+class Table:
+    """Rows to show under a title."""
+
+    title: str
+    columns: tuple[str, ...]
+    rows: list[tuple[Any, ...]]
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What a command has to say at its end.
+
+    Attributes:
+        title: one sentence.
+        facts: label and value, in order.
+        tables: shown below.
+        next_command: what one would do next.
+        data: for --json; the facts if not given.
+    """
+
+    title: str
+    facts: list[tuple[str, Any]] = field(default_factory=list)
+    tables: list[Table] = field(default_factory=list)
+    next_command: str = ""
+    data: dict[str, Any] | None = None
+
+
+def resolve_settings(flags: dict[str, Any], config: Path | None, override: list[str] | None) -> Resolved:
+    """The run config with this command's flags on top."""
+    from mimicctl.config import resolve
+
+    return resolve(flags, config_file=config, overrides=override or (), environ=os.environ)
+
+
+def stdout() -> Console:
+    """For results. Never folded to 80 columns in a pipe or a file."""
+    from rich.console import Console
+
+    return Console(highlight=False, soft_wrap=True, width=None if sys.stdout.isatty() else 200)
+
+
+def stderr() -> Console:
+    """For the log and for progress."""
+    from rich.console import Console
+
+    return Console(stderr=True, highlight=False, soft_wrap=True)
+
+
+def show(outcome: Outcome, as_json: bool) -> None:
+    """Print the outcome, as text or as JSON."""
+    if as_json:
+        data = outcome.data if outcome.data is not None else {label.replace(" ", "_"): value for label, value in outcome.facts}
+        print(json.dumps(data, default=str, indent=1))
+        return
+    console = stdout()
+    if outcome.title:
+        console.print(outcome.title, style="bold", markup=False)
+    width = max((len(label) for label, _ in outcome.facts), default=0)
+    for label, value in outcome.facts:
+        console.print(f"  {label:<{width}}  {value}", markup=False)
+    for table in outcome.tables:
+        _show_table(console, table)
+    if outcome.next_command:
+        console.print(f"Next: {outcome.next_command}", markup=False)
+
+
+def _show_table(console: Console, table: Table) -> None:
+    from rich import box
+    from rich.table import Table as RichTable
+
+    rich_table = RichTable(title=table.title, title_justify="left", title_style="bold", box=box.SIMPLE_HEAD, pad_edge=False)
+    for i, column in enumerate(table.columns):
+        numeric = bool(table.rows) and all(isinstance(row[i], (int, float)) for row in table.rows)
+        rich_table.add_column(column, justify="right" if numeric else "left", overflow="fold")
+    for row in table.rows:
+        rich_table.add_row(*(str(cell) for cell in row))
+    console.print(rich_table, markup=False)
+
+
+def size_of(path: Path) -> str:
+    """File size, for people."""
+    size = float(path.stat().st_size)
+    for unit in ("B", "kB", "MB", "GB"):
+        if size < 1000 or unit == "GB":
+            return f"{size:.0f} {unit}" if unit == "B" else f"{size:.1f} {unit}"
+        size /= 1000
+    raise AssertionError
+
+
+def note(text: str) -> None:
+    """A line for the log."""
+    stderr().print(text, markup=False)
+
+
+def first_existing(*candidates: str) -> Path | None:
+    """The first of the paths that exists: how a step finds what the last one made."""
+    return next((Path(c) for c in candidates if c and Path(c).is_file()), None)
+
+
+class Reporter:
+    """A bar on a terminal; a line every few seconds anywhere else.
+
+    Args:
+        total: of the number that fills the bar.
+    """
+
+    _EVERY = 5.0
+
+    def __init__(self, label: str, total: int) -> None:
+        self._label, self._total = label, total
+        self._last = time.monotonic()
+        self._progress = None
+        if sys.stderr.isatty():
+            from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+
+            self._progress = Progress(
+                TextColumn("{task.description}"),
+                BarColumn(),
+                TextColumn("{task.completed}/{task.total}"),
+                TextColumn("{task.fields[extra]}"),
+                TimeElapsedColumn(),
+                TextColumn("ETA"),
+                TimeRemainingColumn(),
+                console=stderr(),
+            )
+            self._task = self._progress.add_task(label, total=total, extra="")
+            self._progress.start()
+
+    def update(self, done: int, extra: str) -> None:
+        if self._progress is not None:
+            self._progress.update(self._task, completed=done, extra=extra)
+        elif time.monotonic() - self._last > self._EVERY:
+            self._last = time.monotonic()
+            note(f"{self._label}: {done}/{self._total}  {extra}")
+
+    def stop(self) -> None:
+        if self._progress is not None:
+            self._progress.stop()
+
+
+@contextmanager
+def reporting(label: str, total: int) -> Iterator[Reporter]:
+    reporter = Reporter(label, total)
+    try:
+        yield reporter
+    finally:
+        reporter.stop()

@@ -1,0 +1,93 @@
+"""`mimicctl dataset`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from mimicctl.cli.common import Json, Outcome, Overwrite, Table, show, size_of
+
+app = typer.Typer(help="Look into datasets, check, split and repair them.", no_args_is_help=True)
+
+File = Annotated[Path, typer.Argument(help="Dataset file.")]
+
+
+@app.command()
+def info(file: File, as_json: Json = False) -> None:
+    """Demos, keys, shapes, lengths, success and lineage."""
+    from mimicctl.dataset.info import describe
+    from mimicctl.statistics import rate_text
+
+    found = describe(file)
+    lengths = list(found.lengths.values())
+    spread = f"{min(lengths)} to {max(lengths)}, {sum(lengths) / len(lengths):.0f} on average" if lengths else "-"
+    facts = [
+        ("file", found.path),
+        ("size", size_of(found.path)),
+        ("task", found.task_id or "not said"),
+        ("format", f"version {found.format_version} ({'xyzw' if found.format_version else 'wxyz, legacy'} quaternions)"),
+        ("demos", f"{len(lengths)}, of which {found.succeeded} succeeded and {found.annotated} are annotated"),
+        ("steps", f"{sum(lengths)} ({spread} a demo)"),
+        ("masks", ", ".join(f"{key} {count}" for key, count in found.masks.items()) or "none"),
+    ]
+    if found.attempts:
+        facts.append(("generated at", rate_text(found.attempts_succeeded, found.attempts)))
+    facts += [("made by", found.lineage.get("made_by", "not recorded"))]
+    facts += [("from", f"{i.get('file')} ({i.get('sha256', '')[:12]})") for i in found.lineage.get("inputs", [])]
+    rows = [(key, f"(T{''.join(f', {n}' for n in shape)})", dtype) for key, (shape, dtype) in found.keys.items()]
+    show(Outcome("", facts, [Table("Keys", ("key", "shape", "dtype"), rows)], data=found.as_dict()), as_json)
+
+
+@app.command()
+def check(file: File, as_json: Json = False) -> None:
+    """Find what would break training later. Exit code 1 if there is anything."""
+    from mimicctl.dataset.check import check as find
+    from mimicctl.dataset.reader import Dataset
+
+    with Dataset(file, need_demos=False) as dataset:
+        findings = list(find(dataset))
+        demos = len(dataset)
+    errors = sum(f.severity == "error" for f in findings)
+    rows = [(f.severity, f.demo, f.key, f.what, f.do) for f in findings[:200]]
+    tables = [Table("Findings", ("severity", "demo", "key", "what", "do"), rows)] if rows else []
+    facts = [("file", file.absolute()), ("demos", demos), ("errors", errors), ("warnings", len(findings) - errors)]
+    data = {"file": str(file.absolute()), "demos": demos, "errors": errors, "findings": [vars(f) for f in findings]}
+    show(Outcome("Nothing that breaks training." if not errors else "Training would break.", facts, tables, data=data), as_json)
+    if errors:
+        raise typer.Exit(1)
+
+
+@app.command()
+def split(
+    file: File,
+    valid: Annotated[float, typer.Option(min=0.0, max=0.9, help="Share of demos for validation.")] = 0.2,
+    seed: Annotated[int, typer.Option(help="Of the draw.")] = 0,
+    overwrite: Overwrite = False,
+    as_json: Json = False,
+) -> None:
+    """Write mask/train and mask/valid, without copying data."""
+    from mimicctl.dataset.split import split_file
+
+    masks = split_file(file, valid_fraction=valid, seed=seed, overwrite=overwrite)
+    facts = [("file", file.absolute()), *((f"mask/{key}", len(names)) for key, names in masks.items())]
+    show(Outcome("Split.", facts, next_command=f"mimicctl train --dataset {file}"), as_json)
+
+
+@app.command()
+def repair(
+    file: File,
+    output: Annotated[Path | None, typer.Option("--output-file", help="Where the saved demos go [<name>.repaired.hdf5].", show_default=False)] = None,
+    overwrite: Overwrite = False,
+    as_json: Json = False,
+) -> None:
+    """Save every whole demo of a file that was cut off, to a new file."""
+    from mimicctl.dataset.repair import repair as salvage
+
+    target = output or file.with_name(f"{file.stem}.repaired.hdf5")
+    found = salvage(file, target, overwrite=overwrite)
+    lost = [(demo.name, demo.lost_because) for demo in found if demo.lost_because]
+    tables = [Table("Lost", ("demo", "because"), lost)] if lost else []
+    facts = [("file", target.absolute()), ("saved", len(found) - len(lost)), ("lost", len(lost))]
+    show(Outcome("Repaired.", facts, tables, f"mimicctl dataset check {target}"), as_json)

@@ -1,0 +1,112 @@
+"""`mimicctl generate`."""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Optional
+
+import typer
+
+from mimicctl.cli.common import (
+    ConfigFile,
+    Json,
+    Outcome,
+    Override,
+    Overwrite,
+    Resume,
+    Seed,
+    Table,
+    Task,
+    first_existing,
+    note,
+    reporting,
+    resolve_settings,
+    show,
+    size_of,
+)
+
+if TYPE_CHECKING:
+    from mimicctl.generation.engine import Generated
+
+_SHADES = " ░▒▓█"
+
+
+def command(
+    task: Task = None,
+    trials: Annotated[Optional[int], typer.Option("--trials", "--generation-num-trials", help="Successful demonstrations wanted [1000].", show_default=False)] = None,
+    input_file: Annotated[Optional[str], typer.Option(help="Annotated source demonstrations.", show_default=False)] = None,
+    output_file: Annotated[Optional[str], typer.Option(help="Where the generated ones go.", show_default=False)] = None,
+    num_envs: Annotated[Optional[int], typer.Option(help="Envs per worker process [8].", show_default=False)] = None,
+    workers: Annotated[Optional[int], typer.Option(help="Worker processes [one a core].", show_default=False)] = None,
+    guarantee: Annotated[Optional[bool], typer.Option("--guarantee/--no-guarantee", help="Count successes, or attempts.", show_default=False)] = None,
+    max_failures: Annotated[Optional[int], typer.Option(help="Give up after this many failed attempts.", show_default=False)] = None,
+    keep_failed: Annotated[Optional[bool], typer.Option("--keep-failed", help="Also write failed attempts, to <output>_failed.hdf5.", show_default=False)] = None,
+    bridge: Annotated[Optional[str], typer.Option(help="Path between segments: arch, or straight as in Isaac Lab.", show_default=False)] = None,
+    seed: Seed = None,
+    resume: Resume = False,
+    overwrite: Overwrite = False,
+    config: ConfigFile = None,
+    override: Override = None,
+    as_json: Json = False,
+) -> None:
+    """Make many demonstrations from a few, by moving their segments to new scenes."""
+    flags = {
+        "task": task, "seed": seed, "generate.trials": trials, "generate.input_file": input_file,
+        "generate.output_file": output_file, "generate.num_envs": num_envs, "generate.workers": workers,
+        "generate.guarantee": guarantee, "generate.max_failures": max_failures,
+        "generate.keep_failed": keep_failed, "generate.bridge": bridge,
+    }  # fmt: skip
+    run_config = resolve_settings(flags, config, override).config
+    from mimicctl.generation.engine import generate
+    from mimicctl.statistics import wilson_interval
+
+    settings = run_config.generate
+    source = Path(settings.input_file) if settings.input_file else first_existing(run_config.annotate.output_file)
+    note(f"Source demonstrations: {source or 'those that come with the task'}.")
+    began = time.monotonic()
+    started_with: list[int] = []
+
+    with reporting("generate", settings.trials) as reporter:
+
+        def progress(attempts: int, successes: int) -> None:
+            started_with[1:] or started_with.append(successes)
+            low, high = wilson_interval(successes, attempts)
+            rate = f"{100 * successes / attempts:.1f} % ({100 * low:.0f}-{100 * high:.0f})" if attempts else "-"
+            per_hour = 3600 * (successes - started_with[0]) / max(time.monotonic() - began, 1e-6)
+            done = successes if settings.guarantee else attempts
+            reporter.update(done, f"of {attempts} attempts, {rate}, {per_hour:,.0f} demos/h")
+
+        made = generate(run_config.task, run_config.seed, settings, source, resume=resume, overwrite=overwrite, on_progress=progress)
+    show(_outcome(made, time.monotonic() - began), as_json)
+
+
+def _outcome(made: Generated, seconds: float) -> Outcome:
+    report = made.report
+    facts = [
+        ("file", made.path),
+        ("demos", made.demos),
+        ("size", size_of(made.path)),
+        ("success rate", report.rate),
+        ("steps per attempt", f"{report.steps / max(report.attempts, 1):.0f}"),
+        ("time", f"{seconds:.1f} s"),
+    ]
+    if made.failed_path:
+        facts.append(("failed", made.failed_path))
+    if made.resumed_at:
+        facts.append(("resumed", f"after {made.resumed_at} attempts of an earlier run"))
+    funnel = Table("Subtasks completed", ("subtask", "trials", "of"), [(n, c, report.attempts) for n, c in report.funnel])
+    tables = [funnel]
+    if report.reasons:
+        tables.append(Table("Why trials failed", ("reason", "in subtask", "trials"), list(report.reasons)))
+    sources = [(name, used, good, f"{100 * good / used:.0f} %") for name, used, good in report.yields]
+    tables.append(Table("Source demos", ("demo", "used in", "succeeded", "yield"), sources))
+    cover = [(name, " ".join(_shades(row) for row in attempts), int((attempts > 0).sum()), attempts.size) for name, (attempts, _) in report.coverage.items()]
+    tables.append(Table("Coverage of the reset range (x rows from near to far, each y from right to left)", ("object", "start states", "cells hit", "of"), cover))
+    data = {"file": str(made.path), "demos": made.demos, "seconds": seconds, **report.as_dict()}
+    return Outcome("Generated.", facts, tables, "mimicctl train", data)
+
+
+def _shades(counts) -> str:
+    most = max(int(counts.max()), 1)
+    return "".join(_SHADES[-(-int(c) * (len(_SHADES) - 1) // most)] for c in counts)

@@ -1,0 +1,122 @@
+"""`mimicctl record` and `mimicctl teleop`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Any, Optional
+
+import typer
+
+from mimicctl.cli.common import ConfigFile, Json, Outcome, Override, Overwrite, Resume, Seed, Task, note, resolve_settings, show, size_of
+
+DeviceOption = Annotated[Optional[str], typer.Option("--device", "--teleop-device", help="keyboard or scripted.", show_default=False)]
+StepHz = Annotated[Optional[float], typer.Option(help="Control steps per second of wall clock; 0 as fast as possible.", show_default=False)]
+Sensitivity = Annotated[Optional[float], typer.Option(help="Multiplies what a key moves.", show_default=False)]
+Speed = Annotated[Optional[str], typer.Option(help="Of the scripted operator: slow, normal, fast.", show_default=False)]
+
+
+def teleop(
+    task: Task = None,
+    device: DeviceOption = None,
+    sensitivity: Sensitivity = None,
+    speed: Speed = None,
+    step_hz: StepHz = None,
+    seed: Seed = None,
+    config: ConfigFile = None,
+    override: Override = None,
+) -> None:
+    """Drive the robot without recording. Ctrl-C ends it."""
+    flags = {"task": task, "seed": seed, "record.device": device, "record.sensitivity": sensitivity, "record.speed": speed, "record.step_hz": step_hz}
+    run_config = resolve_settings(flags, config, override).config
+    session = _Session(run_config, wanted=0)
+    try:
+        session.run(writer=None)
+    except KeyboardInterrupt:
+        note(f"Stopped. The task was done {session.progress.saved} times.")
+
+
+def record(
+    task: Task = None,
+    device: DeviceOption = None,
+    num_demos: Annotated[Optional[int], typer.Option(help="Successful demonstrations wanted; 0 for no end [10].", show_default=False)] = None,
+    output_file: Annotated[Optional[str], typer.Option("--output-file", "--dataset-file", help="Where recordings go.", show_default=False)] = None,
+    num_success_steps: Annotated[Optional[int], typer.Option(help="Steps that success must hold [10].", show_default=False)] = None,
+    step_hz: StepHz = None,
+    sensitivity: Sensitivity = None,
+    speed: Speed = None,
+    operator: Annotated[Optional[str], typer.Option(help="Who records, for the lineage.", show_default=False)] = None,
+    seed: Seed = None,
+    resume: Resume = False,
+    overwrite: Overwrite = False,
+    config: ConfigFile = None,
+    override: Override = None,
+    as_json: Json = False,
+) -> None:
+    """Record demonstrations. Success saves by itself once it has held; R discards; Ctrl-C keeps what is saved."""
+    flags = {
+        "task": task, "seed": seed, "record.device": device, "record.num_demos": num_demos, "record.output_file": output_file,
+        "record.num_success_steps": num_success_steps, "record.step_hz": step_hz, "record.sensitivity": sensitivity,
+        "record.speed": speed, "record.operator": operator,
+    }  # fmt: skip
+    run_config = resolve_settings(flags, config, override).config
+    from mimicctl.recording.files import recording_file
+
+    session = _Session(run_config, wanted=run_config.record.num_demos)
+    interrupted = False
+    with recording_file(run_config, session.env.sim_args, resume=resume, overwrite=overwrite) as file:
+        try:
+            session.run(file.writer, saved=file.saved, first_attempt=file.next_attempt)
+        except KeyboardInterrupt:
+            interrupted = True
+    show(_outcome(session.progress, file.path, interrupted), as_json)
+    if interrupted and session.progress.saved < session.progress.wanted:
+        raise typer.Exit(130)
+
+
+def _outcome(progress: Any, path: Path, interrupted: bool) -> Outcome:
+    title = "Stopped; everything saved so far is kept." if interrupted else "Recorded."
+    facts = [("file", path), ("demos", progress.saved), ("discarded", progress.discarded)]
+    if path.exists():
+        facts.append(("size", size_of(path)))
+    return Outcome(title, facts, next_command="mimicctl annotate --auto" if progress.saved else "mimicctl record --resume")
+
+
+class _Session:
+    """Device, env and status display of one command."""
+
+    def __init__(self, run_config: Any, wanted: int) -> None:
+        from mimicctl.devices import make_device
+        from mimicctl.envs import make_env
+        from mimicctl.recording.session import Progress
+        from mimicctl.tasks import find_task
+
+        settings = run_config.record
+        self._config = run_config
+        task = find_task(run_config.task)
+        self.device = make_device(settings.device, task, speed=settings.speed, sensitivity=settings.sensitivity, seed=run_config.seed)
+        self.env = make_env(task)
+        self.progress = Progress(wanted=wanted, hold_needed=settings.num_success_steps)
+        scripted_rate = 0.0 if not self.device.human else task.control_hz
+        self.step_hz = scripted_rate if settings.step_hz is None else settings.step_hz
+
+    def run(self, writer: Any, *, saved: int = 0, first_attempt: int = 0) -> None:
+        from mimicctl.recording.session import run_session
+        from mimicctl.recording.status import StatusDisplay
+
+        self.progress.saved = saved
+        self.device.start()
+        try:
+            with StatusDisplay(self.env.task, self.device.help()) as display:
+                run_session(
+                    self.env,
+                    self.device,
+                    writer,
+                    self.progress,
+                    seed=self._config.seed,
+                    step_hz=self.step_hz,
+                    operator=self._config.record.operator,
+                    first_attempt=first_attempt,
+                    on_step=display.update,
+                )
+        finally:
+            self.device.close()

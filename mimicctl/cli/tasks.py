@@ -1,0 +1,47 @@
+"""`mimicctl tasks`."""
+
+from __future__ import annotations
+
+import dataclasses
+
+import typer
+
+from mimicctl.cli.common import Json, Outcome, Table, show
+
+app = typer.Typer(help="The tasks there are.", invoke_without_command=True)
+
+
+@app.callback()
+def list_all(context: typer.Context, as_json: Json = False) -> None:
+    """List the tasks."""
+    if context.invoked_subcommand:
+        return
+    from mimicctl.tasks import DEFAULT_TASK, list_tasks
+
+    rows = [(t.task_id, ", ".join(t.eef_names), sum(len(s) for s in t.subtasks.values()), t.description) for t in list_tasks()]
+    data = {"default": DEFAULT_TASK, "tasks": [dataclasses.asdict(t) for t in list_tasks()]}
+    show(Outcome("", [("default", DEFAULT_TASK)], [Table("Tasks", ("id", "eefs", "subtasks", "what"), rows)], "mimicctl tasks show ID", data), as_json)
+
+
+@app.command("show")
+def show_task(task_id: str, as_json: Json = False) -> None:
+    """One task: objects, reset range, subtasks."""
+    from mimicctl.tasks import find_task
+
+    task = find_task(task_id)
+    reset = task.reset
+    facts = [
+        ("id", task.task_id),
+        ("what", task.description),
+        ("actions", f"{task.action_dim}, {'relative' if task.control == 'rel' else 'absolute'}, at {task.control_hz:g} Hz"),
+        ("objects", ", ".join(f"{o.name} ({o.label}, {1000 * o.edge:.1f} mm)" for o in task.objects)),
+        ("start states", f"x {reset.x[0]} to {reset.x[1]} m, y {reset.y[0]} to {reset.y[1]} m, yaw {reset.yaw[0]} to {reset.yaw[1]} rad"),
+        ("success", f"stacked {' < '.join(task.stack_order)}, gripper open, at rest, held {task.success_hold_steps} steps"),
+    ]
+    rows = [
+        (eef, i, s.name, s.object_ref, s.term_signal or "-", str(s.term_offset_range), s.selection_strategy, s.action_noise, s.num_interpolation_steps)
+        for eef, subtasks in task.subtasks.items()
+        for i, s in enumerate(subtasks)
+    ]
+    columns = ("eef", "#", "subtask", "object_ref", "ends with", "offset", "selection", "noise", "interpolation")
+    show(Outcome("", facts, [Table("Subtasks", columns, rows)], data=dataclasses.asdict(task)), as_json)

@@ -1,0 +1,74 @@
+"""The file a recording session writes to: new, continued, or replaced."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import mimicctl
+from mimicctl.config import RunConfig
+from mimicctl.dataset.reader import Dataset
+from mimicctl.dataset.writer import DatasetWriter, checked_output, partial_path, refuse_existing
+from mimicctl.errors import UserError
+from mimicctl.tasks import canonical_id, find_task
+
+
+@dataclass
+class RecordingFile:
+    """An open recording.
+
+    Attributes:
+        path: where the demos end up.
+        saved: demos it already holds.
+        next_attempt: number of the next attempt, so that a continued session meets new start states.
+    """
+
+    path: Path
+    writer: DatasetWriter
+    saved: int
+    next_attempt: int
+
+
+@contextmanager
+def recording_file(config: RunConfig, sim_args: dict[str, float], *, resume: bool, overwrite: bool) -> Iterator[RecordingFile]:
+    """Open the output of `config.record`; each episode is on disk when written.
+
+    With `overwrite` the old file stays until the session has ended with at least one demonstration.
+
+    Raises:
+        UserError: the file exists and neither `resume` nor `overwrite` was asked for, or it is of another task.
+    """
+    path = checked_output(config.record.output_file)
+    saved, next_attempt = 0, 0
+    if resume and path.exists():
+        saved, next_attempt = _what_is_there(path, config.task)
+    elif not overwrite:
+        refuse_existing(path)
+    replacing = overwrite and not resume and path.exists()
+    target = partial_path(path) if replacing else path
+    if replacing:
+        target.unlink(missing_ok=True)
+    task = find_task(config.task)
+    lineage = {"made_by": "mimicctl record", "version": mimicctl.__version__, "task": task.task_id, "seed": config.seed}
+    with DatasetWriter(target, task_id=task.task_id, lineage=lineage, env_args={"sim_args": sim_args}, durable=True) as writer:
+        try:
+            yield RecordingFile(path, writer, saved, next_attempt)
+        finally:
+            recorded = len(writer)
+            if replacing and recorded:
+                writer.finish(path)
+            elif not recorded:
+                writer.close()
+                target.unlink()
+
+
+def _what_is_there(path: Path, task_id: str) -> tuple[int, int]:
+    with Dataset(path, need_demos=False) as dataset:
+        if canonical_id(dataset.task_id) != canonical_id(task_id):
+            raise UserError(
+                f"The file holds demonstrations of another task, {dataset.task_id}.", where=str(path), do="choose another --output-file"
+            )
+        attempts = [dataset.demo_lineage(name).get("attempt", -1) for name in dataset.demos]
+        return len(dataset), 1 + max(attempts, default=-1)

@@ -1,0 +1,68 @@
+"""The live status of a session in the terminal."""
+
+from __future__ import annotations
+
+import sys
+import time
+
+from mimicctl.recording.scene_view import draw_scene
+from mimicctl.recording.session import Progress
+from mimicctl.tasks import TaskSpec
+
+_REDRAW = 0.1
+_LINE_EVERY = 5.0
+
+
+class StatusDisplay:
+    """Redrawn in place on a terminal, with a picture of the scene; a line now and then elsewhere. A context manager."""
+
+    def __init__(self, task: TaskSpec, help_text: str) -> None:
+        self._task, self._help = task, help_text
+        self._drawn = 0.0
+        self._saved = -1
+        self._live = None
+
+    def __enter__(self) -> StatusDisplay:
+        if sys.stderr.isatty():
+            from rich.console import Console
+            from rich.live import Live
+
+            self._live = Live(console=Console(stderr=True, highlight=False), auto_refresh=False, transient=False)
+            self._live.start()
+        else:
+            print(self._help, file=sys.stderr)
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        if self._live is not None:
+            self._live.stop()
+
+    def update(self, progress: Progress) -> None:
+        now = time.monotonic()
+        if self._live is not None and now - self._drawn > _REDRAW:
+            from rich.console import Group
+            from rich.text import Text
+
+            picture = draw_scene(self._task, progress.view)
+            self._live.update(Group(picture, Text(self._help, style="dim"), Text(status_line(self._task, progress), style="bold")), refresh=True)
+            self._drawn = now
+        elif self._live is None and (now - self._drawn > _LINE_EVERY or progress.saved != self._saved):
+            print(status_line(self._task, progress), file=sys.stderr, flush=True)
+            self._drawn, self._saved = now, progress.saved
+
+
+def status_line(task: TaskSpec, progress: Progress) -> str:
+    """For instance "saved 3 of 10  discarded 1  step 84  success 0/10  20 Hz  now: grasp green"."""
+    wanted = f" of {progress.wanted}" if progress.wanted else ""
+    last = f" (last: {progress.outcomes[-1].value})" if progress.outcomes else ""
+    return (
+        f"saved {progress.saved}{wanted}  discarded {progress.discarded}{last}  step {progress.steps}  "
+        f"success {progress.held}/{progress.hold_needed}  {progress.rate:.0f} Hz  now: {current_subtask(task, progress.signals)}"
+    )
+
+
+def current_subtask(task: TaskSpec, signals: dict[str, bool]) -> str:
+    """The subtask after the last one whose signal is true now."""
+    subtasks = task.subtasks[task.eef_names[0]]
+    done = [i for i, subtask in enumerate(subtasks) if subtask.term_signal and signals.get(subtask.term_signal)]
+    return subtasks[min(done[-1] + 1 if done else 0, len(subtasks) - 1)].name
