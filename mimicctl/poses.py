@@ -70,7 +70,8 @@ def wxyz_from_xyzw(quat: np.ndarray) -> np.ndarray:
 def matrix_from_quat(quat: np.ndarray) -> np.ndarray:
     """Rotation (..., 3, 3) of quaternions (..., 4), xyzw, of any non-zero length."""
     quat = np.asarray(quat, dtype=np.float64)
-    x, y, z, w = np.moveaxis(quat / np.linalg.norm(quat, axis=-1, keepdims=True), -1, 0)
+    unit = quat / np.linalg.norm(quat, axis=-1, keepdims=True)
+    x, y, z, w = unit[..., 0], unit[..., 1], unit[..., 2], unit[..., 3]
     matrix = np.empty((*quat.shape[:-1], 3, 3))
     matrix[..., 0, 0] = 1 - 2 * (y * y + z * z)
     matrix[..., 0, 1] = 2 * (x * y - z * w)

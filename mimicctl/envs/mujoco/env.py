@@ -137,9 +137,12 @@ class MujocoEnv:
         """(n, 6, 7) Jacobian of the point `offset` metres along the hand's z axis."""
         jacobian = self._jacobian[index][..., :7]
         start = self.reader.nq + self.reader.nv
-        arm = offset * rows[:, start + 5 : start + 12 : 3]
+        x, y, z = (offset * rows[:, start + 5 : start + 12 : 3]).T[:, :, None]
+        wx, wy, wz = jacobian[:, 3], jacobian[:, 4], jacobian[:, 5]
         # A point on the body moves with v + w x r.
-        jacobian[:, :3] += np.cross(jacobian[:, 3:], arm[:, :, None], axis=1)
+        jacobian[:, 0] += wy * z - wz * y
+        jacobian[:, 1] += wz * x - wx * z
+        jacobian[:, 2] += wx * y - wy * x
         return jacobian
 
     def _look(self, env_id: int) -> None:

@@ -126,9 +126,12 @@ class StackReader:
     def success(self, rows: np.ndarray) -> np.ndarray:
         """Both stacks within 4 cm, gripper open, every cube slower than 5 cm/s."""
         bottom, middle, top = self.task.stack_order
-        speeds = [np.linalg.norm(self.object_velocity(rows, name)[..., :3], axis=-1) for name in self.task.stack_order]
-        at_rest = np.max(speeds, axis=0) < REST_SPEED
-        return at_rest & self.stacked(rows, middle, bottom, SUCCESS_XY) & self.stacked(rows, top, middle, SUCCESS_XY)
+        stacked = self.stacked(rows, middle, bottom, SUCCESS_XY) & self.stacked(rows, top, middle, SUCCESS_XY)
+        if not np.any(stacked):
+            return stacked
+        first = [self.layout.objects[name][1] for name in self.task.stack_order]
+        velocities = np.stack([self.qvel(rows)[..., i : i + 3] for i in first], axis=-2)
+        return stacked & np.all(np.linalg.norm(velocities, axis=-1) < REST_SPEED, axis=-1)
 
     # What the file holds --------------------------------------------------------------------------------
 
