@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -9,9 +10,8 @@ from typing import Any
 
 import numpy as np
 
-import mimicctl
+from mimicctl.annotation.output import annotation_output
 from mimicctl.dataset.reader import Dataset
-from mimicctl.dataset.writer import DatasetWriter, checked_output, partial_path, refuse_existing
 from mimicctl.envs import make_env
 from mimicctl.envs.base import MimicEnv, held_for
 from mimicctl.errors import RunFailed, UserError
@@ -58,42 +58,26 @@ def annotate_auto(
         UserError: the input is no recording of a known task, or the output exists.
         RunFailed: `strict` and a demo failed, or none could be annotated.
     """
-    output = checked_output(output_file)
-    if not overwrite:
-        refuse_existing(output)
-    partial = partial_path(output)
     with Dataset(input_file) as dataset:
         task = find_task(task_id or dataset.task_id)
         refuse_unreplayable(dataset, task)
         env = make_env(task)
-        partial.unlink(missing_ok=True)
-        lineage = {
-            "made_by": "mimicctl annotate",
-            "version": mimicctl.__version__,
-            "task": task.task_id,
-            "method": "auto",
-            "inputs": [{"file": input_file.name, "sha256": dataset.content_hash(), "lineage": dataset.lineage}],
-        }
         found: list[DemoAnnotation] = []
-        with DatasetWriter(partial, task_id=task.task_id, lineage=lineage, env_args={"sim_args": env.sim_args}) as writer:
+        with annotation_output(dataset, task, env.sim_args, output_file, "auto", overwrite=overwrite) as output:
             for name, episode in dataset.episodes():
                 annotation, annotated = _annotate(env, task, name, episode)
                 if annotated is not None:
-                    annotated.lineage = {"parent": {"demo": name, **episode.lineage}}
-                    written = writer.write(annotated)
-                    annotation = DemoAnnotation(name, written, annotation.replayed, annotation.rises, "")
+                    annotation = dataclasses.replace(annotation, written_as=output.write(name, episode, annotated))
                 found.append(annotation)
                 on_demo(annotation)
+            _refuse_unusable(found, strict)
         env.close()
-    _judge(found, partial, strict)
-    partial.replace(output)
-    return output, found
+    return output.path, found
 
 
-def _judge(found: list[DemoAnnotation], partial: Path, strict: bool) -> None:
+def _refuse_unusable(found: list[DemoAnnotation], strict: bool) -> None:
     left_out = [a for a in found if a.problem]
     if len(left_out) == len(found) or (strict and left_out):
-        partial.unlink()
         raise RunFailed(
             f"{len(left_out)} of {len(found)} demonstrations could not be annotated; nothing was written.",
             where=f"{left_out[0].name}: {left_out[0].problem}",
@@ -118,7 +102,6 @@ def _annotate(env: MimicEnv, task: TaskSpec, name: str, episode: Episode) -> tup
     replayed, snapshots = replay(env, episode)
     annotated = env.episode(snapshots, episode.actions, with_datagen_info=True)
     annotated.success = True
-    annotated.seed = episode.seed
     signals = {s: annotated.datagen_info[f"subtask_term_signals/{s}"] for s in task.term_signals}
     rises = {s: first_rise(signal) for s, signal in signals.items()}
     problem = ""

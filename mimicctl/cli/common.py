@@ -166,6 +166,12 @@ class Reporter:
             self._task = self._progress.add_task(label, total=total, extra="")
             self._progress.start()
 
+    def set_total(self, total: int) -> None:
+        """For work whose size is known only once it has begun."""
+        self._total = total
+        if self._progress is not None:
+            self._progress.update(self._task, total=total)
+
     def update(self, done: int, extra: str) -> None:
         if self._progress is not None:
             self._progress.update(self._task, completed=done, extra=extra)

@@ -131,6 +131,7 @@ class DatasetWriter:
         self._raw.commit()
 
     def close(self) -> None:
+        """Harmless when closed already."""
         # HDF5 writes once more on closing, into the working copy, which then goes: the last commit stands.
         self._file.close()
         self._raw.close()

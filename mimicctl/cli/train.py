@@ -1,0 +1,109 @@
+"""`mimicctl train`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Any, Optional
+
+import typer
+
+from mimicctl.cli.common import (
+    ConfigFile,
+    Json,
+    Outcome,
+    Override,
+    Overwrite,
+    Resume,
+    Seed,
+    Table,
+    Task,
+    first_existing,
+    note,
+    reporting,
+    resolve_settings,
+    show,
+)
+
+
+def command(
+    task: Task = None,
+    dataset: Annotated[Optional[str], typer.Option(help="Dataset to learn from.", show_default=False)] = None,
+    algo: Annotated[str, typer.Option(help="Only bc, behavioural cloning.")] = "bc",
+    recipe: Annotated[Optional[str], typer.Option(help="Named recipe [mlp].", show_default=False)] = None,
+    config_json: Annotated[Optional[str], typer.Option(help="A robomimic JSON config instead of a recipe.", show_default=False)] = None,
+    name: Annotated[Optional[str], typer.Option(help="Name of the run.", show_default=False)] = None,
+    log_dir: Annotated[Optional[str], typer.Option(help="Folder of all runs [runs].", show_default=False)] = None,
+    epochs: Annotated[Optional[int], typer.Option(show_default=False)] = None,
+    batch_size: Annotated[Optional[int], typer.Option(show_default=False)] = None,
+    learning_rate: Annotated[Optional[float], typer.Option(show_default=False)] = None,
+    save_every: Annotated[Optional[int], typer.Option(help="Epochs between checkpoints.", show_default=False)] = None,
+    normalize_actions: Annotated[Optional[bool], typer.Option("--normalize-actions", "--normalize-training-actions", help="Actions to [-1, 1] by one minimum and maximum.", show_default=False)] = None,
+    device: Annotated[Optional[str], typer.Option(help="auto, cpu, cuda.", show_default=False)] = None,
+    list_recipes: Annotated[bool, typer.Option("--list", help="List the recipes and end.")] = False,
+    seed: Seed = None,
+    resume: Resume = False,
+    overwrite: Overwrite = False,
+    config: ConfigFile = None,
+    override: Override = None,
+    as_json: Json = False,
+) -> None:
+    """Train a policy with robomimic."""
+    if list_recipes:
+        _list(as_json)
+        return
+    flags = {
+        "task": task, "seed": seed, "train.dataset": dataset, "train.recipe": recipe, "train.config_json": config_json,
+        "train.name": name, "train.log_dir": log_dir, "train.epochs": epochs, "train.batch_size": batch_size,
+        "train.learning_rate": learning_rate, "train.save_every": save_every,
+        "train.normalize_actions": normalize_actions, "train.device": device,
+    }  # fmt: skip
+    run_config = resolve_settings(flags, config, override).config
+    from mimicctl.errors import UserError
+    from mimicctl.training.trainer import train
+
+    if algo != "bc":
+        raise UserError(f'There is no algorithm "{algo}".', where="--algo", do="use bc; --list shows its recipes")
+    settings = run_config.train
+    data = Path(settings.dataset) if settings.dataset else first_existing(run_config.generate.output_file, run_config.annotate.output_file)
+    if data is None:
+        raise UserError("There is no dataset to learn from.", where=run_config.generate.output_file, do="make one (mimicctl generate), or give --dataset")
+    note(f"Learning from {data}.")
+    _refuse_other_task(data, task)
+    with reporting("train", 1) as reporter:
+
+        def started(recipe: Any, frames: int, parameters: int) -> None:
+            note(f"{recipe.name}: {recipe.description}. {frames} frames, {parameters} parameters, {recipe.epochs} epochs of {recipe.steps_per_epoch} steps.")
+            reporter.set_total(recipe.epochs)
+
+        def progressed(losses: Any, epochs: int) -> None:
+            reporter.update(losses.epoch, f"loss {losses.train:.4f}, valid {losses.valid:.4f}, {losses.seconds:.1f} s an epoch")
+
+        made = train(data, settings, run_config.seed, resume=resume, overwrite=overwrite, on_epoch=progressed, on_start=started)
+    best = min(made.losses, key=lambda losses: losses.valid)
+    facts = [
+        ("run", made.folder),
+        ("checkpoints", len(made.checkpoints)),
+        ("best", f"{made.best} (epoch {best.epoch}, validation loss {best.valid:.4f})"),
+        ("split", made.masks_from),
+        ("time", f"{sum(losses.seconds for losses in made.losses):.0f} s of training"),
+        ("plot", made.folder / "losses.png"),
+    ]
+    show(Outcome("Trained.", facts, next_command="mimicctl eval play"), as_json)
+
+
+def _refuse_other_task(data: Path, task: str | None) -> None:
+    from mimicctl.dataset.reader import Dataset
+    from mimicctl.errors import UserError
+    from mimicctl.tasks import canonical_id
+
+    with Dataset(data) as dataset:
+        if task and dataset.task_id and canonical_id(task) != canonical_id(dataset.task_id):
+            raise UserError(f"The dataset is of another task, {dataset.task_id}.", where=str(data), do="give that --task, or another --dataset")
+
+
+def _list(as_json: bool) -> None:
+    from mimicctl.training.recipes import RECIPES
+
+    rows = [(r.name, r.description, r.epochs, r.steps_per_epoch, r.batch_size, r.learning_rate) for r in RECIPES.values()]
+    table = Table("Recipes", ("name", "what", "epochs", "steps an epoch", "batch", "learning rate"), rows)
+    show(Outcome("", tables=[table], next_command="mimicctl train --recipe NAME", data={r.name: vars(r) for r in RECIPES.values()}), as_json)

@@ -1,0 +1,141 @@
+"""Training data in memory: everything in two tensors, batches gathered by index.
+
+Samples and padding are those of robomimic's `SequenceDataset`: one sample per step of every demo, its frames repeated at
+the beginning (frame stack) and at the end (sequence).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from mimicctl.dataset.reader import Dataset
+from mimicctl.errors import UserError
+from mimicctl.training.recipes import Recipe
+
+if TYPE_CHECKING:
+    import torch
+
+_LEAST_STD = 1e-3
+"""Observations that hardly vary are centred, but not blown up."""
+
+
+@dataclass
+class Frames:
+    """Every step of some demos.
+
+    Attributes:
+        obs: key to (F, D) float32.
+        actions: (F, A) float32.
+        first, last: (F,) index of the first and last frame of each frame's demo.
+    """
+
+    obs: dict[str, np.ndarray]
+    actions: np.ndarray
+    first: np.ndarray
+    last: np.ndarray
+
+
+def load_frames(dataset: Dataset, names: Sequence[str], obs_keys: Sequence[str]) -> Frames:
+    """Read demos, after checking that all have what is asked for.
+
+    Raises:
+        UserError: a key is missing, shapes differ, or a value is not finite.
+    """
+    check_keys(dataset, names, obs_keys)
+    lengths = [dataset.length(name) for name in names]
+    if not sum(lengths):
+        raise UserError("The demonstrations are empty.", where=str(dataset.path), do="mimicctl dataset check shows which")
+    columns = {key: np.concatenate([_read(dataset, name, f"obs/{key}") for name in names]) for key in obs_keys}
+    actions = np.concatenate([_read(dataset, name, "actions") for name in names])
+    starts = np.concatenate([[0], np.cumsum(lengths)[:-1]])
+    first = np.repeat(starts, lengths)
+    return Frames(columns, actions, first, np.repeat(starts + np.array(lengths) - 1, lengths))
+
+
+def check_keys(dataset: Dataset, names: Sequence[str], obs_keys: Sequence[str]) -> None:
+    """UserError with a list of asked and present keys unless every demo has all of `obs_keys`."""
+    for name in names:
+        observed = dataset.group(name).get("obs", {})
+        present = sorted(key for key in observed if key != "datagen_info")
+        missing = [key for key in obs_keys if key not in present]
+        if missing:
+            raise UserError(
+                f"{name} lacks observations that the policy is to see.\n"
+                f"  asked for and missing: {', '.join(missing)}\n"
+                f"  present and not asked for: {', '.join(key for key in present if key not in obs_keys) or 'none'}",
+                where=str(dataset.path),
+                do="choose a recipe or --config-json whose keys the dataset has",
+            )
+
+
+def _read(dataset: Dataset, name: str, path: str) -> np.ndarray:
+    array = dataset.group(name)[path][()].astype(np.float32)
+    if array.ndim != 2 or len(array) != dataset.length(name):
+        raise UserError(f"{path} of {name} is {array.shape}, not ({dataset.length(name)}, D).", where=str(dataset.path), do="mimicctl dataset check")
+    if not np.all(np.isfinite(array)):
+        raise UserError(f"{path} of {name} holds NaN or infinite numbers.", where=str(dataset.path), do="mimicctl dataset check shows where")
+    return array
+
+
+def observation_statistics(frames: Frames) -> dict[str, dict[str, np.ndarray]]:
+    """Mean and standard deviation (1, D) of each observation, the form robomimic stores."""
+    return {
+        key: {
+            "mean": values.mean(axis=0, keepdims=True, dtype=np.float64).astype(np.float32),
+            "std": np.maximum(values.std(axis=0, keepdims=True, dtype=np.float64), _LEAST_STD).astype(np.float32),
+        }
+        for key, values in frames.obs.items()
+    }
+
+
+class GatherLoader:
+    """Batches by index, in the shape robomimic's algorithms take.
+
+    Args:
+        stats: applied to the observations once, here.
+        action_range: (minimum, maximum) that actions are mapped from to [-1, 1]; None leaves them.
+        device: where the tensors live.
+    """
+
+    def __init__(
+        self,
+        frames: Frames,
+        recipe: Recipe,
+        *,
+        stats: Mapping[str, Mapping[str, np.ndarray]] | None = None,
+        action_range: tuple[float, float] | None = None,
+        device: str = "cpu",
+    ) -> None:
+        import torch
+
+        def normalised(key: str) -> np.ndarray:
+            return frames.obs[key] if stats is None else (frames.obs[key] - stats[key]["mean"]) / stats[key]["std"]
+
+        actions = frames.actions
+        if action_range is not None:
+            low, high = action_range
+            actions = 2 * (actions - low) / (high - low) - 1
+        # One tensor for all keys: one gather a batch instead of one a key.
+        self._keys = list(frames.obs)
+        self._widths = [frames.obs[key].shape[1] for key in self._keys]
+        packed = np.concatenate([normalised(key) for key in self._keys] + [actions], axis=1)
+        self._frames = torch.from_numpy(np.ascontiguousarray(packed, dtype=np.float32)).to(device)
+        self._first = torch.from_numpy(frames.first).to(device)
+        self._last = torch.from_numpy(frames.last).to(device)
+        self._offsets = torch.arange(1 - recipe.frame_stack, recipe.seq_length, device=device)
+
+    def __len__(self) -> int:
+        return len(self._frames)
+
+    def batch(self, samples: torch.Tensor) -> dict:
+        """Samples (B,) as {"obs": key to (B, S, D), "actions": (B, S, A)}, S = frame_stack - 1 + seq_length."""
+        import torch
+
+        steps = samples[:, None] + self._offsets
+        steps = torch.minimum(torch.maximum(steps, self._first[samples, None]), self._last[samples, None])
+        parts = self._frames[steps].split([*self._widths, self._frames.shape[1] - sum(self._widths)], dim=-1)
+        return {"obs": dict(zip(self._keys, parts, strict=False)), "actions": parts[-1]}

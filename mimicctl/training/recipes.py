@@ -1,0 +1,101 @@
+"""Named training recipes: robomimic configs as data."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any
+
+OBS_KEYS = ("eef_pos", "eef_quat", "gripper_pos", "object")
+"""What Isaac Lab's low-dimensional stack config observes."""
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """How to train one kind of policy.
+
+    Attributes:
+        algo: settings of robomimic's `algo` section, dotted key to value.
+        obs_keys: low-dimensional observation keys.
+        seq_length: steps of a training sample.
+        frame_stack: observations given at once (transformers).
+        epochs, steps_per_epoch, batch_size, learning_rate, save_every: as in robomimic; save_every in epochs.
+        final_learning_rate: of a cosine decay over the run; None for a constant rate.
+        normalize_obs: observations to zero mean and unit variance; the statistics go into the checkpoint.
+    """
+
+    name: str
+    description: str
+    epochs: int
+    steps_per_epoch: int
+    batch_size: int
+    learning_rate: float
+    save_every: int
+    final_learning_rate: float | None = None
+    normalize_obs: bool = True
+    obs_keys: tuple[str, ...] = OBS_KEYS
+    seq_length: int = 1
+    frame_stack: int = 1
+    algo: dict[str, Any] = field(default_factory=dict)
+
+
+_GMM = {"gmm.enabled": True, "gmm.num_modes": 5, "gmm.min_std": 1e-4, "gmm.low_noise_eval": True}
+_LSTM = {"rnn.enabled": True, "rnn.horizon": 10, "rnn.hidden_dim": 400, "rnn.num_layers": 2, "actor_layer_dims": []}
+
+RECIPES = {
+    recipe.name: recipe
+    for recipe in (
+        Recipe(
+            "mlp",
+            "BC with a Gaussian-mixture head on a 2 x 512 MLP: minutes on a laptop CPU",
+            epochs=60,
+            steps_per_epoch=1000,
+            batch_size=256,
+            learning_rate=1e-3,
+            final_learning_rate=1e-5,
+            save_every=10,
+            algo={"actor_layer_dims": [512, 512], **_GMM},
+        ),
+        Recipe(
+            "rnn",
+            "BC-RNN, 2 x 400 LSTM over 10 steps, no mixture",
+            epochs=200,
+            steps_per_epoch=100,
+            batch_size=100,
+            learning_rate=1e-3,
+            save_every=20,
+            seq_length=10,
+            algo=_LSTM,
+        ),
+        Recipe(
+            "rnn-gmm",
+            "Isaac Lab's own: BC-RNN-GMM, 2 x 400 LSTM over 10 steps, 200 000 steps (hours on a CPU)",
+            epochs=2000,
+            steps_per_epoch=100,
+            batch_size=100,
+            learning_rate=1e-3,
+            save_every=100,
+            normalize_obs=False,
+            seq_length=10,
+            algo={**_LSTM, **_GMM},
+        ),
+        Recipe(
+            "transformer",
+            "BC-Transformer-GMM over 10 observations",
+            epochs=200,
+            steps_per_epoch=100,
+            batch_size=100,
+            learning_rate=1e-4,
+            save_every=20,
+            frame_stack=10,
+            algo={
+                "transformer.enabled": True,
+                "transformer.context_length": 10,
+                "transformer.embed_dim": 128,
+                "transformer.num_layers": 3,
+                "transformer.num_heads": 4,
+                "actor_layer_dims": [],
+                **_GMM,
+            },
+        ),
+    )
+}

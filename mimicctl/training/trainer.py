@@ -1,0 +1,311 @@
+"""Training a policy: the loop, its checkpoints and what it leaves in the run folder."""
+
+from __future__ import annotations
+
+import csv
+import dataclasses
+import json
+import math
+import os
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+import mimicctl
+from mimicctl.config import TrainSettings
+from mimicctl.dataset.reader import Dataset
+from mimicctl.dataset.split import split_names
+from mimicctl.errors import UserError
+from mimicctl.training import robomimic_seam as seam
+from mimicctl.training.loader import GatherLoader, load_frames, observation_statistics
+from mimicctl.training.recipes import RECIPES, Recipe
+
+if TYPE_CHECKING:
+    from torch.utils.tensorboard import SummaryWriter
+
+_STATE = "training_state.pth"
+_VALIDATION_SAMPLES = 20_000
+
+
+@dataclass(frozen=True)
+class EpochLosses:
+    """One line of losses.csv."""
+
+    epoch: int
+    train: float
+    valid: float
+    learning_rate: float
+    seconds: float
+
+
+@dataclass(frozen=True)
+class Trained:
+    """What a run left behind.
+
+    Attributes:
+        folder: the run folder.
+        checkpoints: in order of epochs.
+        best: the one with the lowest validation loss.
+    """
+
+    folder: Path
+    checkpoints: tuple[Path, ...]
+    best: Path
+    losses: tuple[EpochLosses, ...]
+    masks_from: str
+
+
+@dataclass
+class _Run:
+    """Everything the loop needs, made once."""
+
+    folder: Path
+    recipe: Recipe
+    config: Any
+    algo: Any
+    train: GatherLoader
+    valid: GatherLoader
+    contents: Callable[[dict[str, Any]], dict[str, Any]]
+    seed: int
+    device: str
+
+
+def choose_recipe(settings: TrainSettings) -> Recipe:
+    """The named recipe, with the settings' changes.
+
+    Raises:
+        UserError: there is none of that name.
+    """
+    if settings.recipe not in RECIPES:
+        raise UserError(f'There is no recipe "{settings.recipe}".', where="--recipe", do=f"choose one of {', '.join(RECIPES)}")
+    return with_changes(RECIPES[settings.recipe], settings)
+
+
+def with_changes(recipe: Recipe, settings: TrainSettings) -> Recipe:
+    changes = {
+        "epochs": settings.epochs,
+        "batch_size": settings.batch_size,
+        "learning_rate": settings.learning_rate,
+        "save_every": settings.save_every,
+    }
+    return dataclasses.replace(recipe, **{key: value for key, value in changes.items() if value is not None})
+
+
+def train(
+    dataset_path: Path,
+    settings: TrainSettings,
+    seed: int,
+    *,
+    resume: bool = False,
+    overwrite: bool = False,
+    on_epoch: Callable[[EpochLosses, int], None] = lambda losses, epochs: None,
+    on_start: Callable[[Recipe, int, int], None] = lambda recipe, frames, parameters: None,
+) -> Trained:
+    """Train on `mask/train`, validate on `mask/valid`; without masks, on a split of its own.
+
+    Args:
+        resume: continue a run from the end of its last whole epoch; the result is the same as without interruption.
+        overwrite: start again in an existing run folder.
+
+    Raises:
+        UserError: the dataset does not fit, the run folder exists, or a package is missing.
+    """
+    seam.import_robomimic()
+    import torch
+
+    folder = Path(settings.log_dir).absolute() / (settings.name or _default_name(settings))
+    if (folder / "config.json").exists() and not (resume or overwrite):
+        raise UserError("A run of this name exists.", where=str(folder), do="--resume continues it, --overwrite replaces it, --name makes another")
+    torch.manual_seed(seed)
+    run, masks_from = _prepare(dataset_path, settings, seed, folder)
+    on_start(run.recipe, len(run.train), sum(p.numel() for p in run.algo.nets.parameters()))
+    state = _load_state(run) if resume and (folder / _STATE).exists() else {"epoch": 0, "losses": [], "best": math.inf, "best_file": ""}
+    if not state["epoch"]:
+        _start_folder(run)
+    from torch.utils.tensorboard import SummaryWriter
+
+    with SummaryWriter(str(folder / "logs" / "tb"), purge_step=state["epoch"] + 1) as board:
+        for epoch in range(state["epoch"] + 1, run.recipe.epochs + 1):
+            losses = _epoch(run, epoch)
+            state["losses"].append(dataclasses.astuple(losses))
+            _log(run, board, losses)
+            _save(run, state, losses)
+            on_epoch(losses, run.recipe.epochs)
+    history = tuple(EpochLosses(*row) for row in state["losses"])
+    from mimicctl.training.plots import plot_losses
+
+    plot_losses(history, folder / "losses.png")
+    models = folder / "models"
+    return Trained(folder, checkpoints_of(folder), models / state["best_file"], history, masks_from)
+
+
+def checkpoints_of(folder: Path) -> tuple[Path, ...]:
+    """The regular checkpoints of a run, by epoch."""
+    found = [p for p in (folder / "models").glob("model_epoch_*.pth") if p.stem.removeprefix("model_epoch_").isdigit()]
+    return tuple(sorted(found, key=lambda p: int(p.stem.removeprefix("model_epoch_"))))
+
+
+def _default_name(settings: TrainSettings) -> str:
+    return Path(settings.config_json).stem if settings.config_json else settings.recipe
+
+
+def _prepare(dataset_path: Path, settings: TrainSettings, seed: int, folder: Path) -> tuple[_Run, str]:
+    device = _device(settings.device)
+    if settings.config_json:
+        config, recipe = seam.config_from_json(Path(settings.config_json))
+        recipe = with_changes(recipe, settings)
+    else:
+        recipe = choose_recipe(settings)
+        config = seam.config_of(recipe, dataset_path.absolute(), folder, seed)
+    with Dataset(dataset_path) as dataset:
+        masks, masks_from = _masks(dataset)
+        frames = {key: load_frames(dataset, masks[key], recipe.obs_keys) for key in ("train", "valid")}
+        env_args, lineage = dataset.env_args, dataset.lineage
+        content_hash = dataset.content_hash()
+    stats = observation_statistics(frames["train"]) if recipe.normalize_obs else None
+    action_range = _action_range(frames) if settings.normalize_actions else None
+    shapes = {key: values.shape[1:] for key, values in frames["train"].obs.items()}
+    action_dim = frames["train"].actions.shape[1]
+    algo = seam.make_algo(config, shapes, action_dim, device)
+    loaders = {key: GatherLoader(f, recipe, stats=stats, action_range=action_range, device=device) for key, f in frames.items()}
+    facts = {
+        "version": mimicctl.__version__,
+        "dataset": {"file": str(dataset_path.absolute()), "sha256": content_hash, "lineage": lineage},
+        "recipe": dataclasses.asdict(recipe),
+        "action_range": action_range,
+        "seed": seed,
+    }
+
+    def contents(extra: dict[str, Any]) -> dict[str, Any]:
+        return seam.checkpoint_contents(algo, config, env_args, shapes, action_dim, stats, {**facts, **extra})
+
+    return _Run(folder, recipe, config, algo, loaders["train"], loaders["valid"], contents, seed, device), masks_from
+
+
+def _device(name: str) -> str:
+    import torch
+
+    if name != "auto":
+        return name
+    return "cuda" if torch.cuda.is_available() else "cpu"
+
+
+def _masks(dataset: Dataset) -> tuple[dict[str, tuple[str, ...]], str]:
+    masks = dataset.masks
+    if masks.get("train") and masks.get("valid"):
+        return {"train": masks["train"], "valid": masks["valid"]}, "the file's masks"
+    if len(dataset) < 2:
+        raise UserError("One demonstration cannot be split into training and validation.", where=str(dataset.path), do="generate more")
+    return split_names(dataset.demos), "a split of its own, since the file has no masks"
+
+
+def _action_range(frames: dict[str, Any]) -> tuple[float, float]:
+    low = min(float(f.actions.min()) for f in frames.values())
+    high = max(float(f.actions.max()) for f in frames.values())
+    if high <= low:
+        raise UserError("All actions are the same number, so they cannot be normalised.", do="leave out --normalize-actions")
+    return low, high
+
+
+def _start_folder(run: _Run) -> None:
+    """Make the run folder and write what does not change. Checkpoints of a replaced run go."""
+    for part in ("models", "logs"):
+        (run.folder / part).mkdir(parents=True, exist_ok=True)
+    for old in [*(run.folder / "models").glob("*.pth"), run.folder / "losses.csv", run.folder / _STATE]:
+        old.unlink(missing_ok=True)
+    (run.folder / "config.json").write_text(run.config.dump())
+    facts = run.contents({})["mimicctl"]
+    (run.folder / "lineage.json").write_text(json.dumps(facts, indent=1))
+    if facts["action_range"] is not None:
+        low, high = facts["action_range"]
+        path = run.folder / "logs" / "normalization_params.txt"
+        # The file tells about the data, so it is for its owner alone.
+        with open(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "w") as file:
+            file.write(f"min: {low}\nmax: {high}\n")
+
+
+def _epoch(run: _Run, epoch: int) -> EpochLosses:
+    import torch
+
+    began = time.perf_counter()
+    # Drawn anew from seed and epoch, so that a resumed run sees the same batches.
+    generator = torch.Generator().manual_seed(run.seed * 1_000_003 + epoch)
+    torch.manual_seed(run.seed * 1_000_003 + epoch)
+    steps, batch_size = run.recipe.steps_per_epoch, run.recipe.batch_size
+    samples = torch.randint(len(run.train), (steps, batch_size), generator=generator).to(run.device)
+    run.algo.set_train()
+    total = 0.0
+    for step in range(steps):
+        rate = _learning_rate(run.recipe, (epoch - 1 + step / steps) / run.recipe.epochs)
+        for group in run.algo.optimizers["policy"].param_groups:
+            group["lr"] = rate
+        batch = run.algo.process_batch_for_training(run.train.batch(samples[step]))
+        losses = run.algo.train_on_batch(batch, epoch)["losses"]
+        total += float(losses["action_loss"])
+    run.algo.on_epoch_end(epoch)
+    if not math.isfinite(total):
+        raise UserError(f"The loss is no longer a number (epoch {epoch}).", where=str(run.folder), do="lower --learning-rate")
+    return EpochLosses(epoch, total / steps, _validate(run, epoch), rate, time.perf_counter() - began)
+
+
+def _learning_rate(recipe: Recipe, progress: float) -> float:
+    if recipe.final_learning_rate is None:
+        return recipe.learning_rate
+    low, high = recipe.final_learning_rate, recipe.learning_rate
+    return low + 0.5 * (high - low) * (1 + math.cos(math.pi * progress))
+
+
+def _validate(run: _Run, epoch: int) -> float:
+    import torch
+
+    count = min(len(run.valid), _VALIDATION_SAMPLES)
+    chosen = torch.from_numpy(np.linspace(0, len(run.valid) - 1, count).astype(np.int64)).to(run.device)
+    total = 0.0
+    with seam.true_noise(run.algo):
+        for part in chosen.split(1024):
+            batch = run.algo.process_batch_for_training(run.valid.batch(part))
+            total += len(part) * float(run.algo.train_on_batch(batch, epoch, validate=True)["losses"]["action_loss"])
+    return total / count
+
+
+def _log(run: _Run, board: SummaryWriter, losses: EpochLosses) -> None:
+    path = run.folder / "losses.csv"
+    fresh = not path.exists()
+    with open(path, "a", newline="") as file:
+        writer = csv.writer(file)
+        if fresh:
+            writer.writerow([f.name for f in dataclasses.fields(EpochLosses)])
+        writer.writerow(dataclasses.astuple(losses))
+    board.add_scalar("Loss/train", losses.train, losses.epoch)
+    board.add_scalar("Loss/valid", losses.valid, losses.epoch)
+    board.add_scalar("LearningRate", losses.learning_rate, losses.epoch)
+
+
+def _save(run: _Run, state: dict[str, Any], losses: EpochLosses) -> None:
+    """Checkpoints that are due, then the state to resume from."""
+    models, epoch = run.folder / "models", losses.epoch
+    contents = run.contents({"epoch": epoch, "train_loss": losses.train, "valid_loss": losses.valid})
+    if epoch % run.recipe.save_every == 0 or epoch == run.recipe.epochs:
+        seam.save_atomically(contents, models / f"model_epoch_{epoch}.pth")
+    if losses.valid < state["best"]:
+        before = state["best_file"]
+        state["best"], state["best_file"] = losses.valid, f"model_epoch_{epoch}_best_validation_{losses.valid:.4f}.pth"
+        seam.save_atomically(contents, models / state["best_file"])
+        if before:
+            (models / before).unlink(missing_ok=True)
+    state["epoch"] = epoch
+    resume = {**state, "model": run.algo.nets.state_dict(), "optimizer": run.algo.optimizers["policy"].state_dict()}
+    seam.save_atomically(resume, run.folder / _STATE)
+
+
+def _load_state(run: _Run) -> dict[str, Any]:
+    import torch
+
+    state = torch.load(run.folder / _STATE, map_location=run.device, weights_only=False)
+    run.algo.nets.load_state_dict(state.pop("model"))
+    run.algo.optimizers["policy"].load_state_dict(state.pop("optimizer"))
+    return state
