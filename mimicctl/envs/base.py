@@ -13,7 +13,7 @@ Poses are in the env's own frame; actions are raw, as in the file.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Protocol
+from typing import Any, Protocol
 
 import numpy as np
 
@@ -44,10 +44,10 @@ class MimicEnv(Protocol):
     def step(self, actions: np.ndarray, env_ids: Sequence[int] | None = None) -> None:
         """Advance `env_ids` (default: all) by one control step under `actions` (n, A)."""
 
-    def get_state(self, env_ids: Sequence[int]) -> np.ndarray:
-        """(n, S): everything the physics depends on, so that `set_state` continues bit for bit."""
+    def get_state(self, env_ids: Sequence[int]) -> list[Any]:
+        """Everything the physics depends on, so that `set_state` continues bit for bit. For this env alone; opaque."""
 
-    def set_state(self, env_ids: Sequence[int], states: np.ndarray) -> None: ...
+    def set_state(self, env_ids: Sequence[int], states: Sequence[Any]) -> None: ...
 
     def snapshot(self, env_ids: Sequence[int] | None = None) -> Snapshot:
         """(n, K): what the envs look like now."""

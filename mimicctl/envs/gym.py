@@ -1,4 +1,4 @@
-"""The tasks as Gymnasium environments, one env each."""
+"""The tasks as Gymnasium environments, one env each. Importing this module registers them."""
 
 from __future__ import annotations
 
@@ -49,8 +49,7 @@ class GymTask(gymnasium.Env):
         self._env.close()
 
 
-def register() -> None:
-    """Called by Gymnasium when it is imported, through an entry point."""
+def _register() -> None:
     for task in list_tasks():
         gymnasium.register(
             id=task.task_id,
@@ -58,3 +57,6 @@ def register() -> None:
             kwargs={"task_id": task.task_id},
             max_episode_steps=task.horizon,
         )
+
+
+_register()

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import copy
 import time
 from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -16,6 +18,9 @@ from mimicctl.envs.mujoco.scene import PHYSICS_DT, build_model, layout_of
 from mimicctl.errors import UserError
 from mimicctl.schema import Episode
 from mimicctl.tasks.spec import TaskSpec
+
+if TYPE_CHECKING:
+    import mujoco
 
 _EEF = "franka"
 _REL_SCALE = 0.5
@@ -43,7 +48,6 @@ class MujocoEnv:
         self._mujoco = mujoco
         self._data = [mujoco.MjData(self.model) for _ in range(num_envs)]
         self._substeps = round(1.0 / (task.control_hz * PHYSICS_DT))
-        self._state_size = mujoco.mj_stateSize(self.model, mujoco.mjtState.mjSTATE_INTEGRATION)
         self._rows = np.zeros((num_envs, self.reader.width))
         self._jacobian = np.zeros((num_envs, 6, self.model.nv))
         self.reset(range(num_envs), np.random.SeedSequence(0).spawn(num_envs))
@@ -160,20 +164,16 @@ class MujocoEnv:
         row[nq + nv + 3 : nq + nv + 12] = data.xmat[hand]
         row[-9:] = data.ctrl
 
-    def get_state(self, env_ids: Sequence[int]) -> np.ndarray:
-        kind = self._mujoco.mjtState.mjSTATE_INTEGRATION
-        states = np.zeros((len(env_ids), self._state_size + self.task.action_dim))
-        for row, env_id in enumerate(env_ids):
-            self._mujoco.mj_getState(self.model, self._data[env_id], states[row, : self._state_size], kind)
-            states[row, self._state_size :] = self.reader.last_action(self._rows[env_id])
-        return states
+    def get_state(self, env_ids: Sequence[int]) -> list[tuple[mujoco.MjData, np.ndarray]]:
+        # MuJoCo's own state vectors leave out which bodies are asleep.
+        return [(copy.copy(self._data[i]), self._rows[i].copy()) for i in env_ids]
 
-    def set_state(self, env_ids: Sequence[int], states: np.ndarray) -> None:
-        kind = self._mujoco.mjtState.mjSTATE_INTEGRATION
-        for env_id, state in zip(env_ids, states, strict=True):
-            self._mujoco.mj_setState(self.model, self._data[env_id], np.ascontiguousarray(state[: self._state_size]), kind)
-            self.reader.last_action(self._rows[env_id])[:] = state[self._state_size :]
-            self._look(env_id)
+    def set_state(self, env_ids: Sequence[int], states: Sequence[tuple[mujoco.MjData, np.ndarray]]) -> None:
+        for env_id, (data, row) in zip(env_ids, states, strict=True):
+            self._mujoco.mj_copyData(self._data[env_id], self.model, data)
+            self._rows[env_id] = row
+            hand = self.layout.hand_body
+            self._mujoco.mj_jacBody(self.model, data, self._jacobian[env_id][:3], self._jacobian[env_id][3:], hand)
 
     def snapshot(self, env_ids: Sequence[int] | None = None) -> Snapshot:
         return self._rows.copy() if env_ids is None else self._rows[list(env_ids)]

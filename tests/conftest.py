@@ -1,0 +1,47 @@
+"""Fixtures that several rooms use."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+import pytest
+
+from mimicctl.envs import make_env
+from mimicctl.tasks import DEFAULT_TASK, find_task
+
+ROOT = Path(__file__).parents[1]
+SOURCE = ROOT / "mimicctl" / "data" / "stack_cube_franka.hdf5"
+
+
+@pytest.fixture
+def source_file() -> Path:
+    """The bundled annotated demonstrations."""
+    return SOURCE
+
+
+@pytest.fixture(scope="module")
+def env():
+    """One env of the default task."""
+    made = make_env(find_task(DEFAULT_TASK), 1)
+    yield made
+    made.close()
+
+
+@pytest.fixture
+def mimicctl(tmp_path: Path) -> Callable[..., subprocess.CompletedProcess]:
+    """Run the command line in a process of its own, in an empty folder, with no terminal."""
+
+    def run(*arguments: str, environ: dict[str, str] | None = None, cwd: Path | None = None) -> subprocess.CompletedProcess:
+        return run_cli(arguments, cwd or tmp_path, environ)
+
+    return run
+
+
+def run_cli(arguments: Sequence[str], cwd: Path, environ: dict[str, str] | None = None) -> subprocess.CompletedProcess:
+    environment = {key: value for key, value in os.environ.items() if not key.startswith("MIMICCTL_")} | (environ or {})
+    command = [sys.executable, "-m", "mimicctl", *arguments]
+    return subprocess.run(command, cwd=cwd, env=environment, capture_output=True, text=True, stdin=subprocess.DEVNULL, timeout=300)
