@@ -1,0 +1,136 @@
+"""Generation end to end: the same demos however it is run, resumed or killed."""
+
+from __future__ import annotations
+
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import h5py
+import pytest
+
+from mimicctl.config import GenerateSettings
+from mimicctl.dataset.reader import Dataset
+from mimicctl.dataset.writer import partial_path
+from mimicctl.errors import RunFailed, UserError
+from mimicctl.generation.engine import generate
+from mimicctl.tasks import DEFAULT_TASK
+
+
+def run(path: Path, trials: int = 6, resume: bool = False, overwrite: bool = False, seed: int = 3, source: Path | None = None, **settings):
+    options = GenerateSettings(**{"output_file": str(path), "trials": trials, "workers": 1, "num_envs": 3, **settings})
+    return generate(DEFAULT_TASK, seed, options, source, resume=resume, overwrite=overwrite)
+
+
+def fingerprint(path: Path) -> tuple[str, list]:
+    with Dataset(path) as dataset:
+        return dataset.content_hash(), dataset.attempts()
+
+
+@pytest.fixture(scope="module")
+def reference(tmp_path_factory) -> Path:
+    return run(tmp_path_factory.mktemp("reference") / "a.hdf5").path
+
+
+@pytest.mark.parametrize(("num_envs", "workers"), [(1, 1), (8, 1), (2, 2)])
+def test_demos_do_not_depend_on_how_the_work_is_spread(tmp_path, reference, num_envs, workers):
+    assert fingerprint(run(tmp_path / "a.hdf5", num_envs=num_envs, workers=workers).path) == fingerprint(reference)
+
+
+def test_another_seed_gives_other_demos(tmp_path, reference):
+    assert fingerprint(run(tmp_path / "a.hdf5", seed=4).path)[0] != fingerprint(reference)[0]
+
+
+def test_killed_run_keeps_what_was_committed_and_resumes_to_the_same_demos(tmp_path, reference):
+    command = [sys.executable, "-m", "mimicctl", "generate", "--trials", "6", "--seed", "3", "--output-file", "a.hdf5", "--workers", "2", "--num-envs", "1"]
+    partial, kills = tmp_path / "a.partial.hdf5", 0
+    for attempt in range(8):
+        child = subprocess.Popen([*command, *(["--resume"] if attempt else [])], cwd=tmp_path, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+        committed = 0
+        while child.poll() is None and committed <= kills:
+            time.sleep(0.02)
+            if partial.exists():
+                with h5py.File(partial, "r") as file:
+                    committed = len(file["data"])
+        if child.poll() is not None:
+            break
+        child.send_signal(signal.SIGKILL)
+        child.wait()
+        kills += 1
+        with Dataset(partial, need_demos=False) as dataset:
+            assert len(dataset) >= committed
+            assert sum(a["success"] for a in dataset.attempts()) == len(dataset)
+    assert kills >= 2
+    run(tmp_path / "a.hdf5", resume=True)
+    assert fingerprint(tmp_path / "a.hdf5") == fingerprint(reference)
+    assert not partial.exists()
+
+
+def test_a_larger_run_begins_with_the_smaller_one(tmp_path, reference):
+    path = run(tmp_path / "a.hdf5", trials=2).path
+    made = run(path, resume=True)
+    assert made.resumed_at and made.demos == 6
+    assert fingerprint(path) == fingerprint(reference)
+
+
+def test_existing_output_needs_a_decision(tmp_path, reference):
+    with pytest.raises(UserError) as caught:
+        run(reference)
+    assert "--resume" in caught.value.do and "--overwrite" in caught.value.do
+
+
+def test_resuming_another_run_is_refused(tmp_path):
+    path = run(tmp_path / "a.hdf5", trials=1).path
+    with pytest.raises(UserError, match="seed"):
+        run(path, trials=2, seed=99, resume=True)
+    with pytest.raises(UserError, match="settings"):
+        run(path, trials=2, bridge="straight", resume=True)
+
+
+def test_without_guarantee_trials_are_attempts(tmp_path):
+    made = run(tmp_path / "a.hdf5", trials=4, guarantee=False)
+    assert made.report.attempts == 4
+
+
+def test_failures_are_kept_counted_and_capped(tmp_path):
+    hopeless = {"subtasks": {"franka": [{"action_noise": 0.4}]}, "keep_failed": True}
+    with pytest.raises(RunFailed, match="3 attempts failed"):
+        run(tmp_path / "a.hdf5", max_failures=3, **hopeless)
+    with Dataset(partial_path(tmp_path / "a.hdf5"), need_demos=False) as dataset:
+        assert sum(not a["success"] for a in dataset.attempts()) == 3
+    made = run(tmp_path / "b.hdf5", trials=3, guarantee=False, **hopeless)
+    assert made.report.reasons and sum(count for *_, count in made.report.reasons) == 3 - made.demos
+    with Dataset(made.failed_path) as failed:
+        assert len(failed) == 3 - made.demos
+        assert not failed.attributes("demo_0")["success"]
+
+
+def test_overrides_reach_the_subtasks_and_wrong_ones_are_refused(tmp_path):
+    with pytest.raises(UserError, match="no such subtask"):
+        run(tmp_path / "a.hdf5", subtasks={"left": [{}]})
+
+
+def test_demos_know_their_sources_and_the_file_its_inputs(reference):
+    with Dataset(reference) as dataset:
+        lineage = dataset.demo_lineage("demo_0")
+        assert len(lineage["sources"]) == 4 and lineage["trial"] >= 0
+        assert len(dataset.lineage["inputs"][0]["sha256"]) == 64
+
+
+def test_source_of_another_task_or_without_annotation_is_refused(tmp_path, reference):
+    with pytest.raises(UserError, match="not annotated"):
+        run(tmp_path / "a.hdf5", source=reference)
+    with pytest.raises(UserError, match="another task"):
+        options = GenerateSettings(output_file=str(tmp_path / "a.hdf5"), trials=1)
+        generate("MuJoCo-Stack-Cube-Franka-IK-Abs-v0", 1, options, reference)
+
+
+def test_report_counts_add_up(reference, tmp_path):
+    report = run(tmp_path / "a.hdf5").report
+    funnel = [count for _, count in report.funnel]
+    assert funnel == sorted(funnel, reverse=True) and funnel[-1] == report.successes
+    for tried, succeeded in report.coverage.values():
+        assert tried.sum() == report.attempts and succeeded.sum() == report.successes
+    assert len(report.yields) <= 10

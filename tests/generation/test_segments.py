@@ -1,0 +1,140 @@
+"""The mathematics of moving and joining segments."""
+
+from __future__ import annotations
+
+import dataclasses
+
+import numpy as np
+import pytest
+
+from mimicctl import poses
+from mimicctl.errors import UserError
+from mimicctl.generation.segments import Bridge, Waypoints, bridge_waypoints, grasp_correction, select_source, transform_segment
+from mimicctl.generation.source import first_rise, subtask_ends
+from mimicctl.tasks import Subtask
+
+SUBTASK = Subtask("grasp", "cube_2", "grasp_1", (1, 2), "nearest_neighbor_object", nn_k=1, num_interpolation_steps=5, action_noise=0.01)
+
+
+def random_poses(count: int, seed: int = 0) -> np.ndarray:
+    rng = np.random.default_rng(seed)
+    return poses.compose(poses.matrix_from_rotvec(rng.normal(0, 0.5, (count, 3))), rng.normal(0, 0.3, (count, 3)))
+
+
+def segment(length: int = 4) -> Waypoints:
+    return Waypoints(random_poses(length), np.full((length, 1), -1.0), np.full(length, 0.01))
+
+
+def test_a_moved_segment_keeps_its_relation_to_the_object():
+    eefs, before, now = random_poses(6), *random_poses(2, seed=1)
+    moved = transform_segment(eefs, before, now)
+    np.testing.assert_allclose(poses.inverse(now) @ moved, poses.inverse(before) @ eefs, atol=1e-12)
+
+
+def test_straight_bridge_is_isaac_labs():
+    start, goal = np.eye(4), segment()
+    path = bridge_waypoints(start, goal, SUBTASK, Bridge("straight"))
+    assert len(path) == 5 + len(goal)
+    expected = np.outer(np.arange(1, 6) / 6, goal.poses[0, :3, 3])
+    np.testing.assert_allclose(path.poses[:5, :3, 3], expected, atol=1e-12)
+    np.testing.assert_array_equal(path.poses[5:], goal.poses)
+    assert np.all(path.noise[:5] == 0) and np.all(path.noise[5:] == 0.01)
+    assert np.all(path.grippers == -1)
+
+
+def test_straight_bridge_takes_a_small_turn_at_once():
+    goal = segment()
+    goal.poses[0, :3, :3] = poses.matrix_from_rotvec(np.array([0, 0, 0.04]))
+    path = bridge_waypoints(np.eye(4), goal, SUBTASK, Bridge("straight"))
+    np.testing.assert_allclose(path.poses[:5, :3, :3], np.broadcast_to(goal.poses[0, :3, :3], (5, 3, 3)))
+
+
+def test_arch_rises_in_the_middle_and_its_steps_are_small():
+    goal = segment()
+    goal.poses[0] = poses.compose(np.eye(3), np.array([0.3, 0.0, 0.0]))
+    bridge = Bridge("arch", height=0.08, step=0.02)
+    path = bridge_waypoints(np.eye(4), goal, SUBTASK, bridge)
+    lead = path.poses[: len(path) - len(goal), :3, 3]
+    assert 0.079 < lead[:, 2].max() <= 0.08
+    steps = np.diff(np.concatenate([[np.zeros(3)], lead[:, :2] @ np.eye(2, 3), goal.poses[:1, :3, 3] * (1, 1, 0)]), axis=0)
+    assert np.linalg.norm(steps, axis=1).max() <= 0.02 + 1e-12
+
+
+def test_arch_over_no_distance_does_not_rise():
+    goal = segment()
+    goal.poses[0] = poses.compose(np.eye(3), np.array([0.0, 0.0, 0.1]))
+    path = bridge_waypoints(np.eye(4), goal, SUBTASK, Bridge("arch"))
+    assert path.poses[: len(path) - len(goal), 2, 3].max() < 0.1
+
+
+@pytest.mark.parametrize(("fixed", "interpolated", "length"), [(0, 0, 4), (3, 0, 7), (2, 5, 11)])
+def test_fixed_steps_hold_the_first_target(fixed, interpolated, length):
+    subtask = dataclasses.replace(SUBTASK, num_fixed_steps=fixed, num_interpolation_steps=interpolated)
+    path = bridge_waypoints(np.eye(4), segment(), subtask, Bridge("straight"))
+    assert len(path) == length
+    for pose in path.poses[interpolated : interpolated + fixed]:
+        np.testing.assert_array_equal(pose, segment().poses[0])
+
+
+def choose(strategy: str, object_pose: np.ndarray, symmetry: int = 1, clear=lambda demo, pose: True, seed: int = 0, nn_k: int = 1):
+    then = poses.yaw_pose(np.array([[0.4, 0, 0], [0.5, 0, 0], [0.6, 0, 0]]), np.zeros(3))
+    eefs = then.copy()
+    eefs[:, 2, 3] = 0.2
+    subtask = dataclasses.replace(SUBTASK, selection_strategy=strategy, nn_k=nn_k)
+    eef = poses.compose(np.eye(3), np.array([0.5, 0, 0.2]))
+    return select_source(subtask, then, eefs, eef, object_pose, symmetry, clear, np.random.default_rng(seed))
+
+
+@pytest.mark.parametrize("strategy", ["nearest_neighbor_object", "nearest_neighbor_robot_distance"])
+def test_nearest_strategies_pick_the_nearest(strategy):
+    demo, pose = choose(strategy, poses.yaw_pose(np.array([0.58, 0.0, 0.0]), np.array(0.1)))
+    assert demo == (2 if strategy == "nearest_neighbor_object" else choose(strategy, pose)[0])
+    np.testing.assert_allclose(pose[:3, 3], [0.58, 0, 0])
+
+
+def test_nearest_chooses_among_k_and_random_among_all():
+    target = poses.yaw_pose(np.array([0.62, 0.0, 0.0]), np.array(0.0))
+    assert {choose("nearest_neighbor_object", target, seed=s, nn_k=2)[0] for s in range(30)} == {1, 2}
+    assert {choose("random", target, seed=s)[0] for s in range(40)} == {0, 1, 2}
+
+
+def test_symmetric_object_is_seen_in_its_nearest_equivalent():
+    _, pose = choose("nearest_neighbor_object", poses.yaw_pose(np.array([0.5, 0, 0]), np.array(np.radians(80))), symmetry=4)
+    assert abs(np.degrees(np.arctan2(pose[1, 0], pose[0, 0])) + 10) < 1e-9
+
+
+def test_choices_in_the_way_are_passed_over_while_there_are_others():
+    target = poses.yaw_pose(np.array([0.6, 0.0, 0.0]), np.array(0.0))
+    assert choose("nearest_neighbor_object", target, clear=lambda demo, pose: demo == 0)[0] == 0
+    assert choose("nearest_neighbor_object", target, clear=lambda demo, pose: False)[0] == 2
+
+
+def test_grasp_correction_takes_the_held_object_where_the_sources_went():
+    eef_target, reference = random_poses(2)
+    held_then = poses.yaw_pose(np.array([0.001, 0.004, 0.0]), np.array(0.05))
+    held_now = poses.yaw_pose(np.array([-0.003, 0.0, 0.002]), np.array(-0.02))
+    corrected = eef_target @ grasp_correction(held_then, held_now, 4)
+    np.testing.assert_allclose(corrected @ held_now, eef_target @ held_then, atol=1e-12)
+    assert reference is not None
+
+
+def test_first_rise_is_the_first_true_after_a_false():
+    assert first_rise(np.array([0, 0, 1, 1, 0, 1])) == 2
+    assert first_rise(np.array([1, 1, 0, 0, 1])) == 4
+    assert first_rise(np.array([1, 1, 1])) is None
+    assert first_rise(np.zeros(4)) is None
+
+
+def boundaries(signal: np.ndarray) -> tuple[int, ...]:
+    subtasks = (SUBTASK, Subtask("place", "cube_1"))
+    return subtask_ends(subtasks, {"subtask_term_signals/grasp_1": signal}, len(signal), "demo_0")
+
+
+def test_a_subtask_includes_the_first_true_step_of_its_signal():
+    assert boundaries(np.arange(20) >= 7) == (8, 20)
+
+
+@pytest.mark.parametrize("rise", [20, 18])
+def test_absent_or_late_signals_are_refused(rise):
+    with pytest.raises(UserError):
+        boundaries(np.arange(20) >= rise)

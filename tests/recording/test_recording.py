@@ -1,0 +1,218 @@
+"""Recording through a real pseudo-terminal, and sessions killed at random."""
+
+from __future__ import annotations
+
+import os
+import pty
+import random
+import select
+import signal
+import subprocess
+import sys
+import termios
+import time
+from pathlib import Path
+
+import h5py
+import numpy as np
+import pytest
+
+from mimicctl.dataset.reader import Dataset
+from mimicctl.devices import Command, Event, OperatorView
+from mimicctl.devices.keyboard import _AXES, Keyboard, PressedKeys, _without_escapes
+from mimicctl.recording.scene_view import draw_scene
+from mimicctl.recording.session import Outcome, Progress, look, run_session
+
+KILLS = int(os.environ.get("MIMICCTL_TEST_KILLS", "8"))
+
+
+class Terminal:
+    """mimicctl in a pseudo-terminal of its own."""
+
+    def __init__(self, cwd: Path, *arguments: str) -> None:
+        self.pid, self.descriptor = pty.fork()
+        if not self.pid:
+            os.chdir(cwd)
+            os.execv(sys.executable, [sys.executable, "-m", "mimicctl", *arguments])
+        self.output = ""
+
+    def read(self, seconds: float) -> str:
+        end = time.monotonic() + seconds
+        while time.monotonic() < end:
+            if select.select([self.descriptor], [], [], 0.05)[0]:
+                try:
+                    self.output += os.read(self.descriptor, 65536).decode(errors="ignore")
+                except OSError:
+                    break
+        return self.output
+
+    def wait_for(self, text: str, seconds: float = 30) -> None:
+        end = time.monotonic() + seconds
+        while text not in self.output:
+            assert time.monotonic() < end, f"{text!r} did not appear in {self.output[-2000:]!r}"
+            self.read(0.1)
+
+    def type(self, keys: str) -> None:
+        os.write(self.descriptor, keys.encode())
+
+    def finish(self) -> int:
+        end = time.monotonic() + 20
+        while time.monotonic() < end:
+            self.read(0.1)
+            done, status = os.waitpid(self.pid, os.WNOHANG)
+            if done:
+                return os.waitstatus_to_exitcode(status)
+        os.kill(self.pid, signal.SIGKILL)
+        raise AssertionError("it does not end")
+
+
+def test_keys_typed_in_a_terminal_are_obeyed_and_the_terminal_is_given_back(tmp_path):
+    terminal = Terminal(tmp_path, "record", "--device", "keyboard", "--num-demos", "1")
+    terminal.wait_for("saved 0 of 1")
+    before = termios.tcgetattr(terminal.descriptor)
+    assert not before[3] & termios.ICANON
+    terminal.type("k")
+    terminal.wait_for("gripper 0 mm")
+    terminal.type("wwww")
+    terminal.type("r")
+    terminal.wait_for("discarded 1")
+    terminal.type("\x03")
+    assert terminal.finish() == 130
+    assert "everything saved so far is kept" in terminal.output
+    assert not list(tmp_path.rglob("*.hdf5"))
+
+
+def make_keyboard(keys: list[str]) -> Keyboard:
+    now = [0.0]
+    keyboard = Keyboard(clock=lambda: now[0])
+    keyboard._typed = lambda: keys.pop(0) if keys else []
+    return keyboard
+
+
+@pytest.mark.parametrize("key", sorted(_AXES))
+def test_every_key_moves_its_axis(key):
+    axis, sign = _AXES[key]
+    delta = make_keyboard([[key]]).command(OperatorView(np.eye(4))).delta
+    assert delta[axis] == pytest.approx(0.05 * sign)
+    assert np.count_nonzero(delta) == 1
+
+
+def test_opposite_keys_cancel_and_others_add_up():
+    delta = make_keyboard([["w", "s", "a", "q"]]).command(OperatorView(np.eye(4))).delta
+    np.testing.assert_allclose(delta, [0, 0.05, 0.05, 0, 0, 0])
+
+
+def test_gripper_toggles_and_reset_opens_it():
+    keyboard = make_keyboard([["k"], [], ["k"], ["k"], ["l"]])
+    grippers = [keyboard.command(OperatorView(np.eye(4))).gripper for _ in range(5)]
+    assert grippers == [-1, -1, 1, -1, 1]
+
+
+def test_a_tap_is_short_and_a_repeating_key_has_no_gaps():
+    keys = PressedKeys()
+    keys.press("w", 0.0)
+    assert keys.held(0.1) == ["w"] and keys.held(0.12) == []
+    for i in range(10):
+        keys.press("w", 0.5 + i * 0.033)
+    assert keys.held(0.5 + 9 * 0.033 + 0.15) == ["w"]
+    keys.clear()
+    assert keys.held(0.5) == []
+
+
+def test_arrow_keys_are_not_letters():
+    assert _without_escapes("w\x1b[Aq\x1b[1;5Cx\x1bOD") == "wqx"
+
+
+class Hands:
+    """A device that does what a list says."""
+
+    name, human = "list", True
+
+    def __init__(self, commands: list[Command]) -> None:
+        self._commands = commands
+
+    def start(self) -> None: ...
+
+    def reset(self) -> None: ...
+
+    def close(self) -> None: ...
+
+    def help(self) -> str:
+        return ""
+
+    def command(self, view: OperatorView) -> Command:
+        return self._commands.pop(0) if self._commands else Command(np.zeros(6), 1.0, (Event.RESET,))
+
+
+def test_discarding_starts_again_from_another_state(env):
+    progress = Progress(wanted=1, hold_needed=10)
+    seen = []
+
+    class Enough(Exception):
+        pass
+
+    def watch(progress: Progress) -> None:
+        if progress.steps == 0:
+            seen.append(progress.view.object_poses["cube_1"].copy())
+        if len(progress.outcomes) == 2:
+            raise Enough
+
+    with pytest.raises(Enough):
+        run_session(env, Hands([]), None, progress, seed=1, step_hz=0, on_step=watch)
+    assert progress.outcomes == [Outcome.DISCARDED] * 2
+    assert not np.array_equal(seen[0], seen[1])
+
+
+def test_recorded_demos_are_labelled_with_who_made_them(mimicctl, tmp_path):
+    done = mimicctl("record", "--device", "scripted", "--num-demos", "1", "--speed", "fast")
+    assert done.returncode == 0, done.stderr
+    with Dataset(tmp_path / "datasets" / "dataset.hdf5") as dataset:
+        lineage = dataset.demo_lineage("demo_0")
+        assert lineage["device"] == "scripted" and lineage["human"] is False and lineage["operator"] == "scripted"
+        assert dataset.episode("demo_0").success
+
+
+def test_resume_goes_on_with_new_start_states_and_overwrite_replaces(mimicctl, tmp_path):
+    path = tmp_path / "datasets" / "dataset.hdf5"
+    flags = ("record", "--device", "scripted", "--speed", "fast", "--num-demos")
+    assert mimicctl(*flags, "1").returncode == 0
+    assert mimicctl(*flags, "1").returncode == 2
+    assert mimicctl(*flags, "2", "--resume").returncode == 0
+    with Dataset(path) as dataset:
+        assert len(dataset) == 2
+        starts = [dataset.episode(name).initial_state["rigid_object/cube_1/root_pose"] for name in dataset.demos]
+        assert not np.array_equal(*starts)
+        assert [dataset.demo_lineage(name)["attempt"] for name in dataset.demos] == [0, 1]
+    assert mimicctl(*flags, "1", "--overwrite").returncode == 0
+    with Dataset(path) as dataset:
+        assert len(dataset) == 1
+
+
+def test_killed_recording_keeps_every_committed_demo(tmp_path):
+    path = tmp_path / "datasets" / "dataset.hdf5"
+    command = [sys.executable, "-m", "mimicctl", "record", "--device", "scripted", "--speed", "fast", "--num-demos", "1000"]
+    held = 0
+    for attempt in range(KILLS):
+        child = subprocess.Popen(
+            [*command, *(["--resume"] if path.exists() else [])], cwd=tmp_path, stderr=subprocess.PIPE, text=True, stdin=subprocess.DEVNULL
+        )
+        told = held
+        for line in child.stderr:
+            if line.startswith("saved "):
+                told = int(line.split()[1])
+                if told > held:
+                    break
+        time.sleep(random.Random(attempt).uniform(0, 0.3))
+        child.send_signal(signal.SIGKILL)
+        child.wait()
+        with h5py.File(path, "r") as file:
+            assert len(file["data"]) >= told > held
+            held = len(file["data"])
+            for demo in file["data"].values():
+                assert len(demo["actions"]) == demo.attrs["num_samples"] == len(demo["states/rigid_object/cube_3/root_pose"])
+
+
+def test_the_scene_is_drawn_with_its_cubes_and_distances(env):
+    text = draw_scene(env.task, look(env, env.snapshot()[0], 0))
+    assert "to go [cm]: blue x" in text.plain and text.plain.count("█") >= 9
+    assert {"red", "blue", "green"} <= {str(span.style) for span in text.spans}
