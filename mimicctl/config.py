@@ -8,23 +8,31 @@ from __future__ import annotations
 
 import dataclasses
 import difflib
+import json
 import re
 import tomllib
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, get_args, get_type_hints
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
+from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError, field_validator
+from pydantic.fields import FieldInfo
 
 from mimicctl.errors import UserError
 from mimicctl.tasks import DEFAULT_TASK, Subtask
 
 FILE_NAME = "mimicctl.toml"
 _PREFIX = "MIMICCTL_"
+_LIST_ALL = "mimicctl config schema lists all settings"
+"""Not `config show`, which reads the same files and would fail over the same mistake."""
+
+_MOST_ITEMS = 100
+"""An index beyond this is a slip of the finger, not a list."""
 
 
 class _Section(BaseModel):
-    model_config = ConfigDict(extra="forbid", validate_default=True)
+    # Strict, because TOML has types of its own: `true` is no number and "8" is no integer.
+    model_config = ConfigDict(extra="forbid", validate_default=True, strict=True, allow_inf_nan=False)
 
 
 class RecordSettings(_Section):
@@ -34,7 +42,11 @@ class RecordSettings(_Section):
     output_file: str = Field("datasets/dataset.hdf5", description="Where recordings go.")
     num_demos: int = Field(10, ge=0, description="Successful demonstrations wanted; 0 for no end.")
     num_success_steps: int = Field(10, ge=1, description="Control steps that success must hold to be saved.")
-    step_hz: float | None = Field(None, ge=0, description="Control steps per second of wall clock; 0 as fast as possible; none: the task's rate, or 0 with the scripted operator.")
+    step_hz: float | None = Field(
+        None,
+        ge=0,
+        description="Control steps per second of wall clock; 0 as fast as possible; none: the task's rate (scripted operator: 0).",
+    )
     speed: Literal["slow", "normal", "fast"] = Field("normal", description="How briskly the scripted operator moves.")
     sensitivity: float = Field(1.0, gt=0, description="Multiplies what a key moves.")
     operator: str = Field("", description="Who recorded it, for the lineage.")
@@ -51,7 +63,9 @@ class AnnotateSettings(_Section):
 class GenerateSettings(_Section):
     """`mimicctl generate`."""
 
-    input_file: str = Field("", description="Annotated source demonstrations; empty: the last annotated ones, or those that come with the task.")
+    input_file: str = Field(
+        "", description="Annotated source demonstrations; empty: the last annotated ones, or those that come with the task."
+    )
     output_file: str = Field("datasets/generated.hdf5", description="Where the generated demonstrations go.")
     trials: int = Field(1000, ge=1, description="Successful demonstrations wanted (attempts, without the guarantee).")
     guarantee: bool = Field(True, description="Go on until the wanted number has succeeded.")
@@ -60,19 +74,39 @@ class GenerateSettings(_Section):
     num_envs: int = Field(8, ge=1, le=1024, description="Envs per worker process.")
     workers: int = Field(0, ge=0, le=512, description="Worker processes; 0: one a core.")
     select_src_per_subtask: bool = Field(True, description="Choose the source demo anew for each subtask.")
-    bridge: Literal["arch", "straight"] = Field("arch", description="Path between segments: arch rises over what was built; straight is Isaac Lab's.")
+    bridge: Literal["arch", "straight"] = Field(
+        "arch", description="Path between segments: arch rises over what was built; straight is Isaac Lab's."
+    )
     arch_height: float = Field(0.08, ge=0, le=0.5, description="Rise of the arch [m].")
     bridge_step: float = Field(0.02, gt=0, description="Largest step of the arch [m per control step].")
-    subtasks: dict[str, list[dict[str, Any]]] = Field(default_factory=dict, description="Changes to the task's subtasks: eef to a list of fields.")
+    subtasks: dict[str, list[dict[str, Any]]] = Field(
+        default_factory=dict, description="Changes to the task's subtasks: eef to a list of fields."
+    )
 
     @field_validator("subtasks")
     @classmethod
-    def _known_fields(cls, value: dict[str, list[dict[str, Any]]]) -> dict[str, list[dict[str, Any]]]:
-        known = {f.name for f in dataclasses.fields(Subtask)}
-        for change in (c for changes in value.values() for c in changes):
-            for key in change.keys() - known:
-                raise ValueError(f'a subtask has no field "{key}"{_nearest(key, known)}')
+    def _fits_subtask(cls, value: dict[str, list[dict[str, Any]]]) -> dict[str, list[dict[str, Any]]]:
+        for eef, changes in value.items():
+            for i, change in enumerate(changes):
+                for key, setting in change.items():
+                    _check_subtask_field(f"{eef}[{i}].{key}", key, setting)
         return value
+
+
+def _check_subtask_field(path: str, key: str, value: Any) -> None:
+    types = get_type_hints(Subtask)
+    if key not in types:
+        raise ValueError(f'a subtask has no field "{key}"{_nearest(key, types)}')
+    try:
+        # By way of JSON, where a list may stand for a tuple and nothing else is bent to fit.
+        TypeAdapter(types[key]).validate_json(json.dumps(value, default=str), strict=True)
+    except ValidationError as error:
+        raise ValueError(f"{path} is {value!r}: {_in_words(error.errors()[0])}") from None
+    if key == "term_offset_range":
+        if value[0] > value[1]:
+            raise ValueError(f"{path} is {value!r}: it must go from the lower end to the higher")
+    elif isinstance(value, (int, float)) and not (1 if key == "nn_k" else 0) <= value < float("inf"):
+        raise ValueError(f"{path} is {value!r}: it must be finite and at least {1 if key == 'nn_k' else 0}")
 
 
 class TrainSettings(_Section):
@@ -150,8 +184,10 @@ def resolve(
     origins: dict[str, str] = {}
     for key, value, origin in _layers(flags, config_file, overrides, environ or {}, folder or Path.cwd()):
         path = _parse_key(key, origin)
-        _check_key(path, origin)
-        _put(values, path, value, origin)
+        field = _find_field(path, origin)
+        _put(values, path, _fitted(value, field, origin), origin)
+        for inner in [name for name in origins if _holds(key, name)]:
+            del origins[inner]
         origins[key] = origin
     try:
         return Resolved(RunConfig.model_validate(values), origins)
@@ -159,80 +195,133 @@ def resolve(
         raise _plain(error, origins) from None
 
 
+@dataclasses.dataclass(frozen=True)
+class _Text:
+    """A value as somebody typed it; what it means depends on the setting."""
+
+    text: str
+
+
 def _layers(
     flags: Mapping[str, Any], config_file: Path | None, overrides: Sequence[str], environ: Mapping[str, str], folder: Path
 ) -> Iterator[tuple[str, Any, str]]:
-    if (folder / FILE_NAME).is_file():
+    if (folder / FILE_NAME).exists():
         yield from _from_file(folder / FILE_NAME)
     if config_file is not None:
         yield from _from_file(config_file)
     for name in sorted(environ):
         if name.startswith(_PREFIX):
-            yield name.removeprefix(_PREFIX).lower().replace("__", "."), _parse_value(environ[name]), f"variable {name}"
+            key = name.removeprefix(_PREFIX).lower().replace("__", ".")
+            yield from _from_text(key, environ[name], f"variable {name}")
     for key, value in flags.items():
         if value is not None:
             yield key, value, "flag --" + key.rsplit(".", 1)[-1].replace("_", "-")
     for text in overrides:
         key, equals, value = text.partition("=")
         if not equals:
-            raise UserError(f'"{text}" sets nothing.', where="-o", do="write it as section.key=value")
-        yield key.strip(), _parse_value(value.strip()), f"-o {text}"
+            raise UserError(f'"{text}" sets nothing.', where=f"-o {text}", do="write it as section.key=value")
+        yield from _from_text(key.strip(), value.strip(), f"-o {text}")
 
 
 def _from_file(path: Path) -> Iterator[tuple[str, Any, str]]:
     try:
-        tables = tomllib.loads(path.read_text())
+        tables = tomllib.loads(path.read_text(encoding="utf-8"))
     except OSError as error:
         raise UserError(f"Cannot read the config file: {error.strerror}.", where=str(path), do="check the path") from None
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise UserError(f"The config file is not TOML: {error}.", where=str(path), do="mimicctl config show prints valid TOML keys") from None
+        raise UserError(f"The config file is not TOML: {error}.", where=str(path), do=_LIST_ALL) from None
     for key, value in _flat(tables):
         yield key, value, str(path)
 
 
+def _from_text(key: str, text: str, origin: str) -> Iterator[tuple[str, Any, str]]:
+    value = _parse_value(text)
+    if isinstance(value, dict):
+        for inner, inner_value in _flat(value, f"{key}."):
+            yield inner, inner_value, origin
+    else:
+        yield key, _Text(text), origin
+
+
 def _flat(table: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
+    """Tables taken apart down to the settings; what `generate.subtasks` holds is one list an eef."""
     for key, value in table.items():
-        if isinstance(value, dict) and f"{prefix}{key}" != "generate.subtasks":
-            yield from _flat(value, f"{prefix}{key}.")
-        else:
-            yield f"{prefix}{key}", value
+        name = f"{prefix}{key}"
+        if isinstance(value, dict) and value:
+            yield from _flat(value, f"{name}.")
+        elif value != {}:
+            yield name, value
 
 
 def _parse_value(text: str) -> Any:
     try:
-        return tomllib.loads(f"value = {text}")["value"]
+        parsed = tomllib.loads(f"value = {text}")
     except tomllib.TOMLDecodeError:
         return text
+    return parsed["value"] if len(parsed) == 1 else text
+
+
+def _fitted(value: Any, field: FieldInfo | None, origin: str) -> Any:
+    """Typed text as what the setting asks for: TOML, but plain text needs no quotes, and `none` stands for no value."""
+    parsed = _parse_value(value.text) if isinstance(value, _Text) else value
+    if field is None:
+        return parsed
+    if isinstance(parsed, str) and parsed.lower() in ("none", "null") and type(None) in get_args(field.annotation):
+        return None
+    if isinstance(value, _Text) and field.annotation is str and not isinstance(parsed, str):
+        return value.text
+    return parsed
 
 
 def _parse_key(key: str, origin: str) -> list[str | int]:
     """`a.b[0].c` as ["a", "b", 0, "c"]."""
     if not re.fullmatch(r"\w+(\.\w+|\[\d+\])*", key):
         raise UserError(f'"{key}" is not a key.', where=origin, do="write section.key, or section.list[0].key")
-    return [int(part[1:-1]) if part.startswith("[") else part for part in re.findall(r"\w+(?![\w]*\])|\[\d+\]", key)]
+    path = [int(index) if index else name for name, index in re.findall(r"(\w+)(?!\w*\])|\[(\d+)\]", key)]
+    if any(isinstance(part, int) and part >= _MOST_ITEMS for part in path):
+        raise UserError(f'"{key}" counts too far; lists have at most {_MOST_ITEMS} items, counted from 0.', where=origin)
+    return path
 
 
-def _check_key(path: list[str | int], origin: str) -> None:
-    model: type[BaseModel] | None = RunConfig
+def _find_field(path: list[str | int], origin: str) -> FieldInfo | None:
+    """The setting at `path`, or None below `generate.subtasks`, whose keys the model itself checks."""
+    model: type[BaseModel] = RunConfig
     for depth, part in enumerate(path):
-        if model is None:
-            return
-        fields = model.model_fields
-        if part not in fields:
-            key = ".".join(str(p) for p in path[: depth + 1])
-            raise UserError(f'There is no setting "{key}"{_nearest(str(part), fields)}.', where=origin, do="mimicctl config show lists them all")
-        annotation = fields[part].annotation
-        model = annotation if isinstance(annotation, type) and issubclass(annotation, BaseModel) else None
+        key = ".".join(str(p) for p in path[: depth + 1])
+        if part not in model.model_fields:
+            hint = _elsewhere(str(part)) or _nearest(str(part), model.model_fields) or "."
+            raise UserError(f'There is no setting "{key}"{hint}', where=origin, do=_LIST_ALL)
+        field = model.model_fields[str(part)]
+        rest = path[depth + 1 :]
+        if isinstance(field.annotation, type) and issubclass(field.annotation, BaseModel):
+            if not rest:
+                inside = f"{key}.{next(iter(field.annotation.model_fields))}"
+                raise UserError(f'"{key}" is a section, not a setting.', where=origin, do=f"set what is in it, for instance {inside}")
+            model = field.annotation
+        elif rest and key != "generate.subtasks":
+            raise UserError(f'"{key}" is one value; it has nothing inside.', where=origin, do=f"set {key} itself")
+        else:
+            return None if rest else field
+    raise AssertionError("a key has at least one part")
 
 
-def _nearest(word: str, known: Any) -> str:
-    near = difflib.get_close_matches(word, list(known), n=1, cutoff=0.5)
+def _nearest(word: str, known: Iterable[str]) -> str:
+    known = list(known)
+    near = [name for name in known if name.startswith(word)] or difflib.get_close_matches(word, known, n=1, cutoff=0.5)
     return f"; did you mean {near[0]}?" if near else ""
+
+
+def _elsewhere(word: str) -> str:
+    """Sections that do have a setting of this name."""
+    found = [key for key, _, _ in settings_of(RunConfig()) if key.rsplit(".", 1)[-1] == word]
+    return f"; did you mean {' or '.join(found)}?" if found else ""
 
 
 def _put(values: dict[str, Any], path: list[str | int], value: Any, origin: str) -> None:
     target: Any = values
     for part, following in zip(path, [*path[1:], None], strict=True):
+        if not isinstance(target, list if isinstance(part, int) else dict):
+            raise UserError("A list and named fields cannot stand in the same place.", where=origin, do="set it whole in one place")
         fresh: Any = value if following is None else [] if isinstance(following, int) else {}
         if isinstance(part, int):
             target.extend({} for _ in range(part + 1 - len(target)))
@@ -242,16 +331,49 @@ def _put(values: dict[str, Any], path: list[str | int], value: Any, origin: str)
         else:
             target.setdefault(part, fresh)
         target = target[part]
-        if following is not None and not isinstance(target, (list if isinstance(following, int) else dict)):
-            raise UserError(f'"{part}" cannot be set from two sides.', where=origin, do="set it whole in one place")
+
+
+def _holds(outer: str, inner: str) -> bool:
+    """Whether the setting `outer` is `inner` or contains it."""
+    return inner == outer or inner.startswith((f"{outer}.", f"{outer}["))
 
 
 def _plain(error: ValidationError, origins: Mapping[str, str]) -> UserError:
     first = error.errors()[0]
-    key = ".".join(str(part) for part in first["loc"])
-    message = first["msg"].removeprefix("Value error, ")
-    origin = next((o for name, o in origins.items() if key.startswith(name) or name.startswith(key)), "the config")
-    return UserError(f"{key} cannot be {first['input']!r}: {message[0].lower()}{message[1:]}.", where=origin, do="mimicctl config show lists all settings")
+    key = "".join(f"[{part}]" if isinstance(part, int) else f".{part}" for part in first["loc"]).removeprefix(".")
+    found = [origin for name, origin in origins.items() if _holds(name, key) or _holds(key, name)]
+    where = ", ".join(dict.fromkeys(found)) or "the config"
+    if first["type"] == "value_error":
+        what = first["msg"].removeprefix("Value error, ")
+        return UserError(f"{key} does not fit: {what.rstrip('?.')}{'?' if what.endswith('?') else '.'}", where=where, do=_LIST_ALL)
+    return UserError(f"{key} cannot be {first['input']!r}: {_in_words(first)}.", where=where, do=_LIST_ALL)
+
+
+_WORDS = {
+    "int_type": "it must be an integer",
+    "int_from_float": "it must be an integer",
+    "float_type": "it must be a number",
+    "finite_number": "it must be a finite number",
+    "bool_type": "it must be true or false",
+    "string_type": "it must be text",
+    "list_type": "it must be a list",
+    "tuple_type": "it must be a list",
+    "dict_type": "it must be a table",
+    "too_short": "it must have {min_length} items",
+    "too_long": "it must have {max_length} items",
+    "missing": "it must have one item more",
+    "greater_than": "it must be greater than {gt:g}",
+    "greater_than_equal": "it must be at least {ge:g}",
+    "less_than": "it must be less than {lt:g}",
+    "less_than_equal": "it must be at most {le:g}",
+    "literal_error": "it must be {expected}",
+}
+
+
+def _in_words(error: Mapping[str, Any]) -> str:
+    """A pydantic error as one would say it."""
+    message = str(error["msg"])
+    return _WORDS.get(error["type"], message[:1].lower() + message[1:]).format(**error.get("ctx", {}))
 
 
 def settings_of(config: RunConfig) -> Iterator[tuple[str, Any, str]]:
