@@ -78,7 +78,7 @@ class GenerateSettings(_Section):
         "arch", description="Path between segments: arch rises over what was built; straight is Isaac Lab's."
     )
     arch_height: float = Field(0.08, ge=0, le=0.5, description="Rise of the arch [m].")
-    bridge_step: float = Field(0.02, gt=0, description="Largest step of the arch [m per control step].")
+    bridge_step: float = Field(0.03, gt=0, description="Largest step of the arch [m per control step].")
     subtasks: dict[str, list[dict[str, Any]]] = Field(
         default_factory=dict, description="Changes to the task's subtasks: eef to a list of fields."
     )

@@ -2,14 +2,21 @@
 
 from __future__ import annotations
 
+import io
+import itertools
 import os
 import sys
+import traceback
+from typing import Any
 
 import typer
 
 from mimicctl import __version__
 from mimicctl.cli import annotate, configure, dataset, demo, doctor, evaluate, generate, record, tasks, train
 from mimicctl.errors import UserError
+
+_INTERRUPTED = 130
+"""Exit code after Ctrl-C; typer turns the exception into it."""
 
 _CONTEXT = {"help_option_names": ["-h", "--help"], "token_normalize_func": lambda token: token.replace("_", "-")}
 
@@ -52,26 +59,70 @@ def _common(
 
 def main() -> None:
     """Entry point of the installed script."""
-    arguments = [a for a in sys.argv[1:] if a != "--debug"]
-    debug = len(arguments) < len(sys.argv) - 1
-    command = next((a for a in arguments if not a.startswith("-")), "")
-    prefix = f"mimicctl {command}".strip()
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            # A terminal or log that knows only ASCII gets a question mark, not a crash.
+            stream.reconfigure(errors="replace")
+    given = sys.argv[1:]
+    arguments = [a for a in given if a != "--debug"]
+    sys.exit(_run(arguments, debug=len(arguments) < len(given)))
+
+
+def _run(arguments: list[str], *, debug: bool) -> int:
+    """Run one command; its exit code. Every exception becomes a message here, and nowhere else."""
+    name = _command_name(arguments)
     try:
-        app(args=arguments, prog_name="mimicctl")
+        code = app(args=arguments, prog_name="mimicctl", standalone_mode=False)
+        sys.stdout.flush()
     except UserError as error:
         if debug:
-            raise
-        print(f"{prefix}: {error}", file=sys.stderr)
-        sys.exit(error.exit_code)
+            traceback.print_exc()
+        return _complain(name, str(error), error.exit_code)
     except KeyboardInterrupt:
-        print(f"{prefix}: stopped.", file=sys.stderr)
-        sys.exit(130)
+        code = _INTERRUPTED
     except BrokenPipeError:
-        # Whoever read our output has seen enough.
+        # Whoever read our output has seen enough. The interpreter flushes once more at its end, and must not fail over it.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        sys.exit(1)
+        return 1
     except Exception as error:
+        if _is_usage_error(error):
+            return _explain_usage(error)
         if debug:
-            raise
-        print(f"{prefix}: internal error: {type(error).__name__}: {error}\n  do  run it again with --debug and report the traceback", file=sys.stderr)
-        sys.exit(1)
+            traceback.print_exc()
+            return 1
+        return _complain(name, _unexpected(error), 1)
+    if code == _INTERRUPTED:
+        return _complain(name, "stopped.", _INTERRUPTED)
+    return code if isinstance(code, int) else 0
+
+
+def _command_name(arguments: list[str]) -> str:
+    """The words that chose the command: "mimicctl dataset check"."""
+    groups = {group.name for group in app.registered_groups}
+    words = list(itertools.takewhile(lambda a: not a.startswith("-"), arguments))
+    return " ".join(["mimicctl", *words[: 2 if words[:1] and words[0] in groups else 1]])
+
+
+def _complain(name: str, what: str, code: int) -> int:
+    print(f"{name}: {what}", file=sys.stderr)
+    return code
+
+
+def _is_usage_error(error: Exception) -> bool:
+    """Of typer's own kind. Its class has moved from click to a copy inside typer, so it is known by what it can do."""
+    return hasattr(error, "format_message") and hasattr(error, "exit_code")
+
+
+def _explain_usage(error: Any) -> int:
+    context = getattr(error, "ctx", None)
+    name = context.command_path if context else "mimicctl"
+    if type(error).__name__ == "NoArgsIsHelpError":
+        print(context.get_help())
+        return error.exit_code
+    return _complain(name, f"{error.format_message()}\n  do  {name} --help", error.exit_code)
+
+
+def _unexpected(error: Exception) -> str:
+    if isinstance(error, OSError) and error.strerror and error.filename:
+        return f"{error.strerror}.\n  in  {error.filename}"
+    return f"internal error: {type(error).__name__}: {error}\n  do  run it again with --debug and report the traceback"

@@ -7,7 +7,7 @@ import numpy as np
 from mimicctl import poses
 from mimicctl.tasks import TaskSpec
 
-_MARGIN = 0.008
+_MARGIN = 0.014
 """[m] Room left for tracking error and noise."""
 
 

@@ -36,6 +36,9 @@ def diagnose(env: MimicEnv, snapshots: np.ndarray, subtasks: tuple[Subtask, ...]
     rises = _rises_in_order([signals[s.term_signal] for s in subtasks if s.term_signal])
     if success:
         return len(subtasks), ""
+    toppled = _undone(signals, subtasks, rises)
+    if toppled is not None:
+        return toppled, KNOCKED_AWAY
     failed = subtasks[len(rises)]
     begun = rises[-1] if rises else 0
     rows = snapshots[begun:]
@@ -59,6 +62,16 @@ def _rises_in_order(signals: list[np.ndarray]) -> list[int]:
             break
         steps.append(after + int(rise[0]))
     return steps
+
+
+def _undone(signals: dict[str, np.ndarray], subtasks: tuple[Subtask, ...], rises: list[int]) -> int | None:
+    """The subtask in which something that had been put in place was knocked over, if that was before the last one reached."""
+    for number, step in enumerate(rises[:-1]):
+        signal = signals[subtasks[number].term_signal]
+        if not subtasks[number].term_signal.startswith("grasp") and not signal[rises[-1]]:
+            fell = step + int(np.argmin(signal[step:]))
+            return sum(rise <= fell for rise in rises)
+    return None
 
 
 def _held_object(signals: dict[str, np.ndarray], subtasks: tuple[Subtask, ...], completed: int) -> str | None:

@@ -16,8 +16,14 @@ from mimicctl import poses
 from mimicctl.generation.source import SourceDemo
 from mimicctl.tasks import Subtask
 
+_EASE_PEAK = 1.5
+"""Speed half-way through an arch, in multiples of the mean."""
+
 _TURN_AT_ONCE = 0.05
 """[rad] Below this a straight bridge takes the final rotation at once, as Isaac Lab does."""
+
+_CALM_BEFORE, _CALM_AFTER = 18, 12
+"""Control steps before and after a change of the gripper in which contact noise applies."""
 
 _ARCH_FULL_AT = 0.10
 """[m] Horizontal travel from which an arch has its full height; shorter bridges rise in proportion."""
@@ -31,12 +37,12 @@ class Bridge:
         shape: "straight" is Isaac Lab's: a fixed number of steps along a line. "arch" rises in between, so that it does
             not sweep through what was just built, and takes as many steps as the distance needs.
         height: of the arch [m].
-        step: largest distance between its waypoints [m].
+        step: largest distance across between its waypoints [m].
     """
 
     shape: Literal["arch", "straight"] = "arch"
     height: float = 0.08
-    step: float = 0.02
+    step: float = 0.03
 
 
 @dataclass(frozen=True)
@@ -148,9 +154,11 @@ def bridge_waypoints(start: np.ndarray, segment: Waypoints, subtask: Subtask, br
     steps = subtask.num_interpolation_steps
     if bridge.shape == "arch":
         distance = float(np.linalg.norm(poses.position(end) - poses.position(start)))
-        steps = max(steps, int(np.ceil(distance / bridge.step)) - 1)
+        steps = max(steps, int(np.ceil(_EASE_PEAK * distance / bridge.step)) - 1)
     fraction = np.arange(1, steps + 1) / (steps + 1)
-    path = poses.interpolate(start, end, fraction)
+    # Across slowly at first and at last, so that the hand leaves and arrives from above.
+    across = fraction**2 * (3 - 2 * fraction) if bridge.shape == "arch" else fraction
+    path = poses.interpolate(start, end, across)
     if bridge.shape == "arch":
         level = np.linalg.norm((poses.position(end) - poses.position(start))[:2])
         path[:, 2, 3] += bridge.height * min(1.0, level / _ARCH_FULL_AT) * np.sin(np.pi * fraction)
@@ -186,8 +194,19 @@ def subtask_waypoints(
         from_measured_pose: begin with the source's measured pose instead of its first command (always for the first subtask).
     """
     targets, grippers = demo.target_poses[eef][start:end], demo.gripper_actions[eef][start:end]
+    noise = _noise_levels(demo.gripper_actions[eef], subtask)[start:end]
     if from_measured_pose:
+        noise = np.concatenate([noise[:1], noise])
         targets = np.concatenate([demo.eef_poses[eef][start : start + 1], targets])
         grippers = np.concatenate([grippers[:1], grippers])
     moved = transform_segment(targets, demo.object_poses[subtask.object_ref][start], object_pose) @ correction
-    return Waypoints(moved, grippers, np.full(len(moved), subtask.action_noise))
+    return Waypoints(moved, grippers, noise)
+
+
+def _noise_levels(grippers: np.ndarray, subtask: Subtask) -> np.ndarray:
+    """Noise at each step of a demo: full in free motion, where it teaches a policy to find back, and little where it topples stacks."""
+    levels = np.full(len(grippers), subtask.action_noise)
+    if subtask.contact_noise is not None:
+        for change in np.flatnonzero(np.any(np.diff(np.sign(grippers), axis=0) != 0, axis=-1)) + 1:
+            levels[max(change - _CALM_BEFORE, 0) : change + _CALM_AFTER] = subtask.contact_noise
+    return levels

@@ -110,7 +110,8 @@ class _Trial:
         self.subtask += 1
         subtask, first = self.subtasks[self.subtask], self.subtask == 0
         starts = [0 if first else ends[self.eef][self.subtask - 1] for ends in self.ends]
-        held = in_hand(self.settings.task, object_poses, eef_pose)
+        closed = self.waypoints is not None and self.waypoints.grippers[-1, 0] < 0
+        held = in_hand(self.settings.task, object_poses, eef_pose) if closed else None
         demo, object_pose = self._choose_source(subtask, starts, eef_pose, object_poses, held)
         self.sources.append(demo)
         source, end = self.pool.demos[demo], self.ends[demo][self.eef][self.subtask]
@@ -131,7 +132,8 @@ class _Trial:
         task = self.settings.task
         source_objects = {name: track[start] for name, track in source.object_poses.items()}
         source_eef = source.eef_poses[self.eef][start]
-        if held is None or held != in_hand(task, source_objects, source_eef):
+        source_closed = source.gripper_actions[self.eef][start, 0] < 0
+        if held is None or not source_closed or held != in_hand(task, source_objects, source_eef):
             return np.eye(4)
         then = poses.inverse(source_eef) @ source_objects[held]
         now = poses.inverse(eef_pose) @ object_poses[held]

@@ -25,6 +25,7 @@ class Subtask:
         nn_k: the nearest-neighbour strategies choose uniformly among this many.
         pos_weight, rot_weight: of metres and radians in the nearest-neighbour distance.
         action_noise: standard deviation, action units, while the segment is executed.
+        contact_noise: the same, shortly before and after the gripper closes or opens; None: no different there.
         num_interpolation_steps: control steps that bridge from the last segment to this one.
         num_fixed_steps: control steps the first target of the segment is held.
         apply_noise_during_interpolation: noise on the bridge too.
@@ -39,6 +40,7 @@ class Subtask:
     pos_weight: float = 1.0
     rot_weight: float = 1.0
     action_noise: float = 0.03
+    contact_noise: float | None = None
     num_interpolation_steps: int = 5
     num_fixed_steps: int = 0
     apply_noise_during_interpolation: bool = False
