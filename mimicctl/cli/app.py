@@ -86,7 +86,9 @@ def _run(arguments: list[str], *, debug: bool) -> int:
         return 1
     except Exception as error:
         if _is_usage_error(error):
-            return _explain_usage(error)
+            return _explain_usage(error, name)
+        if _was_interrupted(error):
+            return _complain(name, "stopped.", _INTERRUPTED)
         if debug:
             traceback.print_exc()
             return 1
@@ -113,13 +115,19 @@ def _is_usage_error(error: Exception) -> bool:
     return hasattr(error, "format_message") and hasattr(error, "exit_code")
 
 
-def _explain_usage(error: Any) -> int:
+def _explain_usage(error: Any, name: str) -> int:
     context = getattr(error, "ctx", None)
-    name = context.command_path if context else "mimicctl"
+    name = context.command_path if context else name
     if type(error).__name__ == "NoArgsIsHelpError":
         print(context.get_help())
         return error.exit_code
     return _complain(name, f"{error.format_message()}\n  do  {name} --help", error.exit_code)
+
+
+def _was_interrupted(error: BaseException) -> bool:
+    """Whether Ctrl-C came first: a library that was cut off mid-call may fail once more while it is put away."""
+    before = error.__context__
+    return before is not None and (isinstance(before, KeyboardInterrupt) or _was_interrupted(before))
 
 
 def _unexpected(error: Exception) -> str:
