@@ -44,7 +44,7 @@ def annotate_by_hand(
                 replayed, snapshots = replay(env, episode)
                 marks = _mark(env, name, snapshots)
                 if marks is None:
-                    found.append(DemoAnnotation(name, "", replayed, {s: None for s in task.term_signals}, "skipped by the annotator"))
+                    found.append(DemoAnnotation(name, "", replayed, dict.fromkeys(task.term_signals), "skipped by the annotator"))
                     continue
                 annotated = env.episode(snapshots, episode.actions, with_datagen_info=True)
                 annotated.datagen_info |= signals_from(task.term_signals, marks, len(episode))

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import itertools
+
 from mimicctl.devices.base import Command, Device, Event, OperatorView
 from mimicctl.tasks import TaskSpec
 
@@ -23,5 +25,5 @@ def make_device(name: str, task: TaskSpec, *, speed: str, sensitivity: float, se
     from mimicctl.devices.scripted import PickAndPlace, ScriptedOperator
 
     order = [task.object(name) for name in task.stack_order]
-    errands = [PickAndPlace(up.name, low.name, up.edge, low.edge) for low, up in zip(order, order[1:], strict=False)]
+    errands = [PickAndPlace(up.name, low.name, up.edge, low.edge) for low, up in itertools.pairwise(order)]
     return ScriptedOperator(errands, speed=speed, seed=seed)

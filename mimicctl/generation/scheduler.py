@@ -24,10 +24,8 @@ def results_in_order(
 
     Which process or env runs a trial changes nothing about it. Close the iterator to stop.
     """
-    if workers == 1:
-        unordered = _in_process(pool, settings, first, last, num_envs)
-    else:
-        unordered = _in_workers(pool, settings, first, last, num_envs, workers)
+    many = workers > 1
+    unordered = _in_workers(pool, settings, first, last, num_envs, workers) if many else _in_process(pool, settings, first, last, num_envs)
     try:
         yield from _ordered(unordered, first)
     finally:
@@ -115,7 +113,7 @@ def _work(
         for result in run_trials(env, pool, settings, next_index):
             results.put(result)
         results.put(None)
-    except Exception as error:  # noqa: BLE001  reported by the parent, in whose place it happened
+    except Exception as error:
         results.put(f"{type(error).__name__}: {error}")
 
 
@@ -139,7 +137,7 @@ class _one_thread_each:
 
     def __enter__(self) -> None:
         self._before = {name: os.environ.get(name) for name in self._names}
-        os.environ.update({name: "1" for name in self._names})
+        os.environ.update(dict.fromkeys(self._names, "1"))
 
     def __exit__(self, *exception: object) -> None:
         for name, value in self._before.items():

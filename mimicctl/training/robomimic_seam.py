@@ -43,7 +43,7 @@ def import_robomimic() -> None:
 def _mend_torchvision(torch: Any) -> None:
     """PyPI's torchvision is compiled against CUDA; beside a CPU-only torch it fails over operators that nobody here calls."""
     try:
-        import torchvision  # noqa: F401
+        import torchvision
     except RuntimeError as error:
         if "torchvision::" not in str(error):
             raise

@@ -6,7 +6,6 @@ import numpy as np
 import pytest
 
 from mimicctl import poses
-from mimicctl.dataset.reader import Dataset
 from mimicctl.envs import make_env
 from mimicctl.errors import UserError
 from mimicctl.tasks import find_task, list_tasks
@@ -145,7 +144,7 @@ def test_side_by_side_cubes_are_not_stacked_and_a_stack_is(env):
     base = snapshot[layout.objects["cube_1"][0] :][:3].copy()
     for name, height in (("cube_2", 0.0406), ("cube_3", 0.0812)):
         first = layout.objects[name][0]
-        snapshot[first : first + 3] = base + (0, 0, height)
+        snapshot[first : first + 3] = base + np.array([0, 0, height])
     snapshot[layout.finger_qpos] = 0.04
     assert env.success(snapshot)
     beside = snapshot.copy()

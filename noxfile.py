@@ -1,0 +1,43 @@
+"""How to test mimicctl: one session a need. `nox -l` lists them; `nox` runs what a contributor needs."""
+
+import nox
+
+nox.options.sessions = ["tests", "lint"]
+nox.options.default_venv_backend = "venv"
+
+
+@nox.session
+def tests(session: nox.Session) -> None:
+    """The default tests: base install, no torch."""
+    session.install("-e", ".[test]")
+    session.run("python", "-m", "pytest", *session.posargs)
+
+
+@nox.session
+def lint(session: nox.Session) -> None:
+    """Style."""
+    session.install("ruff")
+    session.run("ruff", "check", ".")
+
+
+@nox.session(default=False)
+def train(session: nox.Session) -> None:
+    """With the real torch and robomimic (a large download where there is no CPU build of torch)."""
+    session.install("torch==2.13.0")
+    session.install("-e", ".[test,train]")
+    session.install("--no-deps", "robomimic==0.3.0")
+    session.run("python", "-m", "pytest", "-m", "train", *session.posargs)
+
+
+@nox.session(default=False)
+def slow(session: nox.Session) -> None:
+    """The long versions: fifty kills of a recording and of a generation."""
+    session.install("-e", ".[test]")
+    session.run("python", "-m", "pytest", "tests/dataset", "tests/recording", "-k", "kill", env={"MIMICCTL_TEST_KILLS": "50"})
+
+
+@nox.session(default=False)
+def benchmarks(session: nox.Session) -> None:
+    """The figures of benchmarks/README.md."""
+    session.install("-e", ".")
+    session.run("python", "benchmarks/generate.py", *session.posargs)
