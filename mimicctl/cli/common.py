@@ -11,7 +11,9 @@ command, so that `mimicctl --help` stays quick. A command resolves its settings,
 
 from __future__ import annotations
 
+import functools
 import json
+import math
 import os
 import sys
 import time
@@ -19,6 +21,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
+from types import NoneType
 from typing import TYPE_CHECKING, Annotated, Any, Optional
 
 import typer
@@ -72,15 +75,20 @@ def resolve_settings(flags: dict[str, Any], config: Path | None, override: list[
     return resolve(flags, config_file=config, overrides=override or (), environ=os.environ)
 
 
+_UNFOLDED = 100_000
+"""Width of a pipe or a file: whoever reads a path there needs it whole."""
+
+
 def stdout() -> Console:
-    """For results. Never folded to 80 columns in a pipe or a file."""
+    """For results. Folded on a terminal only."""
     from rich.console import Console
 
-    return Console(highlight=False, soft_wrap=True, width=None if sys.stdout.isatty() else 200)
+    return Console(highlight=False, soft_wrap=True, width=None if sys.stdout.isatty() else _UNFOLDED)
 
 
+@functools.cache
 def stderr() -> Console:
-    """For the log and for progress."""
+    """For the log and for progress: one console, so that a line of the log moves the bar on instead of tearing it."""
     from rich.console import Console
 
     return Console(stderr=True, highlight=False, soft_wrap=True)
@@ -90,7 +98,7 @@ def show(outcome: Outcome, as_json: bool) -> None:
     """Print the outcome, as text or as JSON."""
     if as_json:
         data = outcome.data if outcome.data is not None else {label.replace(" ", "_"): value for label, value in outcome.facts}
-        print(json.dumps(data, default=str, indent=1))
+        print(json.dumps(_plain(data), indent=1, allow_nan=False))
         return
     console = stdout()
     if outcome.title:
@@ -104,17 +112,31 @@ def show(outcome: Outcome, as_json: bool) -> None:
         console.print(f"Next: {outcome.next_command}", markup=False)
 
 
+def _plain(value: Any) -> Any:
+    """As JSON has it: numbers of numpy are numbers, and what is no number (NaN, infinite) is null."""
+    if isinstance(value, dict):
+        return {str(key): _plain(inner) for key, inner in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [_plain(inner) for inner in value]
+    if isinstance(value, float):
+        return value if math.isfinite(value) else None
+    if isinstance(value, (str, int, bool, NoneType)):
+        return value
+    return _plain(value.tolist()) if hasattr(value, "tolist") else str(value)
+
+
 def _show_table(console: Console, table: Table) -> None:
     from rich import box
     from rich.table import Table as RichTable
+    from rich.text import Text
 
-    rich_table = RichTable(title=table.title, title_justify="left", title_style="bold", box=box.SIMPLE_HEAD, pad_edge=False)
+    rich_table = RichTable(title=Text(table.title) if table.title else None, title_justify="left", title_style="bold", box=box.SIMPLE_HEAD, pad_edge=False)
     for i, column in enumerate(table.columns):
         numeric = bool(table.rows) and all(isinstance(row[i], (int, float)) for row in table.rows)
         rich_table.add_column(column, justify="right" if numeric else "left", overflow="fold")
     for row in table.rows:
-        rich_table.add_row(*(str(cell) for cell in row))
-    console.print(rich_table, markup=False)
+        rich_table.add_row(*(Text(str(cell)) for cell in row))
+    console.print(rich_table)
 
 
 def size_of(path: Path) -> str:
