@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import ctypes.util
 import importlib.util
 import os
 import platform
+import re
 import shutil
 import subprocess
 import sys
@@ -15,10 +17,18 @@ from pathlib import Path
 from mimicctl.errors import UserError
 
 _TRAIN = 'pip install "mimicctl[train]" && pip install --no-deps robomimic==0.3.0'
-_PROBE_TORCH = (
-    "from mimicctl.training.robomimic_seam import import_robomimic; import_robomimic(); import torch; "
-    "print('GPU ' + torch.cuda.get_device_name(0) if torch.cuda.is_available() else 'no GPU, CPU only')"
+_GL = "apt-get install libegl1 libgl1-mesa-dri; only rendering pictures needs it"
+_PROBE_SIMULATION = (
+    "import numpy as np; from mimicctl.envs import make_env; from mimicctl.tasks import DEFAULT_TASK, find_task; "
+    "env = make_env(DEFAULT_TASK); env.reset([0], [np.random.SeedSequence(0)]); "
+    "env.step(np.zeros((1, find_task(DEFAULT_TASK).action_dim), np.float32)); print(DEFAULT_TASK, 'runs')"
 )
+_PROBE_TRAINING = (
+    "from mimicctl.training.robomimic_seam import import_robomimic; import_robomimic(); import torch; "
+    "print('works; GPU ' + torch.cuda.get_device_name(0) if torch.cuda.is_available() else 'works; no GPU visible, CPU only')"
+)
+_PATIENCE = 120.0
+"""Seconds a probe may take; the first import of torch from a slow disk takes most of a minute."""
 
 
 @dataclass(frozen=True)
@@ -40,26 +50,64 @@ class Finding:
 
 def examine() -> list[Finding]:
     """Look at this machine. Imports nothing heavy into this process."""
-    memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 1e9
+    python = f"{platform.python_version()} at {sys.executable}"
     findings = [
-        Finding("Python", f"{platform.python_version()} at {sys.executable}", sys.version_info >= (3, 11), True, "install Python 3.11 or later"),
-        Finding("machine", f"{platform.system()} {platform.machine()}, {os.cpu_count()} cores, {memory:.0f} GB", True),
+        Finding("Python", python, sys.version_info >= (3, 11), True, "install Python 3.11 or later"),
+        Finding("machine", f"{platform.system()} {platform.machine()}, {os.cpu_count()} cores{_memory()}", True),
+        *(_package(name, least, needed=True, do=f'pip install "{name}>={least}"') for name, least in requirements().items()),
+        _robots(),
     ]
-    for package in ("typer", "rich", "pydantic", "numpy", "h5py", "mujoco", "gymnasium"):
-        findings.append(_package(package, needed=True, do=f"pip install {package}"))
-    findings += [_robots(), _working_folder(), _terminal()]
-    for package in ("torch", "torchvision", "robomimic", "matplotlib", "tensorboard"):
-        findings.append(_package(package, needed=False, do=_TRAIN))
+    if all(f.ok for f in findings):
+        # Seen to run, not just to be there: a wheel for another processor installs and then fails.
+        findings.append(_probe("simulation", _PROBE_SIMULATION, needed=True, do="pip install --force-reinstall mujoco numpy"))
+    findings += [_working_folder(), _terminal(), _gl()]
+    findings += [_package(name, least, needed=False, do=_TRAIN) for name, least in requirements("train").items()]
+    findings.append(_package("robomimic", "0.3.0", needed=False, do=_TRAIN))
     if all(importlib.util.find_spec(name) for name in ("torch", "torchvision", "robomimic")):
-        findings.append(_training_imports())
+        findings.append(_probe("training", _PROBE_TRAINING, needed=False, do=_TRAIN))
     return findings
 
 
-def _package(name: str, *, needed: bool, do: str) -> Finding:
+def requirements(extra: str = "") -> dict[str, str]:
+    """Package to least version, as the installed mimicctl declares them: those of the base install, or those of an extra.
+
+    Raises:
+        UserError: mimicctl runs from a folder that was never installed.
+    """
     try:
-        return Finding(name, metadata.version(name), True, needed)
+        lines = metadata.requires("mimicctl") or []
+    except metadata.PackageNotFoundError:
+        raise UserError("mimicctl itself is not installed.", where=sys.prefix, do="pip install . in its folder") from None
+    found = {}
+    for line in lines:
+        named = re.match(r"([\w.-]+)[^;]*", line)
+        of_extra = re.search(r"extra == ['\"](.+?)['\"]", line)
+        if named and (of_extra.group(1) if of_extra else "") == extra:
+            least = re.search(r">=\s*([\d.]+)", named.group())
+            found[named.group(1)] = least.group(1) if least else "0"
+    return found
+
+
+def _package(name: str, least: str, *, needed: bool, do: str) -> Finding:
+    try:
+        version = metadata.version(name)
     except metadata.PackageNotFoundError:
         return Finding(name, "not installed", False, needed, do)
+    new_enough = _release(version) >= _release(least)
+    return Finding(name, version if new_enough else f"{version}, older than {least}", new_enough, needed, do)
+
+
+def _release(version: str) -> tuple[int, ...]:
+    """The leading numbers, for comparison: (2, 13, 0, 0) of "2.13.0+cpu"."""
+    leading = re.match(r"\d*(\.\d+)*", version)
+    numbers = [int(n) for n in leading.group().split(".") if n] if leading else []
+    return tuple(numbers + [0] * (4 - len(numbers)))
+
+
+def _memory() -> str:
+    if "SC_PHYS_PAGES" not in getattr(os, "sysconf_names", {}):
+        return ""
+    return f", {os.sysconf('SC_PAGE_SIZE') * os.sysconf('SC_PHYS_PAGES') / 1e9:.0f} GB"
 
 
 def _robots() -> Finding:
@@ -74,18 +122,30 @@ def _robots() -> Finding:
 def _working_folder() -> Finding:
     free = shutil.disk_usage(Path.cwd()).free / 1e9
     writable = os.access(Path.cwd(), os.W_OK)
-    return Finding("working folder", f"{Path.cwd()}, {free:.0f} GB free" + ("" if writable else ", not writable"), writable, True, "change to another folder")
+    found = f"{Path.cwd()}, {free:.0f} GB free" + ("" if writable else ", not writable")
+    return Finding("working folder", found, writable, True, "change to a folder you may write to")
 
 
 def _terminal() -> Finding:
-    tty = sys.stdin.isatty()
-    return Finding("keyboard teleop", f"terminal {os.environ.get('TERM', '?')}" if tty else "the input is not a terminal", tty, False, "run in a terminal")
+    if not sys.stdin.isatty():
+        return Finding("keyboard teleop", "the input is not a terminal", False, False, "run in a terminal")
+    if importlib.util.find_spec("termios") is None:
+        return Finding("keyboard teleop", "this system has no POSIX terminal", False, False, "use Linux, macOS or WSL")
+    size = shutil.get_terminal_size()
+    return Finding("keyboard teleop", f"terminal {os.environ.get('TERM', '?')}, {size.columns} x {size.lines}", True)
 
 
-def _training_imports() -> Finding:
-    """In a process of its own: torch takes seconds, and a broken build may take the process with it."""
-    done = subprocess.run([sys.executable, "-c", _PROBE_TORCH], capture_output=True, text=True, timeout=120)
-    if done.returncode == 0:
-        return Finding("training", f"works; {done.stdout.strip().splitlines()[-1]}", True)
-    last = (done.stderr.strip().splitlines() or ["no message"])[-1]
-    return Finding("training", f"does not import: {last}", False, False, _TRAIN)
+def _gl() -> Finding:
+    """Looked up, not opened: a driver may take a process with it."""
+    found = [name for name in ("EGL", "OSMesa") if ctypes.util.find_library(name)]
+    return Finding("off-screen OpenGL", ", ".join(found) or "neither EGL nor OSMesa", bool(found), False, _GL)
+
+
+def _probe(what: str, code: str, *, needed: bool, do: str) -> Finding:
+    """Run in a process of its own: imports take seconds, and a broken build may take the process with it."""
+    try:
+        done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=_PATIENCE, stdin=subprocess.DEVNULL)
+    except subprocess.TimeoutExpired:
+        return Finding(what, f"no answer in {_PATIENCE:.0f} s", False, needed, do)
+    said = (done.stdout if done.returncode == 0 else done.stderr).strip().splitlines() or [f"ended with code {done.returncode}"]
+    return Finding(what, said[-1], done.returncode == 0, needed, do)
