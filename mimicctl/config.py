@@ -286,11 +286,12 @@ def _parse_key(key: str, origin: str) -> list[str | int]:
 def _find_field(path: list[str | int], origin: str) -> FieldInfo | None:
     """The setting at `path`, or None below `generate.subtasks`, whose keys the model itself checks."""
     model: type[BaseModel] = RunConfig
+    whole = ".".join(str(part) for part in path)
     for depth, part in enumerate(path):
         key = ".".join(str(p) for p in path[: depth + 1])
         if part not in model.model_fields:
             hint = _elsewhere(str(part)) or _nearest(str(part), model.model_fields) or "."
-            raise UserError(f'There is no setting "{key}"{hint}', where=origin, do=_LIST_ALL)
+            raise UserError(f'There is no setting "{whole}"{hint}', where=origin, do=_LIST_ALL)
         field = model.model_fields[str(part)]
         rest = path[depth + 1 :]
         if isinstance(field.annotation, type) and issubclass(field.annotation, BaseModel):
@@ -299,7 +300,7 @@ def _find_field(path: list[str | int], origin: str) -> FieldInfo | None:
                 raise UserError(f'"{key}" is a section, not a setting.', where=origin, do=f"set what is in it, for instance {inside}")
             model = field.annotation
         elif rest and key != "generate.subtasks":
-            raise UserError(f'"{key}" is one value; it has nothing inside.', where=origin, do=f"set {key} itself")
+            raise UserError(f'There is no setting "{whole}"; {key} is one value, with nothing inside.', where=origin, do=f"set {key} itself")
         else:
             return None if rest else field
     raise AssertionError("a key has at least one part")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import time
 from collections.abc import Iterator
 from functools import cached_property
 from pathlib import Path
@@ -14,6 +15,8 @@ import numpy as np
 
 from mimicctl.errors import UserError
 from mimicctl.schema import ATTEMPTS_PATH, FORMAT_VERSION, LINEAGE_ATTR, Episode
+
+_TRIES = 5  # at opening a file that is being replaced
 
 
 def open_hdf5(path: str | Path) -> h5py.File:
@@ -32,7 +35,7 @@ def open_hdf5(path: str | Path) -> h5py.File:
     if empty:
         raise UserError("The file is empty.", where=where, do="record or generate it again")
     try:
-        return h5py.File(path, "r")
+        return _open_when_free(path)
     except OSError as error:
         if "truncated" in str(error):
             raise UserError(
@@ -41,6 +44,18 @@ def open_hdf5(path: str | Path) -> h5py.File:
         if "unable to lock" in str(error) or "Resource temporarily" in str(error):
             raise UserError("Another process has this file open for writing.", where=where, do="wait for it to finish") from None
         raise UserError("This is not a readable HDF5 file.", where=where, do=f"mimicctl dataset repair {path} saves what can be saved") from None
+
+
+def _open_when_free(path: Path) -> h5py.File:
+    """A writer that publishes a new version holds the old one for an instant: look again."""
+    for _ in range(_TRIES - 1):
+        try:
+            return h5py.File(path, "r")
+        except OSError as error:
+            if "unable to lock" not in str(error):
+                raise
+            time.sleep(0.02)
+    return h5py.File(path, "r")
 
 
 def demo_number(name: str) -> int:

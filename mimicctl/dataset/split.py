@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import os
-import shutil
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import h5py
 import numpy as np
 
+from mimicctl.dataset.committed_file import copy_file, write_lock
 from mimicctl.dataset.reader import Dataset, demo_number
 from mimicctl.errors import UserError
 
@@ -31,25 +31,32 @@ def split_file(path: str | Path, *, valid_fraction: float = 0.2, seed: int = 0, 
     Raises:
         UserError: the file cannot be read, or has other masks and `overwrite` is not set.
     """
-    with Dataset(path) as dataset:
-        masks = split_names(dataset.demos, valid_fraction=valid_fraction, seed=seed)
-        present = {key: dataset.masks[key] for key in masks if key in dataset.masks}
-        target = dataset.path
+    target = Path(path).expanduser().absolute()
+    masks, present = _wanted_and_present(target, valid_fraction, seed)
     if present == masks:
         return masks
-    if present and not overwrite:
-        raise UserError("The file has masks already, and they differ.", where=str(target), do="--overwrite replaces them")
-    copy = target.with_name(f".{target.name}.split")
-    try:
-        shutil.copy2(target, copy)
-        with h5py.File(copy, "r+") as file:
-            write_masks(file, masks)
-        os.replace(copy, target)
-    except OSError as error:
-        raise UserError(f"Cannot write the masks: {error.strerror or error}.", where=str(target), do="make the folder writable") from None
-    finally:
-        copy.unlink(missing_ok=True)
+    # A recording that goes on in the meantime would be lost with the version that is replaced here.
+    with write_lock(target):
+        masks, present = _wanted_and_present(target, valid_fraction, seed)
+        if present and not overwrite:
+            raise UserError("The file has masks already, and they differ.", where=str(target), do="--overwrite replaces them")
+        copy = target.with_name(f".{target.name}.split")
+        try:
+            copy_file(target, copy)
+            with h5py.File(copy, "r+") as file:
+                write_masks(file, masks)
+            os.replace(copy, target)
+        except OSError as error:
+            raise UserError(f"Cannot write the masks: {error.strerror or error}.", where=str(target), do="make room, or the folder writable") from None
+        finally:
+            copy.unlink(missing_ok=True)
     return masks
+
+
+def _wanted_and_present(path: Path, valid_fraction: float, seed: int) -> tuple[dict[str, tuple[str, ...]], dict[str, tuple[str, ...]]]:
+    with Dataset(path) as dataset:
+        masks = split_names(dataset.demos, valid_fraction=valid_fraction, seed=seed)
+        return masks, {key: dataset.masks[key] for key in masks if key in dataset.masks}
 
 
 def write_masks(file: h5py.File, masks: Mapping[str, Sequence[str]]) -> None:

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import errno
 import functools
 import json
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -13,11 +15,13 @@ import h5py
 import numpy as np
 
 from mimicctl.dataset.committed_file import CommittedFile
-from mimicctl.errors import UserError
+from mimicctl.dataset.reader import open_hdf5
+from mimicctl.errors import RunFailed, UserError
 from mimicctl.schema import ATTEMPTS_PATH, FORMAT_VERSION, GYM_ENV_TYPE, LINEAGE_ATTR, Episode
 
 _SUFFIXES = (".hdf5", ".h5")
 _GZIP_LEVEL = 2
+_NO_SPACE = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 _META_BLOCK = 65536  # fewer, larger writes of metadata
 
 
@@ -55,22 +59,30 @@ def partial_path(path: Path) -> Path:
 class DatasetWriter:
     """Appends episodes to a file; each is committed, for good, before `write` returns.
 
-    Use it as a context manager. The file is created by the first commit, which the constructor makes.
+    Use it as a context manager. The file is created by the first commit, which the constructor makes. A write that
+    fails or is interrupted closes the writer: the file keeps what was committed before.
 
     Args:
         path: the file; an existing one is continued.
         task_id: written to `env_args` of a new file.
         lineage: of the file as a whole, JSON-able; replaces that of an existing one.
+        env_args: more for `env_args` of a new file.
         durable: survive power cuts too, at the price of a disk sync an episode.
+
+    Raises:
+        UserError: the file cannot be written, or an existing one is not a dataset of this format.
     """
 
     def __init__(
         self, path: Path, *, task_id: str, lineage: Mapping[str, Any], env_args: Mapping[str, Any] | None = None, durable: bool = False
     ) -> None:
         existed = path.exists()
+        if existed:
+            _refuse_unfit(path)
         self.path = path
         self._raw = CommittedFile(path, durable=durable)
-        try:
+        self._file: h5py.File | None = None
+        with self._committing():
             self._file = h5py.File(self._raw, "r+" if existed else "w", meta_block_size=_META_BLOCK)
             if not existed:
                 self._file.attrs["format_version"] = FORMAT_VERSION
@@ -80,10 +92,8 @@ class DatasetWriter:
             self._data = self._file["data"]
             self._data.attrs[LINEAGE_ATTR] = json.dumps(lineage)
             self._next = 1 + max((int(name[5:]) for name in self._data if name[5:].isdigit()), default=-1)
-            self._commit()
-        except BaseException:
-            self._raw.close()
-            raise
+            self._count = len(self._data)
+            self._total = _steps_of(self._data)
 
     def __enter__(self) -> DatasetWriter:
         return self
@@ -92,29 +102,36 @@ class DatasetWriter:
         self.close()
 
     def __len__(self) -> int:
-        return len(self._data)
+        """Committed demos."""
+        return self._count
 
     def write(self, episode: Episode, attempts: Sequence[str] = ()) -> str:
-        """Append an episode, and in the same commit lines of the attempts log. Returns the demo's name."""
+        """Append an episode, and in the same commit lines of the attempts log. Returns the demo's name.
+
+        Raises:
+            RunFailed: no space is left. What was committed before stays.
+        """
+        if not len(episode):
+            raise ValueError("an episode without steps is not written")
         name = f"demo_{self._next}"
-        group = self._data.create_group(name)
-        for path, array in leaves(episode):
-            write_array(group, path, array)
-        group.attrs["num_samples"] = len(episode)
-        group.attrs["success"] = bool(episode.success)
-        if episode.seed is not None:
-            group.attrs["seed"] = episode.seed
-        group.attrs[LINEAGE_ATTR] = json.dumps(episode.lineage)
-        self._data.attrs["total"] = int(self._data.attrs["total"]) + len(episode)
-        self._log(attempts)
-        self._commit()
-        self._next += 1
+        with self._committing():
+            group = self._data.create_group(name)
+            for path, array in leaves(episode):
+                write_array(group, path, array)
+            group.attrs["num_samples"] = len(episode)
+            group.attrs["success"] = bool(episode.success)
+            if episode.seed is not None:
+                group.attrs["seed"] = episode.seed
+            group.attrs[LINEAGE_ATTR] = json.dumps(episode.lineage)
+            self._data.attrs["total"] = self._total + len(episode)
+            self._log(attempts)
+        self._next, self._count, self._total = self._next + 1, self._count + 1, self._total + len(episode)
         return name
 
     def log_attempts(self, lines: Sequence[str]) -> None:
         """Append lines to the attempts log and commit."""
-        self._log(lines)
-        self._commit()
+        with self._committing():
+            self._log(lines)
 
     def _log(self, lines: Sequence[str]) -> None:
         if not lines:
@@ -126,20 +143,53 @@ class DatasetWriter:
         log.resize((first + len(lines),))
         log[first:] = list(lines)
 
-    def _commit(self) -> None:
-        self._file.flush()
-        self._raw.commit()
+    @contextmanager
+    def _committing(self) -> Iterator[None]:
+        """Commit what the block wrote. If anything goes wrong no later commit may publish half of it, so there is none."""
+        try:
+            yield
+            self._file.flush()
+            self._raw.commit()
+        except BaseException as error:
+            self.close()
+            if isinstance(error, OSError) and error.errno in _NO_SPACE:
+                raise RunFailed(
+                    "No space is left for the next episode.", where=str(self.path), do="free some; what was committed before is kept"
+                ) from None
+            raise
 
     def close(self) -> None:
         """Harmless when closed already."""
         # HDF5 writes once more on closing, into the working copy, which then goes: the last commit stands.
-        self._file.close()
-        self._raw.close()
+        self._raw.discard()
+        try:
+            if self._file is not None:
+                self._file.close()
+        finally:
+            self._raw.close()
 
     def finish(self, target: Path) -> None:
         """Close, and move the file to `target`, replacing what is there."""
         self.close()
         os.replace(self.path, target)
+
+
+def _refuse_unfit(path: Path) -> None:
+    """UserError unless `path` is a dataset that can be continued: ours and Isaac Lab 3's order of quaternions."""
+    with open_hdf5(path) as file:
+        if not isinstance(file.get("data"), h5py.Group):
+            raise UserError('The file has no group "data", so no demonstration can be added to it.', where=str(path), do="choose another --output-file")
+        if file.attrs.get("format_version", 0) != FORMAT_VERSION:
+            raise UserError(
+                "The file is of an older format, with quaternions in another order; new demos would not fit the old ones.",
+                where=str(path),
+                do="choose another --output-file",
+            )
+
+
+def _steps_of(data: h5py.Group) -> int:
+    """Control steps of all demos."""
+    return sum(len(demo["actions"]) for demo in data.values() if "actions" in demo)
 
 
 def leaves(episode: Episode) -> list[tuple[str, np.ndarray]]:

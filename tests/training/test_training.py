@@ -111,7 +111,7 @@ def test_checkpoint_acts_the_same_in_stock_robomimic(data, tmp_path, quick, reci
     window: list[dict] = []
     for step in range(13):
         seen = {key: episode.obs[key][step] for key in chosen.obs_keys}
-        window = (window or [seen] * chosen.frame_stack)[1:] + [seen]
+        window = [*(window or [seen] * chosen.frame_stack)[1:], seen]
         stacked = {key: np.stack([w[key] for w in window]) for key in seen} if chosen.frame_stack > 1 else dict(seen)
         if chosen.frame_stack > 1 and stock.obs_normalization_stats is not None:
             # robomimic 0.3.0 cannot normalise stacked observations itself.
