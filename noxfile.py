@@ -36,6 +36,14 @@ def slow(session: nox.Session) -> None:
     session.run("python", "-m", "pytest", "tests/dataset", "tests/recording", "-k", "kill", env={"MIMICCTL_TEST_KILLS": "50"})
 
 
+@nox.session(default=False, python="3.12")
+def isaaclab(session: nox.Session) -> None:
+    """Isaac Lab 3.0's own file handler (the wheel without its dependencies, and torch)."""
+    session.install("-e", ".[test]", "torch")
+    session.install("--no-deps", "isaaclab==3.0.0")
+    session.run("python", "-m", "pytest", "-m", "isaaclab", *session.posargs)
+
+
 @nox.session(default=False)
 def benchmarks(session: nox.Session) -> None:
     """The figures of benchmarks/README.md."""

@@ -26,7 +26,11 @@ from mimicctl.statistics import rate_text
 from mimicctl.tasks import DEFAULT_TASK, find_task
 
 SEED = 2026
-ISAAC = [f"-ogenerate.subtasks.franka[{i}].{change}" for i in range(4) for change in ("action_noise=0.03", "contact_noise=0.03", "apply_noise_during_interpolation=false")]
+ISAAC = [
+    f"-ogenerate.subtasks.franka[{i}].{change}"
+    for i in range(4)
+    for change in ("action_noise=0.03", "contact_noise=0.03", "apply_noise_during_interpolation=false")
+]
 
 
 def run(label: str, folder: Path, trials: int, workers: int, *flags: str) -> None:
@@ -66,7 +70,9 @@ def share_in_physics(trials: int = 60) -> None:
 
 
 def record_source(folder: Path, speed: str) -> Path:
-    subprocess.run([sys.executable, "-m", "mimicctl", "record", "--device", "scripted", "--speed", speed, "--overwrite"], cwd=folder, check=True, capture_output=True)
+    subprocess.run(
+        [sys.executable, "-m", "mimicctl", "record", "--device", "scripted", "--speed", speed, "--overwrite"], cwd=folder, check=True, capture_output=True
+    )
     subprocess.run([sys.executable, "-m", "mimicctl", "annotate", "--overwrite"], cwd=folder, check=True, capture_output=True)
     return folder / "datasets" / "annotated.hdf5"
 

@@ -63,9 +63,7 @@ class AnnotateSettings(_Section):
 class GenerateSettings(_Section):
     """`mimicctl generate`."""
 
-    input_file: str = Field(
-        "", description="Annotated source demonstrations; empty: the last annotated ones, or those that come with the task."
-    )
+    input_file: str = Field("", description="Annotated source demonstrations; empty: the last annotated ones, or those that come with the task.")
     output_file: str = Field("datasets/generated.hdf5", description="Where the generated demonstrations go.")
     trials: int = Field(1000, ge=1, description="Successful demonstrations wanted (attempts, without the guarantee).")
     guarantee: bool = Field(True, description="Go on until the wanted number has succeeded.")
@@ -74,14 +72,10 @@ class GenerateSettings(_Section):
     num_envs: int = Field(8, ge=1, le=1024, description="Envs per worker process.")
     workers: int = Field(0, ge=0, le=512, description="Worker processes; 0: one a core.")
     select_src_per_subtask: bool = Field(True, description="Choose the source demo anew for each subtask.")
-    bridge: Literal["arch", "straight"] = Field(
-        "arch", description="Path between segments: arch rises over what was built; straight is Isaac Lab's."
-    )
+    bridge: Literal["arch", "straight"] = Field("arch", description="Path between segments: arch rises over what was built; straight is Isaac Lab's.")
     arch_height: float = Field(0.08, ge=0, le=0.5, description="Rise of the arch [m].")
     bridge_step: float = Field(0.03, gt=0, description="Largest step of the arch [m per control step].")
-    subtasks: dict[str, list[dict[str, Any]]] = Field(
-        default_factory=dict, description="Changes to the task's subtasks: eef to a list of fields."
-    )
+    subtasks: dict[str, list[dict[str, Any]]] = Field(default_factory=dict, description="Changes to the task's subtasks: eef to a list of fields.")
 
     @field_validator("subtasks")
     @classmethod

@@ -24,9 +24,7 @@ _HELP = ", . or arrows: 1 step   [ ]: 10 steps   S mark   U undo   N accept, nex
 _ARROWS = {"\x1b[C": ".", "\x1b[D": ","}
 
 
-def annotate_by_hand(
-    input_file: Path, output_file: str, *, task_id: str = "", overwrite: bool = False
-) -> tuple[Path, list[DemoAnnotation]]:
+def annotate_by_hand(input_file: Path, output_file: str, *, task_id: str = "", overwrite: bool = False) -> tuple[Path, list[DemoAnnotation]]:
     """Show each demo step by step and let a person mark where its subtasks end.
 
     Raises:
@@ -69,7 +67,10 @@ def _mark(env: MimicEnv, name: str, snapshots: np.ndarray) -> list[int] | None:
         with Live(console=Console(stderr=True), auto_refresh=False) as live:
             while True:
                 picture = draw_scene(env.task, look(env, snapshots[state.step], 0))
-                live.update(Group(Text(name, style="bold"), picture, Text(state.timeline(60)), Text(state.prompt(), style="bold"), Text(_HELP, style="dim")), refresh=True)
+                live.update(
+                    Group(Text(name, style="bold"), picture, Text(state.timeline(60)), Text(state.prompt(), style="bold"), Text(_HELP, style="dim")),
+                    refresh=True,
+                )
                 key = _read_key()
                 if key == "q":
                     return None

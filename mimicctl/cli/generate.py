@@ -34,14 +34,18 @@ _SHADES = " ░▒▓█"
 
 def command(
     task: Task = None,
-    trials: Annotated[Optional[int], typer.Option("--trials", "--generation-num-trials", help="Successful demonstrations wanted [1000].", show_default=False)] = None,
+    trials: Annotated[
+        Optional[int], typer.Option("--trials", "--generation-num-trials", help="Successful demonstrations wanted [1000].", show_default=False)
+    ] = None,
     input_file: Annotated[Optional[str], typer.Option(help="Annotated source demonstrations.", show_default=False)] = None,
     output_file: Annotated[Optional[str], typer.Option(help="Where the generated ones go.", show_default=False)] = None,
     num_envs: Annotated[Optional[int], typer.Option(help="Envs per worker process [8].", show_default=False)] = None,
     workers: Annotated[Optional[int], typer.Option(help="Worker processes [one a core].", show_default=False)] = None,
     guarantee: Annotated[Optional[bool], typer.Option("--guarantee/--no-guarantee", help="Count successes, or attempts.", show_default=False)] = None,
     max_failures: Annotated[Optional[int], typer.Option(help="Give up after this many failed attempts.", show_default=False)] = None,
-    keep_failed: Annotated[Optional[bool], typer.Option("--keep-failed", help="Also write failed attempts, to <output>_failed.hdf5.", show_default=False)] = None,
+    keep_failed: Annotated[
+        Optional[bool], typer.Option("--keep-failed", help="Also write failed attempts, to <output>_failed.hdf5.", show_default=False)
+    ] = None,
     bridge: Annotated[Optional[str], typer.Option(help="Path between segments: arch, or straight as in Isaac Lab.", show_default=False)] = None,
     seed: Seed = None,
     resume: Resume = False,
@@ -102,7 +106,9 @@ def _outcome(made: Generated, seconds: float) -> Outcome:
     sources = [(name, used, good, f"{100 * good / used:.0f} %") for name, used, good in report.yields]
     tables.append(Table("Source demos", ("demo", "used in", "succeeded", "yield"), sources))
     cover = [(name, " ".join(_shades(row) for row in attempts), int((attempts > 0).sum()), attempts.size) for name, (attempts, _) in report.coverage.items()]
-    tables.append(Table("Coverage of the reset range (x rows from near to far, each y from right to left)", ("object", "start states", "cells hit", "of"), cover))
+    tables.append(
+        Table("Coverage of the reset range (x rows from near to far, each y from right to left)", ("object", "start states", "cells hit", "of"), cover)
+    )
     data = {"file": str(made.path), "demos": made.demos, "seconds": seconds, **report.as_dict()}
     return Outcome("Generated.", facts, tables, "mimicctl train", data)
 

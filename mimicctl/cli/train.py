@@ -37,7 +37,10 @@ def command(
     batch_size: Annotated[Optional[int], typer.Option(show_default=False)] = None,
     learning_rate: Annotated[Optional[float], typer.Option(show_default=False)] = None,
     save_every: Annotated[Optional[int], typer.Option(help="Epochs between checkpoints.", show_default=False)] = None,
-    normalize_actions: Annotated[Optional[bool], typer.Option("--normalize-actions", "--normalize-training-actions", help="Actions to [-1, 1] by one minimum and maximum.", show_default=False)] = None,
+    normalize_actions: Annotated[
+        Optional[bool],
+        typer.Option("--normalize-actions", "--normalize-training-actions", help="Actions to [-1, 1] by one minimum and maximum.", show_default=False),
+    ] = None,
     device: Annotated[Optional[str], typer.Option(help="auto, cpu, cuda.", show_default=False)] = None,
     list_recipes: Annotated[bool, typer.Option("--list", help="List the recipes and end.")] = False,
     seed: Seed = None,

@@ -84,7 +84,9 @@ def _check_keys(dataset: Dataset, name: str, reference: dict[str, tuple[tuple[in
         yield Finding("error", name, key, f"{dataset.demos[0]} does not have it", "leave the demo out, or record it again")
     for key in sorted(keys.keys() & reference.keys()):
         if keys[key] != reference[key]:
-            yield Finding("error", name, key, f"is {_shape(keys[key])}, but {_shape(reference[key])} in {dataset.demos[0]}", "use demos of one task and version")
+            yield Finding(
+                "error", name, key, f"is {_shape(keys[key])}, but {_shape(reference[key])} in {dataset.demos[0]}", "use demos of one task and version"
+            )
 
 
 def _shape(key: tuple[tuple[int, ...], str]) -> str:

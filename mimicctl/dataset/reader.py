@@ -38,9 +38,7 @@ def open_hdf5(path: str | Path) -> h5py.File:
         return _open_when_free(path)
     except OSError as error:
         if "truncated" in str(error):
-            raise UserError(
-                "The file was cut off: it ends before its data does.", where=where, do=f"mimicctl dataset repair {path}"
-            ) from None
+            raise UserError("The file was cut off: it ends before its data does.", where=where, do=f"mimicctl dataset repair {path}") from None
         if "unable to lock" in str(error) or "Resource temporarily" in str(error):
             raise UserError("Another process has this file open for writing.", where=where, do="wait for it to finish") from None
         raise UserError("This is not a readable HDF5 file.", where=where, do=f"mimicctl dataset repair {path} saves what can be saved") from None

@@ -73,9 +73,7 @@ class DatasetWriter:
         UserError: the file cannot be written, or an existing one is not a dataset of this format.
     """
 
-    def __init__(
-        self, path: Path, *, task_id: str, lineage: Mapping[str, Any], env_args: Mapping[str, Any] | None = None, durable: bool = False
-    ) -> None:
+    def __init__(self, path: Path, *, task_id: str, lineage: Mapping[str, Any], env_args: Mapping[str, Any] | None = None, durable: bool = False) -> None:
         existed = path.exists()
         if existed:
             _refuse_unfit(path)
@@ -153,9 +151,7 @@ class DatasetWriter:
         except BaseException as error:
             self.close()
             if isinstance(error, OSError) and error.errno in _NO_SPACE:
-                raise RunFailed(
-                    "No space is left for the next episode.", where=str(self.path), do="free some; what was committed before is kept"
-                ) from None
+                raise RunFailed("No space is left for the next episode.", where=str(self.path), do="free some; what was committed before is kept") from None
             raise
 
     def close(self) -> None:

@@ -81,7 +81,11 @@ class MimicEnv(Protocol):
         """(A,) float32 action that moves the eef by `delta` (6,), in the units of a relative action; one env's snapshot (K,)."""
 
     def target_poses_to_actions(
-        self, eef_poses: Mapping[str, np.ndarray], targets: Mapping[str, np.ndarray], grippers: Mapping[str, np.ndarray], noise: Mapping[str, np.ndarray] | None = None
+        self,
+        eef_poses: Mapping[str, np.ndarray],
+        targets: Mapping[str, np.ndarray],
+        grippers: Mapping[str, np.ndarray],
+        noise: Mapping[str, np.ndarray] | None = None,
     ) -> np.ndarray:
         """(n, A) float32 actions that drive eefs at `eef_poses` (n, 4, 4) to `targets` (n, 4, 4) with `grippers` (n, G) and `noise` (n, 6) added."""
 

@@ -97,7 +97,11 @@ def play(
             env = make_env(task_id or str(policy.env_args.get("env_name", "")), min(num_envs, rollouts))
         missing = [key for key in policy.obs_keys if key not in env.observations(env.snapshot([0]))]
         if missing:
-            raise UserError(f"The policy observes {', '.join(missing)}, which {env.task.task_id} does not give.", where=str(checkpoint), do="give the --task it was trained on")
+            raise UserError(
+                f"The policy observes {', '.join(missing)}, which {env.task.task_id} does not give.",
+                where=str(checkpoint),
+                do="give the --task it was trained on",
+            )
         done = roll_out(env, policy, rollouts=rollouts, horizon=horizon, seed=seed, on_rollout=lambda r, c=checkpoint: on_rollout(c, r))
         evaluations.append(Evaluation(checkpoint, tuple(done)))
     task = env.task

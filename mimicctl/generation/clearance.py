@@ -18,9 +18,7 @@ def in_hand(task: TaskSpec, object_poses: dict[str, np.ndarray], eef_pose: np.nd
     return nearest if distance[nearest] < task.object(nearest).edge / 2 else None
 
 
-def obstacles(
-    task: TaskSpec, object_poses: dict[str, np.ndarray], apart_from: tuple[str | None, ...]
-) -> list[tuple[np.ndarray, float]]:
+def obstacles(task: TaskSpec, object_poses: dict[str, np.ndarray], apart_from: tuple[str | None, ...]) -> list[tuple[np.ndarray, float]]:
     """Centre (3,) and edge [m] of the objects a hand must keep clear of."""
     return [(poses.position(pose), task.object(name).edge) for name, pose in object_poses.items() if name not in apart_from]
 
@@ -37,6 +35,4 @@ def is_clear(task: TaskSpec, path: np.ndarray, obstacles: list[tuple[np.ndarray,
     edges = np.array([edge for _, edge in obstacles])
     reach = np.stack([0.6 * edges, 0.6 * edges, 0.5 * edges], axis=-1) + _MARGIN
     seen_from_hand = np.einsum("tji,tnj->tni", poses.rotation(path), centres - poses.position(path)[:, None])
-    return not any(
-        np.any(np.all(np.abs(seen_from_hand - np.array(box.centre)) < np.array(box.half_size) + reach, axis=-1)) for box in task.hand
-    )
+    return not any(np.any(np.all(np.abs(seen_from_hand - np.array(box.centre)) < np.array(box.half_size) + reach, axis=-1)) for box in task.hand)

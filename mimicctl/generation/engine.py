@@ -256,9 +256,7 @@ def _refuse_different_run(dataset: Dataset, lineage: dict[str, Any]) -> None:
         )
 
 
-def _failed_writer(
-    stack: ExitStack, failed_path: Path | None, task: TaskSpec, lineage: dict[str, Any], *, fresh: bool
-) -> DatasetWriter | None:
+def _failed_writer(stack: ExitStack, failed_path: Path | None, task: TaskSpec, lineage: dict[str, Any], *, fresh: bool) -> DatasetWriter | None:
     if failed_path is None:
         return None
     partial = partial_path(failed_path)

@@ -17,9 +17,7 @@ from mimicctl.generation.trial import TrialResult, TrialSettings, run_trials
 _POLL = 0.5
 
 
-def results_in_order(
-    pool: SourcePool, settings: TrialSettings, *, first: int, last: int | None, num_envs: int, workers: int
-) -> Iterator[TrialResult]:
+def results_in_order(pool: SourcePool, settings: TrialSettings, *, first: int, last: int | None, num_envs: int, workers: int) -> Iterator[TrialResult]:
     """Results of trials `first`, `first + 1`, ... up to `last` exclusive (None: without end), in that order.
 
     Which process or env runs a trial changes nothing about it. Close the iterator to stop.
@@ -56,9 +54,7 @@ def _in_process(pool: SourcePool, settings: TrialSettings, first: int, last: int
         env.close()
 
 
-def _in_workers(
-    pool: SourcePool, settings: TrialSettings, first: int, last: int | None, num_envs: int, workers: int
-) -> Iterator[TrialResult]:
+def _in_workers(pool: SourcePool, settings: TrialSettings, first: int, last: int | None, num_envs: int, workers: int) -> Iterator[TrialResult]:
     context = multiprocessing.get_context("spawn")
     counter, results = context.Value("q", first), context.SimpleQueue()
     arguments = (pool, settings, counter, last, num_envs, results, os.getpid())
@@ -125,9 +121,7 @@ def _wait_for(results: multiprocessing.queues.SimpleQueue) -> bool:
 def _check_alive(processes: list[multiprocessing.Process]) -> None:
     dead = [p for p in processes if p.exitcode not in (None, 0)]
     if dead:
-        raise RunFailed(
-            f"A worker process died (exit code {dead[0].exitcode}), perhaps for want of memory.", do="use fewer --workers; --resume continues"
-        )
+        raise RunFailed(f"A worker process died (exit code {dead[0].exitcode}), perhaps for want of memory.", do="use fewer --workers; --resume continues")
 
 
 class _one_thread_each:

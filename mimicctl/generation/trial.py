@@ -116,18 +116,14 @@ class _Trial:
         self.sources.append(demo)
         source, end = self.pool.demos[demo], self.ends[demo][self.eef][self.subtask]
         correction = self._grasp_correction(source, starts[demo], eef_pose, object_poses, held)
-        segment = subtask_waypoints(
-            source, self.eef, subtask, starts[demo], end, object_pose, correction, from_measured_pose=first
-        )
+        segment = subtask_waypoints(source, self.eef, subtask, starts[demo], end, object_pose, correction, from_measured_pose=first)
         # Bridge from the last command, not from the measured pose: the arm lags behind it.
         start = eef_pose if first else self.waypoints.poses[-1]
         self.waypoints = bridge_waypoints(start, segment, subtask, self.settings.bridge)
         self.noise = self.rng.standard_normal((len(self.waypoints), 6)) * self.waypoints.noise[:, None]
         self.cursor = 0
 
-    def _grasp_correction(
-        self, source: SourceDemo, start: int, eef_pose: np.ndarray, object_poses: dict[str, np.ndarray], held: str | None
-    ) -> np.ndarray:
+    def _grasp_correction(self, source: SourceDemo, start: int, eef_pose: np.ndarray, object_poses: dict[str, np.ndarray], held: str | None) -> np.ndarray:
         """Identity unless the same object is in hand now as was then."""
         task = self.settings.task
         source_objects = {name: track[start] for name, track in source.object_poses.items()}
@@ -182,9 +178,7 @@ class _Trial:
         return self.held >= hold or self.settling > 2 * hold
 
 
-def run_trials(
-    env: MimicEnv, pool: SourcePool, settings: TrialSettings, next_index: Callable[[], int | None]
-) -> Iterator[TrialResult]:
+def run_trials(env: MimicEnv, pool: SourcePool, settings: TrialSettings, next_index: Callable[[], int | None]) -> Iterator[TrialResult]:
     """Run trials, as many at once as the env has copies, and yield each result when it is there.
 
     Args:

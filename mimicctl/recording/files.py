@@ -67,8 +67,6 @@ def recording_file(config: RunConfig, sim_args: dict[str, float], *, resume: boo
 def _what_is_there(path: Path, task_id: str) -> tuple[int, int]:
     with Dataset(path, need_demos=False) as dataset:
         if canonical_id(dataset.task_id) != canonical_id(task_id):
-            raise UserError(
-                f"The file holds demonstrations of another task, {dataset.task_id}.", where=str(path), do="choose another --output-file"
-            )
+            raise UserError(f"The file holds demonstrations of another task, {dataset.task_id}.", where=str(path), do="choose another --output-file")
         attempts = [dataset.demo_lineage(name).get("attempt", -1) for name in dataset.demos]
         return len(dataset), 1 + max(attempts, default=-1)

@@ -43,7 +43,9 @@ def test_json_is_one_document(mimicctl):
     assert json.loads(done.stdout)["demos"] == 1
 
 
-@pytest.mark.parametrize("arguments", [["config", "show"], ["config", "schema"], ["tasks"], ["tasks", "show", "MuJoCo-Stack-Cube-Franka-IK-Rel-v0"], ["doctor"]])
+@pytest.mark.parametrize(
+    "arguments", [["config", "show"], ["config", "schema"], ["tasks"], ["tasks", "show", "MuJoCo-Stack-Cube-Franka-IK-Rel-v0"], ["doctor"]]
+)
 def test_helpers_answer(mimicctl, arguments):
     done = mimicctl(*arguments)
     assert done.returncode == 0, done.stderr

@@ -305,4 +305,3 @@ def test_start_states_of_rollouts_are_paired_and_apart_from_generated_ones(env):
     assert all(np.array_equal(first.starts[i], second.starts[i]) for i in range(3))
     env.reset([0], [np.random.SeedSequence(1, spawn_key=(0,)).spawn(1)[0]])
     assert not np.array_equal(env.object_poses(env.snapshot()[0])["cube_1"], first.starts[0])
-

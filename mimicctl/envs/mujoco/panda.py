@@ -87,9 +87,7 @@ def _replace_shapes(spec: mujoco.MjSpec, body: mujoco.MjsBody) -> None:
                 geom.friction, geom.condim = _PAD_FRICTION, 4
     else:
         for i, (start, end, radius) in enumerate(capsules):
-            body.add_geom(
-                name=f"{body.name}_{i}", type=mujoco.mjtGeom.mjGEOM_CAPSULE, fromto=[*start, *end], size=[radius, 0, 0], **common
-            )
+            body.add_geom(name=f"{body.name}_{i}", type=mujoco.mjtGeom.mjGEOM_CAPSULE, fromto=[*start, *end], size=[radius, 0, 0], **common)
 
 
 def _capsules_of(body: mujoco.MjsBody) -> list[tuple[np.ndarray, np.ndarray, float]]:
