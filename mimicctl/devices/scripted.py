@@ -38,13 +38,13 @@ class Manner:
     tremble: float = 0.15
     aim: float = 0.0015
     curve: float = 0.15
-    pause: tuple[int, int] = (0, 0)
+    pause: tuple[int, int] = (1, 3)
 
 
 MANNERS = {
     "fast": Manner(speed=0.13, turn=0.40),
-    "normal": Manner(speed=0.08, turn=0.25),
-    "slow": Manner(speed=0.021, turn=0.10, pause=(6, 12)),
+    "normal": Manner(speed=0.08, turn=0.25, pause=(2, 5)),
+    "slow": Manner(speed=0.017, turn=0.10, pause=(6, 12)),
 }
 
 # How near counts as there [m]: in passing, before going down, and at the spot itself.
@@ -54,8 +54,7 @@ _HAND_HALF_DEPTH, _HAND_HALF_WIDTH = 0.065, 0.14
 _APPROACH_HEIGHT = 0.09
 _CLEARANCE = 0.07
 _TREMBLE_MEMORY = 0.8
-# Fingers slower than this have stopped [m per step]: at once when they meet a cube, gradually when they open.
-_FINGERS_STOPPED = {CLOSE: 5e-4, OPEN: 2e-4}
+_FINGERS_STOPPED = 2e-4
 
 
 @dataclass(frozen=True)
@@ -193,14 +192,13 @@ class ScriptedOperator:
         return Command(command + manner.tremble * size * hand.tremble, gripper)
 
     def _work_gripper(self, gripper: float) -> Iterator[Command]:
-        """Close until the fingers are stopped by what is between them, or open until they come to rest; then look."""
-        for _ in range(2):
+        """Close or open, hold until the fingers no longer move, and then a moment longer."""
+        for _ in range(3):
             yield Command(np.zeros(6), gripper)
         while True:
             before = self._seen().gripper_opening
             yield Command(np.zeros(6), gripper)
-            now = self._seen().gripper_opening
-            if abs(now - before) < _FINGERS_STOPPED[gripper]:
+            if abs(self._seen().gripper_opening - before) < _FINGERS_STOPPED:
                 break
         yield from self._look(gripper)
 
