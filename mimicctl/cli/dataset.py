@@ -87,7 +87,13 @@ def repair(
 
     target = output or file.with_name(f"{file.stem}.repaired.hdf5")
     found = salvage(file, target, overwrite=overwrite)
-    lost = [(demo.name, demo.lost_because) for demo in found if demo.lost_because]
+    lost = [(demo.name, demo.lost_because) for demo in found.demos if demo.lost_because]
     tables = [Table("Lost", ("demo", "because"), lost)] if lost else []
-    facts = [("file", target.absolute()), ("saved", len(found) - len(lost)), ("lost", len(lost))]
-    show(Outcome("Repaired.", facts, tables, f"mimicctl dataset check {target}"), as_json)
+    facts = [("file", target.absolute()), ("saved", len(found.saved)), ("lost", len(lost))]
+    if found.contents_damaged:
+        facts.append(("note", "the table of contents is damaged; demos that lie wholly behind the cut are not counted as lost"))
+    if found.renumbered:
+        facts.append(("note", "names of some demos are lost; those are numbered as they lie in the file"))
+    data = {"file": str(target.absolute()), "contents_damaged": found.contents_damaged, "renumbered": found.renumbered}
+    data |= {"saved": found.saved, "lost": [vars(demo) for demo in found.demos if demo.lost_because]}
+    show(Outcome("Repaired.", facts, tables, f"mimicctl dataset check {target}", data), as_json)

@@ -69,9 +69,12 @@ class CommittedFile(io.RawIOBase):
         return True
 
     def seek(self, offset: int, whence: int = os.SEEK_SET) -> int:
-        base = {os.SEEK_SET: 0, os.SEEK_CUR: self._position, os.SEEK_END: self._size()}[whence]
-        self._position = base + offset
-        return self._position
+        if whence == os.SEEK_CUR:
+            offset += self._position
+        elif whence == os.SEEK_END:
+            offset += self._size()
+        self._position = offset
+        return offset
 
     def tell(self) -> int:
         return self._position
@@ -83,20 +86,22 @@ class CommittedFile(io.RawIOBase):
         return len(data)
 
     def write(self, data) -> int:
-        size = len(data)
-        with self._harmless_when_discarding():
+        size, start = len(data), self._position
+        try:
             if self._file:
-                _write_all(self._file.fileno(), data, self._position)
-        self._touch(self._position, self._position + size)
-        self._position += size
+                _write_all(self._file.fileno(), data, start)
+        except OSError:
+            if not self._discarding:
+                raise
+        self._touch(start, start + size)
+        self._position = start + size
         return size
 
     def truncate(self, size: int | None = None) -> int:
         size, before = self._position if size is None else size, self._size()
-        with self._harmless_when_discarding():
-            if self._file and size != before:
-                os.ftruncate(self._file.fileno(), size)
-                self._touch(min(size, before), max(size, before))
+        if self._file and size != before and not self._discarding:
+            os.ftruncate(self._file.fileno(), size)
+            self._touch(min(size, before), max(size, before))
         return size
 
     def _size(self) -> int:
@@ -107,14 +112,6 @@ class CommittedFile(io.RawIOBase):
             self._touched[-1] = (self._touched[-1][0], end)
         else:
             self._touched.append((start, end))
-
-    @contextlib.contextmanager
-    def _harmless_when_discarding(self) -> Iterator[None]:
-        try:
-            yield
-        except OSError:
-            if not self._discarding:
-                raise
 
     # What the writer calls -------------------------------------------------------------------------------
 
@@ -172,10 +169,10 @@ class CommittedFile(io.RawIOBase):
 
 
 def _write_all(descriptor: int, data, offset: int) -> None:
-    view = memoryview(data).cast("B")
-    while len(view):
-        written = os.pwrite(descriptor, view, offset)
-        view, offset = view[written:], offset + written
+    written = os.pwrite(descriptor, data, offset)
+    while written < len(data):
+        data, offset = memoryview(data)[written:], offset + written
+        written = os.pwrite(descriptor, data, offset)
 
 
 def _bring_up_to_date(copy: IO[bytes], published: IO[bytes], touched: list[tuple[int, int]]) -> None:

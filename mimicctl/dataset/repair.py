@@ -1,20 +1,28 @@
-"""Saving what can be saved of a file that was cut off."""
+"""Saving what can be saved of a file that was cut off.
+
+What is lost is found by reading the file twice, with the missing bytes filled in two different ways: whatever depends on one
+of them, be it data, a name or a structure of HDF5's own, fails or comes out differently. What comes out the same is whole.
+"""
 
 from __future__ import annotations
 
-import shutil
-import struct
-import tempfile
-from collections.abc import Callable
+import hashlib
+import math
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import h5py
+import numpy as np
 
+from mimicctl.dataset import carving
 from mimicctl.dataset.writer import checked_output, refuse_existing
 from mimicctl.errors import RunFailed, UserError
 
-_SIGNATURE = b"\x89HDF\r\n\x1a\n"
+_FILLINGS = (0x00, 0xFF)
+_DAMAGE = (OSError, KeyError, RuntimeError, ValueError, TypeError, OverflowError, MemoryError, UnicodeDecodeError)
+"""What h5py raises on nonsense."""
 
 
 @dataclass(frozen=True)
@@ -25,8 +33,45 @@ class Salvaged:
     lost_because: str
 
 
-def repair(path: str | Path, output: str | Path, *, overwrite: bool = False) -> list[Salvaged]:
-    """Copy every demo that is whole to a new file. The damaged one is left as it is.
+@dataclass(frozen=True)
+class Salvage:
+    """What a repair found.
+
+    Attributes:
+        demos: in their order; those that the table of contents no longer tells of are not among them if it is damaged.
+        contents_damaged: demos had to be searched for. Ones deleted from the file earlier can be among them.
+        renumbered: names of some are lost, and those are numbered as they lie in the file, after the others.
+    """
+
+    demos: list[Salvaged]
+    contents_damaged: bool
+    renumbered: bool
+
+    @property
+    def saved(self) -> list[str]:
+        return [demo.name for demo in self.demos if not demo.lost_because]
+
+
+@dataclass(frozen=True)
+class _Candidate:
+    name: str
+    address: int
+
+
+@dataclass(frozen=True)
+class _Reading:
+    """One reading of the file: attributes of root and `data`, and address of each demo to its digest, or to why it has none."""
+
+    root: dict[str, Any]
+    data: dict[str, Any]
+    digests: dict[int, str]
+    errors: dict[int, str]
+
+
+def repair(path: str | Path, output: str | Path, *, overwrite: bool = False) -> Salvage:
+    """Copy every demo that is whole, with its attributes, to a new file. The damaged one is left as it is.
+
+    Masks and the attempts log are not copied: they tell of demos that may be lost.
 
     Raises:
         UserError: the input is no HDF5 file at all, or the output exists.
@@ -34,101 +79,224 @@ def repair(path: str | Path, output: str | Path, *, overwrite: bool = False) -> 
     """
     path, target = Path(path).expanduser().absolute(), checked_output(output)
     _refuse_unfit(path)
+    if target.exists() and target.samefile(path):
+        raise UserError("The saved demos cannot go to the damaged file itself.", where=str(path), do="choose another --output-file")
     if not overwrite:
         refuse_existing(target)
-    partial = target.with_name(f".{target.name}.repair")
-    with tempfile.TemporaryDirectory(prefix="mimicctl-repair-", dir=target.parent) as folder:
-        copy = Path(folder) / path.name
-        shutil.copyfile(path, copy)
-        survived = copy.stat().st_size
-        _extend_to_recorded_end(copy)
-        try:
-            with h5py.File(copy, "r", locking=False) as damaged, h5py.File(partial, "w") as saved:
-                found = _salvage(damaged, saved, survived)
-        except (OSError, KeyError, RuntimeError, ValueError) as error:
-            partial.unlink(missing_ok=True)
-            raise RunFailed(f"Nothing can be saved: the table of contents is gone ({_brief(error)}).", where=str(path)) from None
-    if not any(not demo.lost_because for demo in found):
-        partial.unlink()
-        raise RunFailed("Nothing can be saved: no demo is whole.", where=str(path))
-    partial.replace(target)
-    return found
+    end = carving.recorded_end(path)
+    fillings = _FILLINGS if end > path.stat().st_size else _FILLINGS[:1]
+    try:
+        candidates, damaged, renumbered = _find_demos(path, end, fillings)
+        readings = [_read(path, end, fill, candidates) for fill in fillings]
+    except _DAMAGE:
+        raise RunFailed("Nothing can be saved: the beginning of the file, which leads to all else, is damaged.", where=str(path)) from None
+    if any(reading.root != readings[0].root for reading in readings):
+        raise RunFailed("Nothing can be saved: what the file says about itself is lost.", where=str(path))
+    demos = [Salvaged(c.name, _why_lost(c, readings)) for c in candidates]
+    whole = [c for c, demo in zip(candidates, demos, strict=True) if not demo.lost_because]
+    if not whole:
+        raise RunFailed(f"Nothing can be saved: no demo is whole ({len(demos)} were found).", where=str(path))
+    _save(path, end, whole, readings, target)
+    return Salvage(demos, damaged, renumbered)
 
 
 def _refuse_unfit(path: Path) -> None:
     if not path.is_file():
-        raise UserError("There is no such file.", where=str(path), do="check the path")
-    with open(path, "rb") as file:
-        if file.read(8) != _SIGNATURE:
-            raise UserError("This is not an HDF5 file, or its first bytes are gone.", where=str(path), do="check the path")
+        what = "This is a folder, not a dataset file." if path.is_dir() else "There is no such file."
+        raise UserError(what, where=str(path), do="check the path")
+    try:
+        with open(path, "rb") as file:
+            head = file.read(len(carving.SIGNATURE))
+    except OSError as error:
+        raise UserError(f"Cannot read this file: {error.strerror}.", where=str(path), do=f"chmod u+r {path}") from None
+    if head != carving.SIGNATURE:
+        raise UserError("This is not an HDF5 file, or its first bytes are gone.", where=str(path), do="check the path")
 
 
-def _extend_to_recorded_end(copy: Path) -> None:
-    """HDF5 refuses a file shorter than its superblock says; zeros at the end let it open, and are never taken for data."""
-    with open(copy, "r+b") as file:
-        head = file.read(96)
-        version = head[8] if len(head) > 8 else 255
-        # Offset of "end of file address" in superblock versions 0, 1 and 2, 3, with 8-byte addresses.
-        offset = {0: 40, 1: 44, 2: 28, 3: 28}.get(version)
-        if offset is None or len(head) < offset + 8:
-            return
-        end = struct.unpack_from("<Q", head, offset)[0]
-        if copy.stat().st_size < end < 1 << 50:
-            file.truncate(end)
+def _open(path: Path, end: int, fill: int) -> h5py.File:
+    return h5py.File(carving.FilledFile(path, end, fill), "r")
 
 
-def _salvage(damaged: h5py.File, saved: h5py.File, survived: int) -> list[Salvaged]:
-    for key, value in damaged.attrs.items():
-        saved.attrs[key] = value
-    source, target = damaged["data"], saved.create_group("data")
-    for key, value in source.attrs.items():
-        target.attrs[key] = value
-    found, total = [], 0
-    names = [n for n in source if n.startswith("demo_") and n[5:].isdigit()]
-    for name in sorted(names, key=lambda n: int(n[5:])):
-        reason = _reason_lost(lambda name=name: _check_whole(source[name], survived))
-        if not reason:
-            reason = _reason_lost(lambda name=name: source.copy(name, target, name=name))
-            if reason and name in target:
-                del target[name]
-        if not reason:
-            total += int(target[name].attrs["num_samples"])
-        found.append(Salvaged(name, reason))
-    target.attrs["total"] = total
+# Where the demos are ------------------------------------------------------------------------------------
+
+
+def _find_demos(path: Path, end: int, fillings: tuple[int, ...]) -> tuple[list[_Candidate], bool, bool]:
+    """The demos, whether they had to be searched for, and whether that left some without names."""
+    listings = [_listed(path, end, fill) for fill in fillings]
+    if listings[0] is not None and all(listing == listings[0] for listing in listings):
+        return listings[0], False, False
+    found = _searched(path, end)
+    named, nameless = [c for c in found if c.name], [c for c in found if not c.name]
+    first = 1 + max((_number(c.name) for c in named), default=-1)
+    # Written one after the other, they lie in the order of their numbers.
+    renamed = [_Candidate(f"demo_{first + i}", c.address) for i, c in enumerate(nameless)]
+    return sorted(named, key=lambda c: _number(c.name)) + renamed, True, bool(renamed)
+
+
+def _listed(path: Path, end: int, fill: int) -> list[_Candidate] | None:
+    """Demos by the table of contents; None if it cannot be read."""
+    with _open(path, end, fill) as file:
+        data = file["data"]
+        try:
+            names = sorted((name for name in data if _is_demo(name)), key=_number)
+            references = [h5py.h5r.create(data.id, name.encode(), h5py.h5r.OBJECT) for name in names]
+            return [_Candidate(name, address) for name, address in zip(names, carving.addresses(references), strict=True)]
+        except _DAMAGE:
+            return None
+
+
+def _searched(path: Path, end: int) -> list[_Candidate]:
+    """Demos by what they look like: groups with actions and a number of steps. Without a name where that is lost."""
+    addresses = carving.group_addresses(path)
+    with _open(path, end, _FILLINGS[0]) as file:
+        names = carving.names_of_members(path, carving.addresses([file["data"].ref])[0])
+        demos = [a for a, ref in zip(addresses, carving.references(addresses), strict=True) if _looks_like_a_demo(file, ref)]
+    return [_Candidate(names[a] if _is_demo(names.get(a, "")) else "", a) for a in demos]
+
+
+def _looks_like_a_demo(file: h5py.File, reference: h5py.Reference) -> bool:
+    try:
+        group = file[reference]
+        return isinstance(group, h5py.Group) and "num_samples" in group.attrs and "actions" in group
+    except _DAMAGE:
+        return False
+
+
+def _is_demo(name: str) -> bool:
+    return name.startswith("demo_") and name[5:].isdecimal()
+
+
+def _number(name: str) -> int:
+    return int(name[5:])
+
+
+# Whether they are whole ---------------------------------------------------------------------------------
+
+
+def _read(path: Path, end: int, fill: int, candidates: list[_Candidate]) -> _Reading:
+    digests, errors = {}, {}
+    with _open(path, end, fill) as file:
+        reading = _Reading(_attributes(file), _attributes(file["data"]), digests, errors)
+        for candidate, demo in _groups(file, candidates):
+            try:
+                if demo is None:
+                    raise KeyError("its group is unreadable")
+                digests[candidate.address] = _digest(demo)
+            except _DAMAGE as error:
+                errors[candidate.address] = _brief(error)
+    return reading
+
+
+def _groups(file: h5py.File, candidates: list[_Candidate]) -> Iterator[tuple[_Candidate, h5py.Group | None]]:
+    for candidate, reference in zip(candidates, carving.references([c.address for c in candidates]), strict=True):
+        try:
+            yield candidate, file[reference]
+        except _DAMAGE:
+            yield candidate, None
+
+
+def _attributes(item: h5py.Group) -> dict[str, Any]:
+    """Attributes that can be read."""
+    found = {}
+    for name in item.attrs:
+        try:
+            value = item.attrs[name]
+        except _DAMAGE:
+            continue
+        found[name] = value.tolist() if isinstance(value, (np.ndarray, np.generic)) else value
     return found
 
 
-def _reason_lost(attempt: Callable[[], object]) -> str:
-    try:
-        attempt()
-    except (OSError, KeyError, RuntimeError, ValueError) as error:
-        return _brief(error)
-    return ""
+def _digest(demo: h5py.Group) -> str:
+    """sha256 of all that is in a demo.
+
+    Raises:
+        ValueError: it was not finished.
+    """
+    digest = hashlib.sha256()
+    _add_attributes(digest, demo)
+    steps = demo.attrs.get("num_samples")
+    if steps is None or len(demo["actions"]) != int(steps):
+        raise ValueError("it was being written")
+    items: list[tuple[str, h5py.Group | h5py.Dataset]] = []
+    demo.visititems(lambda path, item: items.append((path, item)))
+    for path, item in items:
+        if not isinstance(path, str):
+            raise ValueError("its names are damaged")
+        digest.update(path.encode())
+        _add_attributes(digest, item)
+        if isinstance(item, h5py.Dataset):
+            _refuse_unallocated(path, item)
+            values = np.ascontiguousarray(item[()])
+            digest.update(f"{values.dtype}{values.shape}".encode())
+            digest.update(values.data if values.size else b"")
+    return digest.hexdigest()
 
 
-def _check_whole(demo: h5py.Group, survived: int) -> None:
-    """ValueError unless every array of the demo lies within the bytes that survived and agrees on the length."""
-    arrays: list[h5py.Dataset] = []
-    demo.visititems(lambda path, item: arrays.append(item) if isinstance(item, h5py.Dataset) else None)
-    if "actions" not in demo or "num_samples" not in demo.attrs:
-        raise ValueError("it was being written when the file was cut off")
-    if len(demo["actions"]) != int(demo.attrs["num_samples"]):
-        raise ValueError("actions and num_samples disagree")
-    for array in arrays:
-        if _end_of(array) > survived:
-            raise ValueError(f"{array.name.split('/', 3)[-1]} lies beyond the cut")
-        array[()]
+def _add_attributes(digest: hashlib._Hash, item: h5py.Group | h5py.Dataset) -> None:
+    for name in sorted(item.attrs):
+        value = item.attrs[name]
+        digest.update(f"{name}={value.tolist() if isinstance(value, np.ndarray) else value!r}".encode())
 
 
-def _end_of(array: h5py.Dataset) -> int:
-    """Address just behind the last byte that an array is stored in."""
+def _refuse_unallocated(path: str, array: h5py.Dataset) -> None:
+    """HDF5 reads zeros where nothing was ever written; the writer was killed before it came to that."""
+    if array.size == 0 or array.id.get_create_plist().get_layout() == h5py.h5d.COMPACT:
+        return
     if array.chunks is None:
-        offset = array.id.get_offset()
-        return 0 if offset is None else offset + array.id.get_storage_size()
-    chunks = [array.id.get_chunk_info(i) for i in range(array.id.get_num_chunks())]
-    return max((chunk.byte_offset + chunk.size for chunk in chunks), default=0)
+        written = array.id.get_offset() is not None
+    else:
+        written = array.id.get_num_chunks() == math.prod(-(-n // c) for n, c in zip(array.shape, array.chunks, strict=True))
+    if not written:
+        raise ValueError(f"{path} was being written")
 
 
-def _brief(error: Exception) -> str:
+def _why_lost(candidate: _Candidate, readings: list[_Reading]) -> str:
+    if len(readings) == 1:
+        return readings[0].errors.get(candidate.address, "")
+    if not all(candidate.address in reading.digests for reading in readings):
+        return "part of it lies beyond the cut"
+    return "" if len({reading.digests[candidate.address] for reading in readings}) == 1 else "part of it lies beyond the cut"
+
+
+# Saving -----------------------------------------------------------------------------------------------
+
+
+def _save(path: Path, end: int, whole: list[_Candidate], readings: list[_Reading], target: Path) -> None:
+    partial = target.with_name(f".{target.name}.repair")
+    try:
+        with _open(path, end, _FILLINGS[0]) as damaged, h5py.File(partial, "w") as saved:
+            for key, value in readings[0].root.items():
+                saved.attrs[key] = value
+            data, total = saved.create_group("data"), 0
+            for key, value in readings[0].data.items():
+                if all(reading.data.get(key) == value for reading in readings):
+                    data.attrs[key] = value
+            for candidate, demo in _groups(damaged, whole):
+                _copy(demo, data.create_group(candidate.name))
+                total += int(demo.attrs["num_samples"])
+            data.attrs["total"] = total
+        partial.replace(target)
+    except OSError as error:
+        raise RunFailed(f"Cannot write the saved demos: {_brief(error)}.", where=str(target), do="make room, or choose another --output-file") from None
+    finally:
+        partial.unlink(missing_ok=True)
+
+
+def _copy(demo: h5py.Group, target: h5py.Group) -> None:
+    """Array by array: HDF5's own copying follows raw structures, and crashes on damaged ones."""
+    items: list[tuple[str, h5py.Group | h5py.Dataset]] = [("/", demo)]
+    demo.visititems(lambda path, item: items.append((path, item)))
+    for path, item in items:
+        if isinstance(item, h5py.Dataset):
+            layout = {"chunks": item.chunks, "compression": item.compression, "compression_opts": item.compression_opts}
+            copy = target.create_dataset(path, data=item[()], dtype=item.dtype, **layout)
+        else:
+            copy = target if item is demo else target.require_group(path)
+        for key, value in item.attrs.items():
+            copy.attrs[key] = value
+
+
+def _brief(error: BaseException) -> str:
     text = str(error).strip("'\"").splitlines()[0] if str(error) else type(error).__name__
     return text[:120]

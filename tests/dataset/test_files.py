@@ -304,7 +304,7 @@ def test_truncated_file_is_named_as_such_and_repair_saves_the_whole_demos(tmp_pa
         except RunFailed:
             assert not target.exists()
             continue
-        saved = [demo.name for demo in found if not demo.lost_because]
+        saved = found.saved
         saved_counts.add(len(saved))
         with Dataset(target) as dataset, Dataset(path) as original:
             assert list(dataset.demos) == saved
