@@ -17,7 +17,8 @@ def wilson_interval(successes: int, trials: int, z: float = _Z95) -> tuple[float
     rate, scale = successes / trials, 1 + z * z / trials
     centre = (rate + z * z / (2 * trials)) / scale
     half = z * sqrt(rate * (1 - rate) / trials + z * z / (4 * trials * trials)) / scale
-    return max(0.0, centre - half), min(1.0, centre + half)
+    # Bounded by the rate as well, which rounding puts outside by 1e-17 where all or none succeeded.
+    return max(0.0, min(rate, centre - half)), min(1.0, max(rate, centre + half))
 
 
 def rate_text(successes: int, trials: int) -> str:

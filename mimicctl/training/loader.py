@@ -6,6 +6,7 @@ the beginning (frame stack) and at the end (sequence).
 
 from __future__ import annotations
 
+import difflib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -40,12 +41,11 @@ class Frames:
 
 
 def load_frames(dataset: Dataset, names: Sequence[str], obs_keys: Sequence[str]) -> Frames:
-    """Read demos, after checking that all have what is asked for.
+    """Read demos that `check_demos` has passed.
 
     Raises:
-        UserError: a key is missing, shapes differ, or a value is not finite.
+        UserError: all demos are empty, or a value is not finite.
     """
-    check_keys(dataset, names, obs_keys)
     lengths = [dataset.length(name) for name in names]
     if not sum(lengths):
         raise UserError("The demonstrations are empty.", where=str(dataset.path), do="mimicctl dataset check shows which")
@@ -56,29 +56,62 @@ def load_frames(dataset: Dataset, names: Sequence[str], obs_keys: Sequence[str])
     return Frames(columns, actions, first, np.repeat(starts + np.array(lengths) - 1, lengths))
 
 
-def check_keys(dataset: Dataset, names: Sequence[str], obs_keys: Sequence[str]) -> None:
-    """UserError with a list of asked and present keys unless every demo has all of `obs_keys`."""
+def check_demos(dataset: Dataset, names: Sequence[str], obs_keys: Sequence[str]) -> None:
+    """UserError unless every demo has numeric tables of actions and `obs_keys`, of its own length and of the widths of the first demo."""
+    paths = ["actions", *(f"obs/{key}" for key in obs_keys)]
+    widths: dict[str, tuple[int, str]] = {}
     for name in names:
-        observed = dataset.group(name).get("obs", {})
-        present = sorted(key for key in observed if key != "datagen_info")
-        missing = [key for key in obs_keys if key not in present]
-        if missing:
-            raise UserError(
-                f"{name} lacks observations that the policy is to see.\n"
-                f"  asked for and missing: {', '.join(missing)}\n"
-                f"  present and not asked for: {', '.join(key for key in present if key not in obs_keys) or 'none'}",
-                where=str(dataset.path),
-                do="choose a recipe or --config-json whose keys the dataset has",
-            )
+        _check_keys(dataset, name, obs_keys)
+        for path in paths:
+            array = dataset.group(name)[path]
+            if array.ndim != 2 or len(array) != dataset.length(name) or array.dtype.kind not in "fiub":
+                wanted = f"a table of numbers ({dataset.length(name)}, D)"
+                raise UserError(f"{path} of {name} is {array.shape} {array.dtype}, not {wanted}.", where=str(dataset.path), do="mimicctl dataset check")
+            width, first = widths.setdefault(path, (array.shape[1], name))
+            if array.shape[1] != width:
+                what = f"{path} of {name} has {array.shape[1]} columns, that of {first} has {width}."
+                raise UserError(what, where=str(dataset.path), do="mimicctl dataset check shows which demos differ; leave them out")
+
+
+def _check_keys(dataset: Dataset, name: str, obs_keys: Sequence[str]) -> None:
+    """UserError with a list of asked and present keys unless the demo has actions and all of `obs_keys`."""
+    where = str(dataset.path)
+    demo = dataset.group(name)
+    if "actions" not in demo:
+        raise UserError(f"{name} has no actions.", where=where, do="mimicctl dataset check shows which demos lack them; leave them out")
+    present = sorted(key for key in demo.get("obs", ()) if key != "datagen_info")
+    missing = [key for key in obs_keys if key not in present]
+    if not missing:
+        return
+    near = {key: difflib.get_close_matches(key, present, 1) for key in missing}
+    asked = ", ".join(f"{key} (nearest: {near[key][0]})" if near[key] else key for key in missing)
+    raise UserError(
+        f"{name} lacks observations that the policy is to see.\n"
+        f"  asked for and missing: {asked}\n"
+        f"  present and not asked for: {', '.join(key for key in present if key not in obs_keys) or 'none'}",
+        where=where,
+        do="choose a recipe or --config-json whose keys the dataset has",
+    )
 
 
 def _read(dataset: Dataset, name: str, path: str) -> np.ndarray:
     array = dataset.group(name)[path][()].astype(np.float32)
-    if array.ndim != 2 or len(array) != dataset.length(name):
-        raise UserError(f"{path} of {name} is {array.shape}, not ({dataset.length(name)}, D).", where=str(dataset.path), do="mimicctl dataset check")
     if not np.all(np.isfinite(array)):
         raise UserError(f"{path} of {name} holds NaN or infinite numbers.", where=str(dataset.path), do="mimicctl dataset check shows where")
     return array
+
+
+def action_range(dataset: Dataset) -> tuple[float, float]:
+    """One minimum and one maximum over all numbers in all actions of all demos, as Isaac Lab takes them.
+
+    Raises:
+        UserError: they are the same, or a value is not finite.
+    """
+    actions = [_read(dataset, name, "actions") for name in dataset.demos if dataset.length(name)]
+    low, high = float(min(a.min() for a in actions)), float(max(a.max() for a in actions))
+    if high <= low:
+        raise UserError("All actions are the same number, so they cannot be normalised.", where=str(dataset.path), do="leave out --normalize-actions")
+    return low, high
 
 
 def observation_statistics(frames: Frames) -> dict[str, dict[str, np.ndarray]]:

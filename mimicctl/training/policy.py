@@ -20,17 +20,18 @@ class Policy:
     Args:
         path: the .pth file.
         device: torch's name of it.
+        seed: of what a mixture head draws, from `start` on; torch's own generator is set.
 
     Raises:
         UserError: not a checkpoint, or a package is missing.
     """
 
-    def __init__(self, path: Path, device: str = "cpu") -> None:
+    def __init__(self, path: Path, device: str = "cpu", seed: int = 0) -> None:
         import torch
 
         self._torch = torch
         self._algo, contents = seam.load_checkpoint(path, device)
-        self.path = path
+        self.path, self._seed = path, seed
         self.facts: dict[str, Any] = contents.get("mimicctl", {})
         self.env_args: dict[str, Any] = contents["env_metadata"]
         self.obs_keys: tuple[str, ...] = tuple(contents["shape_metadata"]["all_obs_keys"])
@@ -39,13 +40,16 @@ class Policy:
         self._action_range = self.facts.get("action_range")
         config = self._algo.global_config
         self._horizon = config.algo.rnn.horizon if config.algo.rnn.enabled else 0
+        self._open_loop = bool(self._horizon and config.algo.rnn.open_loop)
         self._context = config.train.frame_stack if config.algo.transformer.enabled else 0
 
     def start(self, rows: int) -> None:
         """Begin episodes in `rows` envs."""
+        self._torch.manual_seed(self._seed)
         self._steps = np.zeros(rows, dtype=int)
         self._memory: tuple[torch.Tensor, ...] | None = None
         self._window: dict[str, np.ndarray] | None = None
+        self._held: dict[str, torch.Tensor] = {}
         if self._horizon:
             self._memory = self._algo.nets["policy"].get_rnn_init_state(batch_size=rows, device=self._algo.device)
 
@@ -80,10 +84,19 @@ class Policy:
         torch = self._torch
         fresh = torch.from_numpy(self._steps[index] % self._horizon == 0).to(self._algo.device)
         state = tuple(torch.where(fresh[None, :, None], 0.0, part[:, index]) for part in self._memory)
+        if self._open_loop:
+            inputs = {key: self._hold(key, value, index, fresh) for key, value in inputs.items()}
         action, state = self._algo.nets["policy"].forward_step(inputs, goal_dict=None, rnn_state=state)
         for whole, part in zip(self._memory, state, strict=True):
             whole[:, index] = part
         return action
+
+    def _hold(self, key: str, values: torch.Tensor, index: list[int], fresh: torch.Tensor) -> torch.Tensor:
+        """What was observed when the memory was last emptied: all that an open-loop policy sees."""
+        if key not in self._held:
+            self._held[key] = values.new_zeros(len(self._steps), values.shape[-1])
+        self._held[key][index] = self._torch.where(fresh[:, None], values, self._held[key][index])
+        return self._held[key][index]
 
     def _stacked(self, observed: dict[str, np.ndarray], index: list[int]) -> dict[str, np.ndarray]:
         """The last `context` observations (n, S, D), the first of an episode repeated before it."""

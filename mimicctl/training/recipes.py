@@ -19,7 +19,8 @@ class Recipe:
         seq_length: steps of a training sample.
         frame_stack: observations given at once (transformers).
         epochs, steps_per_epoch, batch_size, learning_rate, save_every: as in robomimic; save_every in epochs.
-        final_learning_rate: of a cosine decay over the run; None for a constant rate.
+        steps_per_epoch: 0 for as many as one pass over the demos takes.
+        final_learning_rate: of a cosine decay over the run; None for a constant rate, or the schedule in a robomimic config.
         normalize_obs: observations to zero mean and unit variance; the statistics go into the checkpoint.
     """
 

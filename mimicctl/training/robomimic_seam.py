@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import difflib
 import io
 import json
 import os
@@ -68,15 +69,10 @@ def config_of(recipe: Recipe, dataset: Path, output_dir: Path, seed: int) -> Con
     with config.unlocked():
         config.experiment.name = recipe.name
         config.experiment.rollout.enabled = False
-        config.experiment.save.every_n_epochs = recipe.save_every
-        config.experiment.epoch_every_n_steps = recipe.steps_per_epoch
         train = config.train
-        train.data, train.output_dir, train.seed = str(dataset), str(output_dir), seed
-        train.batch_size, train.num_epochs = recipe.batch_size, recipe.epochs
         train.seq_length, train.frame_stack = recipe.seq_length, recipe.frame_stack
         train.dataset_keys = ["actions"]
         train.hdf5_normalize_obs = recipe.normalize_obs
-        config.algo.optim_params.policy.learning_rate.initial = recipe.learning_rate
         for key, value in recipe.algo.items():
             *parents, last = key.split(".")
             section = config.algo
@@ -84,14 +80,26 @@ def config_of(recipe: Recipe, dataset: Path, output_dir: Path, seed: int) -> Con
                 section = section[parent]
             section[last] = value
         config.observation.modalities.obs.low_dim = list(recipe.obs_keys)
+    set_run(config, recipe, dataset, output_dir, seed)
     return config
+
+
+def set_run(config: Config, recipe: Recipe, dataset: Path, output_dir: Path, seed: int) -> None:
+    """Say in the config what this run does: the recipe's numbers as the settings changed them, its data and its seed."""
+    with config.unlocked():
+        config.experiment.save.every_n_epochs = recipe.save_every
+        config.experiment.epoch_every_n_steps = recipe.steps_per_epoch
+        train = config.train
+        train.data, train.output_dir, train.seed = str(dataset), str(output_dir), seed
+        train.batch_size, train.num_epochs = recipe.batch_size, recipe.epochs
+        config.algo.optim_params.policy.learning_rate.initial = recipe.learning_rate
 
 
 def config_from_json(path: Path) -> tuple[Config, Recipe]:
     """A robomimic config file (Isaac Lab's, for instance), and what our loop needs to know of it.
 
     Raises:
-        UserError: not JSON, an unknown algorithm or key, or image observations.
+        UserError: not a JSON object, an unknown algorithm or key, a value that cannot work, or image or goal observations.
     """
     from robomimic.config import config_factory
 
@@ -99,31 +107,68 @@ def config_from_json(path: Path) -> tuple[Config, Recipe]:
         values = json.loads(path.read_text())
     except (OSError, ValueError) as error:
         raise UserError(f"Cannot read the config: {error}.", where=str(path), do="give a robomimic JSON file") from None
-    if values.get("algo_name") != "bc":
-        raise UserError(f"Only BC configs are supported, not {values.get('algo_name')!r}.", where=str(path), do='use a config with "algo_name": "bc"')
+    if not isinstance(values, dict) or values.get("algo_name") != "bc":
+        named = values.get("algo_name") if isinstance(values, dict) else None
+        raise UserError(f"Only BC configs are supported, not {named!r}.", where=str(path), do='use a config with "algo_name": "bc"')
     config = config_factory("bc")
-    try:
-        with config.values_unlocked():
-            config.update(values)
-    except Exception as error:
-        raise UserError(f"robomimic refuses the config: {error}.", where=str(path), do="correct the key") from None
-    observed = config.observation.modalities.obs
-    if observed.rgb or observed.depth or observed.scan:
-        raise UserError("The config observes images, which this version does not train on.", where=str(path), do="use a low-dimensional config")
+    _check_keys(values, config, "", path)
+    with config.values_unlocked():
+        config.update(values)
+    _check_values(config, path)
+    every = config.experiment.save.every_n_epochs
     recipe = Recipe(
-        name=config.experiment.name,
+        name=str(config.experiment.name),
         description=f"robomimic config {path.name}",
         epochs=config.train.num_epochs,
-        steps_per_epoch=config.experiment.epoch_every_n_steps or 100,
+        steps_per_epoch=config.experiment.epoch_every_n_steps or 0,
         batch_size=config.train.batch_size,
         learning_rate=config.algo.optim_params.policy.learning_rate.initial,
-        save_every=config.experiment.save.every_n_epochs or config.train.num_epochs,
-        normalize_obs=config.train.hdf5_normalize_obs,
-        obs_keys=tuple(observed.low_dim),
+        save_every=every or config.train.num_epochs,
+        normalize_obs=bool(config.train.hdf5_normalize_obs),
+        obs_keys=tuple(config.observation.modalities.obs.low_dim),
         seq_length=config.train.seq_length,
         frame_stack=config.train.frame_stack,
     )
     return config, recipe
+
+
+def _check_keys(values: Mapping[str, Any], known: Config, prefix: str, path: Path) -> None:
+    """UserError if the file has a key that robomimic's config has not, or a value where it has a section."""
+    for key, value in values.items():
+        name = f"{prefix}{key}"
+        if key not in known:
+            if known.key_lockable:
+                near = difflib.get_close_matches(key, list(known), 1)
+                raise UserError(f'robomimic has no setting "{name}".', where=str(path), do=f"did you mean {prefix}{near[0]}?" if near else "remove it")
+        elif isinstance(known[key], dict):
+            if not isinstance(value, dict):
+                raise UserError(f'"{name}" is a section of settings, not {value!r}.', where=str(path), do=f'give it as {{"{key}": {{...}}}}')
+            _check_keys(value, known[key], f"{name}.", path)
+
+
+def _check_values(config: Config, path: Path) -> None:
+    train, modalities = config.train, config.observation.modalities
+    counts = {
+        "train.num_epochs": train.num_epochs,
+        "train.batch_size": train.batch_size,
+        "train.seq_length": train.seq_length,
+        "train.frame_stack": train.frame_stack,
+        "experiment.epoch_every_n_steps": config.experiment.epoch_every_n_steps or 1,
+        "experiment.save.every_n_epochs": config.experiment.save.every_n_epochs or 1,
+    }
+    for name, value in counts.items():
+        if not isinstance(value, int) or value < 1:
+            raise UserError(f"{name} is {value!r}.", where=str(path), do="give a whole number above 0")
+    rate = config.algo.optim_params.policy.learning_rate.initial
+    if not isinstance(rate, (int, float)) or not 0 < rate < float("inf"):
+        raise UserError(f"The initial learning rate is {rate!r}.", where=str(path), do="give a number above 0")
+    observed = modalities.obs
+    if any(observed[kind] for kind in ("rgb", "depth", "scan")):
+        raise UserError("The config observes images, which this version does not train on.", where=str(path), do="use a low-dimensional config")
+    if any(modalities.goal[kind] for kind in modalities.goal):
+        raise UserError("The config observes goals, which this version does not train on.", where=str(path), do="empty observation.modalities.goal")
+    if not observed.low_dim or not isinstance(observed.low_dim, list):
+        raise UserError("The config observes nothing.", where=str(path), do="list keys in observation.modalities.obs.low_dim")
 
 
 def make_algo(config: Config, obs_shapes: Mapping[str, Sequence[int]], action_dim: int, device: str) -> PolicyAlgo:
@@ -136,6 +181,56 @@ def make_algo(config: Config, obs_shapes: Mapping[str, Sequence[int]], action_di
         ObsUtils.initialize_obs_utils_with_config(config)
         shapes = OrderedDict((key, list(obs_shapes[key])) for key in sorted(obs_shapes))
         return algo_factory(config.algo_name, config, obs_key_shapes=shapes, ac_dim=action_dim, device=torch.device(device))
+
+
+def device_of(name: str) -> str:
+    """torch's name of the device to train on; "auto" is a GPU where there is one.
+
+    Raises:
+        UserError: this machine or this torch has no such device.
+    """
+    import torch
+
+    if name == "auto":
+        return "cuda" if torch.cuda.is_available() else "cpu"
+    try:
+        torch.zeros(1, device=name)
+    except (RuntimeError, AssertionError, NotImplementedError):
+        raise UserError(f'torch has no device "{name}" here.', where="--device", do="use cpu, or auto") from None
+    return name
+
+
+def network(config: Config) -> dict[str, Any]:
+    """What decides the network and its loss, dotted setting to value."""
+    values = json.loads(config.dump())
+    return dict(_flat({"algo": values["algo"], "observation": values["observation"]}, ""))
+
+
+def _flat(values: Mapping[str, Any], prefix: str) -> Iterator[tuple[str, Any]]:
+    for key, value in values.items():
+        if isinstance(value, dict):
+            yield from _flat(value, f"{prefix}{key}.")
+        else:
+            yield f"{prefix}{key}", value
+
+
+def learning_state(algo: PolicyAlgo) -> dict[str, Any]:
+    """Weights, optimiser and schedule: all that training goes on from."""
+    schedule = algo.lr_schedulers["policy"]
+    return {
+        "model": algo.nets.state_dict(),
+        "optimizer": algo.optimizers["policy"].state_dict(),
+        "schedule": None if schedule is None else schedule.state_dict(),
+    }
+
+
+def restore_learning(algo: PolicyAlgo, state: dict[str, Any]) -> None:
+    """Take the parts of `learning_state` out of `state`, into the algorithm."""
+    algo.nets.load_state_dict(state.pop("model"))
+    algo.optimizers["policy"].load_state_dict(state.pop("optimizer"))
+    schedule = state.pop("schedule")
+    if schedule is not None:
+        algo.lr_schedulers["policy"].load_state_dict(schedule)
 
 
 @contextlib.contextmanager

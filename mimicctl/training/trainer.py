@@ -8,7 +8,7 @@ import json
 import math
 import os
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -19,9 +19,9 @@ import mimicctl
 from mimicctl.config import TrainSettings
 from mimicctl.dataset.reader import Dataset
 from mimicctl.dataset.split import split_names
-from mimicctl.errors import UserError
+from mimicctl.errors import RunFailed, UserError
 from mimicctl.training import robomimic_seam as seam
-from mimicctl.training.loader import GatherLoader, load_frames, observation_statistics
+from mimicctl.training.loader import GatherLoader, action_range, check_demos, load_frames, observation_statistics
 from mimicctl.training.recipes import RECIPES, Recipe
 
 if TYPE_CHECKING:
@@ -29,6 +29,8 @@ if TYPE_CHECKING:
 
 _STATE = "training_state.pth"
 _VALIDATION_SAMPLES = 20_000
+_REPLACED = ("models/*.pth", "logs/*.txt", "logs/tb/events.*", "losses.*", "evaluation.*", "config.json", "lineage.json", _STATE)
+"""What a run and its evaluation write: all that --overwrite removes."""
 
 
 @dataclass(frozen=True)
@@ -70,6 +72,7 @@ class _Run:
     train: GatherLoader
     valid: GatherLoader
     contents: Callable[[dict[str, Any]], dict[str, Any]]
+    identity: dict[str, Any]
     seed: int
     device: str
 
@@ -112,14 +115,14 @@ def train(
         overwrite: start again in an existing run folder.
 
     Raises:
-        UserError: the dataset does not fit, the run folder exists, or a package is missing.
+        UserError: the dataset does not fit, the run folder exists or is of another run, or a package is missing.
+        RunFailed: the loss is no longer a number.
     """
+    folder = Path(settings.log_dir).absolute() / (settings.name or _default_name(settings))
+    _check_folder(folder, resume=resume, overwrite=overwrite)
     seam.import_robomimic()
     import torch
 
-    folder = Path(settings.log_dir).absolute() / (settings.name or _default_name(settings))
-    if (folder / "config.json").exists() and not (resume or overwrite):
-        raise UserError("A run of this name exists.", where=str(folder), do="--resume continues it, --overwrite replaces it, --name makes another")
     torch.manual_seed(seed)
     run, masks_from = _prepare(dataset_path, settings, seed, folder)
     on_start(run.recipe, len(run.train), sum(p.numel() for p in run.algo.nets.parameters()))
@@ -132,7 +135,7 @@ def train(
         for epoch in range(state["epoch"] + 1, run.recipe.epochs + 1):
             losses = _epoch(run, epoch)
             state["losses"].append(dataclasses.astuple(losses))
-            _log(run, board, losses)
+            _log(run, board, state["losses"])
             _save(run, state, losses)
             on_epoch(losses, run.recipe.epochs)
     history = tuple(EpochLosses(*row) for row in state["losses"])
@@ -149,12 +152,23 @@ def checkpoints_of(folder: Path) -> tuple[Path, ...]:
     return tuple(sorted(found, key=lambda p: int(p.stem.removeprefix("model_epoch_"))))
 
 
+def _check_folder(folder: Path, *, resume: bool, overwrite: bool) -> None:
+    if resume and overwrite:
+        raise UserError("A run is either continued or replaced.", where="--resume --overwrite", do="give one of them")
+    if not folder.exists() or (folder.is_dir() and not any(folder.iterdir())):
+        return
+    if not (folder / "config.json").is_file():
+        raise UserError("This exists and is not the folder of a run.", where=str(folder), do="--name or --log-dir makes another")
+    if not (resume or overwrite):
+        raise UserError("A run of this name exists.", where=str(folder), do="--resume continues it, --overwrite replaces it, --name makes another")
+
+
 def _default_name(settings: TrainSettings) -> str:
     return Path(settings.config_json).stem if settings.config_json else settings.recipe
 
 
 def _prepare(dataset_path: Path, settings: TrainSettings, seed: int, folder: Path) -> tuple[_Run, str]:
-    device = _device(settings.device)
+    device = seam.device_of(settings.device)
     if settings.config_json:
         config, recipe = seam.config_from_json(Path(settings.config_json))
         recipe = with_changes(recipe, settings)
@@ -162,61 +176,70 @@ def _prepare(dataset_path: Path, settings: TrainSettings, seed: int, folder: Pat
         recipe = choose_recipe(settings)
         config = seam.config_of(recipe, dataset_path.absolute(), folder, seed)
     with Dataset(dataset_path) as dataset:
-        masks, masks_from = _masks(dataset)
+        masks, masks_from = _masks(dataset, config.train.hdf5_filter_key, config.train.hdf5_validation_filter_key)
+        check_demos(dataset, [*masks["train"], *masks["valid"]], recipe.obs_keys)
+        spread = action_range(dataset) if settings.normalize_actions else None
         frames = {key: load_frames(dataset, masks[key], recipe.obs_keys) for key in ("train", "valid")}
         env_args, lineage = dataset.env_args, dataset.lineage
         content_hash = dataset.content_hash()
     stats = observation_statistics(frames["train"]) if recipe.normalize_obs else None
-    action_range = _action_range(frames) if settings.normalize_actions else None
+    if not recipe.steps_per_epoch:
+        recipe = dataclasses.replace(recipe, steps_per_epoch=math.ceil(len(frames["train"].first) / recipe.batch_size))
+    seam.set_run(config, recipe, dataset_path.absolute(), folder, seed)
     shapes = {key: values.shape[1:] for key, values in frames["train"].obs.items()}
     action_dim = frames["train"].actions.shape[1]
     algo = seam.make_algo(config, shapes, action_dim, device)
-    loaders = {key: GatherLoader(f, recipe, stats=stats, action_range=action_range, device=device) for key, f in frames.items()}
+    loaders = {key: GatherLoader(f, recipe, stats=stats, action_range=spread, device=device) for key, f in frames.items()}
     facts = {
         "version": mimicctl.__version__,
         "dataset": {"file": str(dataset_path.absolute()), "sha256": content_hash, "lineage": lineage},
         "recipe": dataclasses.asdict(recipe),
-        "action_range": action_range,
+        "action_range": spread,
         "seed": seed,
     }
+    identity = {"dataset": content_hash, "seed": seed, "action range": spread, **_fixed(recipe), **seam.network(config)}
 
     def contents(extra: dict[str, Any]) -> dict[str, Any]:
         return seam.checkpoint_contents(algo, config, env_args, shapes, action_dim, stats, {**facts, **extra})
 
-    return _Run(folder, recipe, config, algo, loaders["train"], loaders["valid"], contents, seed, device), masks_from
+    return _Run(folder, recipe, config, algo, loaders["train"], loaders["valid"], contents, identity, seed, device), masks_from
 
 
-def _device(name: str) -> str:
-    import torch
-
-    if name != "auto":
-        return name
-    return "cuda" if torch.cuda.is_available() else "cpu"
+def _fixed(recipe: Recipe) -> dict[str, Any]:
+    """What must not change when a run is continued. More epochs, or other checkpoints, may be asked for."""
+    free = ("name", "description", "epochs", "save_every", "algo")
+    return {key.replace("_", " "): value for key, value in dataclasses.asdict(recipe).items() if key not in free}
 
 
-def _masks(dataset: Dataset) -> tuple[dict[str, tuple[str, ...]], str]:
-    masks = dataset.masks
-    if masks.get("train") and masks.get("valid"):
-        return {"train": masks["train"], "valid": masks["valid"]}, "the file's masks"
-    if len(dataset) < 2:
-        raise UserError("One demonstration cannot be split into training and validation.", where=str(dataset.path), do="generate more")
-    return split_names(dataset.demos), "a split of its own, since the file has no masks"
+def _masks(dataset: Dataset, train: str | None, valid: str | None) -> tuple[dict[str, tuple[str, ...]], str]:
+    """Demos to learn from and to validate on, and where that was read.
 
-
-def _action_range(frames: dict[str, Any]) -> tuple[float, float]:
-    low = min(float(f.actions.min()) for f in frames.values())
-    high = max(float(f.actions.max()) for f in frames.values())
-    if high <= low:
-        raise UserError("All actions are the same number, so they cannot be normalised.", do="leave out --normalize-actions")
-    return low, high
+    Args:
+        train, valid: filter keys that the config names; None for "train" and "valid", which may be missing together.
+    """
+    asked = {"train": train or "train", "valid": valid or "valid"}
+    found = {part: dataset.masks.get(key, ()) for part, key in asked.items()}
+    if not any(found.values()) and not (train or valid):
+        if len(dataset) < 2:
+            raise UserError("One demonstration cannot be split into training and validation.", where=str(dataset.path), do="generate more")
+        return split_names(dataset.demos), "a split of its own, since the file has no masks"
+    where, again = str(dataset.path), f"mimicctl dataset split --overwrite {dataset.path}"
+    for part, names in found.items():
+        if not names:
+            raise UserError(f"mask/{asked[part]} is missing or empty.", where=where, do=again)
+    both = set(found["train"]) & set(found["valid"])
+    if both:
+        raise UserError(f"{len(both)} demos are in both masks, {min(both)} for instance, so validation would prove nothing.", where=where, do=again)
+    return found, "the file's masks"
 
 
 def _start_folder(run: _Run) -> None:
     """Make the run folder and write what does not change. Checkpoints of a replaced run go."""
+    for pattern in _REPLACED:
+        for old in run.folder.glob(pattern):
+            old.unlink()
     for part in ("models", "logs"):
         (run.folder / part).mkdir(parents=True, exist_ok=True)
-    for old in [*(run.folder / "models").glob("*.pth"), run.folder / "losses.csv", run.folder / _STATE]:
-        old.unlink(missing_ok=True)
     (run.folder / "config.json").write_text(run.config.dump())
     facts = run.contents({})["mimicctl"]
     (run.folder / "lineage.json").write_text(json.dumps(facts, indent=1))
@@ -239,22 +262,22 @@ def _epoch(run: _Run, epoch: int) -> EpochLosses:
     samples = torch.randint(len(run.train), (steps, batch_size), generator=generator).to(run.device)
     run.algo.set_train()
     total = 0.0
+    groups = run.algo.optimizers["policy"].param_groups
     for step in range(steps):
-        rate = _learning_rate(run.recipe, (epoch - 1 + step / steps) / run.recipe.epochs)
-        for group in run.algo.optimizers["policy"].param_groups:
-            group["lr"] = rate
+        if run.recipe.final_learning_rate is not None:
+            for group in groups:
+                group["lr"] = _cosine(run.recipe, (epoch - 1 + step / steps) / run.recipe.epochs)
         batch = run.algo.process_batch_for_training(run.train.batch(samples[step]))
         losses = run.algo.train_on_batch(batch, epoch)["losses"]
         total += float(losses["action_loss"])
-    run.algo.on_epoch_end(epoch)
+    rate = groups[0]["lr"]
+    run.algo.on_epoch_end(epoch)  # which moves the rate on if the config has a schedule
     if not math.isfinite(total):
-        raise UserError(f"The loss is no longer a number (epoch {epoch}).", where=str(run.folder), do="lower --learning-rate")
+        raise RunFailed(f"The loss is no longer a number (epoch {epoch}).", where=str(run.folder), do="lower --learning-rate")
     return EpochLosses(epoch, total / steps, _validate(run, epoch), rate, time.perf_counter() - began)
 
 
-def _learning_rate(recipe: Recipe, progress: float) -> float:
-    if recipe.final_learning_rate is None:
-        return recipe.learning_rate
+def _cosine(recipe: Recipe, progress: float) -> float:
     low, high = recipe.final_learning_rate, recipe.learning_rate
     return low + 0.5 * (high - low) * (1 + math.cos(math.pi * progress))
 
@@ -272,17 +295,19 @@ def _validate(run: _Run, epoch: int) -> float:
     return total / count
 
 
-def _log(run: _Run, board: SummaryWriter, losses: EpochLosses) -> None:
-    path = run.folder / "losses.csv"
-    fresh = not path.exists()
-    with open(path, "a", newline="") as file:
+def _log(run: _Run, board: SummaryWriter, history: Sequence[Sequence[float]]) -> None:
+    """Write the files anew: an epoch that was cut off and is done again must not stand there twice."""
+    rows = [EpochLosses(*row) for row in history]
+    with open(run.folder / "losses.csv", "w", newline="") as file:
         writer = csv.writer(file)
-        if fresh:
-            writer.writerow([f.name for f in dataclasses.fields(EpochLosses)])
-        writer.writerow(dataclasses.astuple(losses))
-    board.add_scalar("Loss/train", losses.train, losses.epoch)
-    board.add_scalar("Loss/valid", losses.valid, losses.epoch)
-    board.add_scalar("LearningRate", losses.learning_rate, losses.epoch)
+        writer.writerow([f.name for f in dataclasses.fields(EpochLosses)])
+        writer.writerows(history)
+    lines = [f"epoch {r.epoch}: train {r.train:.5f}, valid {r.valid:.5f}, learning rate {r.learning_rate:.3g}, {r.seconds:.1f} s\n" for r in rows]
+    (run.folder / "logs" / "log.txt").write_text("".join(lines))
+    last = rows[-1]
+    board.add_scalar("Loss/train", last.train, last.epoch)
+    board.add_scalar("Loss/valid", last.valid, last.epoch)
+    board.add_scalar("LearningRate", last.learning_rate, last.epoch)
 
 
 def _save(run: _Run, state: dict[str, Any], losses: EpochLosses) -> None:
@@ -298,14 +323,26 @@ def _save(run: _Run, state: dict[str, Any], losses: EpochLosses) -> None:
         if before:
             (models / before).unlink(missing_ok=True)
     state["epoch"] = epoch
-    resume = {**state, "model": run.algo.nets.state_dict(), "optimizer": run.algo.optimizers["policy"].state_dict()}
+    resume = {**state, "identity": run.identity, **seam.learning_state(run.algo)}
     seam.save_atomically(resume, run.folder / _STATE)
 
 
 def _load_state(run: _Run) -> dict[str, Any]:
+    """Put the run back to where it was, and return what the loop counts.
+
+    Raises:
+        UserError: it was begun with other data or settings, so what came out would be neither's.
+    """
     import torch
 
-    state = torch.load(run.folder / _STATE, map_location=run.device, weights_only=False)
-    run.algo.nets.load_state_dict(state.pop("model"))
-    run.algo.optimizers["policy"].load_state_dict(state.pop("optimizer"))
+    path = run.folder / _STATE
+    try:
+        state = torch.load(path, map_location=run.device, weights_only=False)
+        begun = state.pop("identity")
+    except Exception as error:
+        raise UserError(f"The state of the run cannot be read ({type(error).__name__}).", where=str(path), do="--overwrite starts again") from None
+    changed = [f"  {key}: {begun.get(key)} then, {value} now" for key, value in run.identity.items() if begun.get(key) != value]
+    if changed:
+        raise UserError("\n".join(["The run was begun with other settings.", *changed]), where=str(run.folder), do="give those, or --name for another run")
+    seam.restore_learning(run.algo, state)
     return state
