@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import subprocess
 import sys
 from collections.abc import Callable, Sequence
@@ -14,6 +15,11 @@ from mimicctl.envs import make_env
 from mimicctl.tasks import DEFAULT_TASK, find_task
 
 ROOT = Path(__file__).parents[1]
+
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    # In the background of a shell Ctrl-C is ignored, and so it would be by the processes that tests send it to.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+
 SOURCE = ROOT / "mimicctl" / "data" / "stack_cube_franka.hdf5"
 
 
