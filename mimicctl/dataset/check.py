@@ -9,7 +9,7 @@ from typing import Literal
 import numpy as np
 
 from mimicctl.dataset.info import keys_of
-from mimicctl.dataset.reader import Dataset, demo_number
+from mimicctl.dataset.reader import Dataset, demo_number, whole_number
 from mimicctl.errors import UserError
 
 _RELATIVE_ACTION_DIM = 7
@@ -56,10 +56,9 @@ def _check_file(dataset: Dataset) -> Iterator[Finding]:
     if missing:
         shown = ", ".join(str(n) for n in missing[:5]) + (" ..." if len(missing) > 5 else "")
         yield Finding("warning", "", "data", f"gaps in the numbering: no demo {shown}", "nothing, unless a script counts from 0")
-    total = dataset.group(dataset.demos[0]).parent.attrs.get("total")
-    steps = sum(dataset.length(name) for name in dataset.demos)
-    if total is not None and int(total) != steps:
-        yield Finding("warning", "", "data.attrs[total]", f"says {int(total)} steps, there are {steps}", "nothing; it is recomputed on reading")
+    said, steps = dataset.group(dataset.demos[0]).parent.attrs.get("total"), dataset.total
+    if said is not None and whole_number(said) != steps:
+        yield Finding("warning", "", "data.attrs[total]", f"says {said} steps, there are {steps}", "nothing; it is recomputed on reading")
     yield from _check_masks(dataset)
 
 
@@ -99,7 +98,7 @@ def _check_demo(dataset: Dataset, name: str) -> Iterator[Finding]:
         yield Finding("error", name, "actions", "the demo is empty", "leave it out")
         return
     attributes = dataset.attributes(name)
-    if int(attributes.get("num_samples", -1)) != steps:
+    if whole_number(attributes.get("num_samples")) != steps:
         said = attributes.get("num_samples", "nothing")
         yield Finding("error", name, "attrs[num_samples]", f"says {said}, there are {steps} actions", "write the demo again")
     if "success" in attributes and not attributes["success"]:
@@ -109,8 +108,15 @@ def _check_demo(dataset: Dataset, name: str) -> Iterator[Finding]:
 
 
 def _check_array(name: str, path: str, array: np.ndarray, steps: int) -> Iterator[Finding]:
-    if not path.startswith("initial_state/") and "_signals/" not in path and len(array) != steps:
-        yield Finding("error", name, path, f"has {len(array)} steps, the actions have {steps}", "leave the demo out")
+    if array.dtype.kind not in "biuf":
+        yield Finding("error", name, path, f"holds {array.dtype}, not numbers", "leave the demo out")
+        return
+    # Manual annotation writes signals as (1, T).
+    length = array.size if "_signals/" in path else len(array) if array.ndim else 0
+    expected = 1 if path.startswith("initial_state/") else steps
+    if length != expected:
+        yield Finding("error", name, path, f"has {length} steps, not {expected}", "leave the demo out")
+        return
     if np.issubdtype(array.dtype, np.floating) and not np.all(np.isfinite(array)):
         step = int(np.flatnonzero(~np.isfinite(array).reshape(len(array), -1).all(axis=1))[0])
         yield Finding("error", name, path, f"NaN or infinite, first at step {step}", "leave the demo out")

@@ -60,13 +60,13 @@ def describe(path: str | Path) -> DatasetInfo:
             size=dataset.path.stat().st_size,
             task_id=dataset.task_id,
             format_version=dataset.format_version,
-            lengths={name: dataset.length(name) for name in dataset.demos},
+            lengths=dataset.lengths,
             keys=keys_of(dataset.group(dataset.demos[0])) if dataset.demos else {},
             succeeded=sum(bool(dataset.attributes(name).get("success", False)) for name in dataset.demos),
             annotated=sum("obs/datagen_info/subtask_term_signals" in dataset.group(name) for name in dataset.demos),
             masks={key: len(names) for key, names in dataset.masks.items()},
             attempts=len(attempts),
-            attempts_succeeded=sum(attempt["success"] for attempt in attempts),
+            attempts_succeeded=sum(bool(attempt.get("success")) for attempt in attempts),
             lineage=dataset.lineage,
         )
 
@@ -77,7 +77,7 @@ def keys_of(demo: h5py.Group) -> dict[str, tuple[tuple[int, ...], str]]:
 
     def visit(path: str, item: h5py.Group | h5py.Dataset) -> None:
         if isinstance(item, h5py.Dataset):
-            keys[path] = (tuple(item.shape[1:]), str(np.dtype(item.dtype)))
+            keys[path] = (tuple(item.shape or ())[1:], str(np.dtype(item.dtype)))
 
     demo.visititems(visit)
     return keys

@@ -56,6 +56,10 @@ def _open_when_free(path: Path) -> h5py.File:
     return h5py.File(path, "r")
 
 
+def is_demo_name(name: str) -> bool:
+    return name.startswith("demo_") and name[5:].isascii() and name[5:].isdigit()
+
+
 def demo_number(name: str) -> int:
     return int(name.removeprefix("demo_"))
 
@@ -84,7 +88,7 @@ class Dataset:
                     do="give a file that mimicctl, Isaac Lab or robomimic wrote",
                 )
             self._data = data
-            names = [n for n in data if n.startswith("demo_") and n[5:].isdigit() and isinstance(data[n], h5py.Group)]
+            names = [n for n in data if is_demo_name(n) and isinstance(data.get(n), h5py.Group)]
             self.demos = tuple(sorted(names, key=demo_number))
             if need_demos and not self.demos:
                 raise UserError("The dataset has no demonstrations.", where=str(self.path), do="record some first (mimicctl record)")
@@ -121,7 +125,20 @@ class Dataset:
 
     @property
     def format_version(self) -> int:
-        return int(self._file.attrs.get("format_version", 0))
+        version = whole_number(self._file.attrs.get("format_version", 0))
+        if version is None:
+            raise UserError("The attribute format_version is not a number.", where=str(self.path), do="write it again with the tool it came from")
+        return version
+
+    @property
+    def lengths(self) -> dict[str, int]:
+        """Control steps of each demo."""
+        return {name: self.length(name) for name in self.demos}
+
+    @property
+    def total(self) -> int:
+        """Control steps of all demos, counted: the attribute of that name may be wrong or missing."""
+        return sum(self.lengths.values())
 
     @cached_property
     def masks(self) -> dict[str, tuple[str, ...]]:
@@ -129,7 +146,8 @@ class Dataset:
         group = self._file.get("mask")
         if not isinstance(group, h5py.Group):
             return {}
-        return {key: tuple(_text(n) for n in np.asarray(value)) for key, value in group.items() if isinstance(value, h5py.Dataset)}
+        keys = {key: value for key, value in group.items() if isinstance(value, h5py.Dataset) and value.ndim == 1}
+        return {key: tuple(_text(n) for n in value[:]) for key, value in keys.items()}
 
     @property
     def lineage(self) -> dict[str, Any]:
@@ -138,7 +156,15 @@ class Dataset:
     def attempts(self) -> list[dict[str, Any]]:
         """The log of a generation run, failed attempts included; empty for other files."""
         log = self._file.get(ATTEMPTS_PATH)
-        return [] if log is None else [json.loads(_text(line)) for line in log[:]]
+        if log is None:
+            return []
+        try:
+            lines = [json.loads(_text(line)) for line in log[:]]
+            if all(isinstance(line, dict) for line in lines):
+                return lines
+        except (TypeError, ValueError):
+            pass
+        raise UserError(f"The log of attempts ({ATTEMPTS_PATH}) is damaged.", where=str(self.path), do="generate the file again")
 
     def content_hash(self) -> str:
         """sha256 over names, shapes and values of everything in the demos, whatever the HDF5 layout."""
@@ -147,7 +173,8 @@ class Dataset:
             digest.update(name.encode())
             for path, array in self.arrays(name):
                 digest.update(f"{path}{array.dtype.str}{array.shape}".encode())
-                digest.update(np.ascontiguousarray(array).data)
+                # Strings of variable length are objects in memory: their values, not their addresses.
+                digest.update(repr(array.tolist()).encode() if array.dtype.hasobject else np.ascontiguousarray(array).data)
         return digest.hexdigest()
 
     # One demo -----------------------------------------------------------------------------------------------
@@ -163,7 +190,8 @@ class Dataset:
         group = self.group(name)
         group.visititems(lambda path, item: found.append(path) if isinstance(item, h5py.Dataset) else None)
         for path in sorted(found):
-            yield path, group[path][()]
+            value = group[path][()]
+            yield path, np.zeros(0) if isinstance(value, h5py.Empty) else np.asarray(value)
 
     def attributes(self, name: str) -> dict[str, Any]:
         return dict(self.group(name).attrs)
@@ -174,7 +202,7 @@ class Dataset:
     def length(self, name: str) -> int:
         """Control steps, from the actions themselves."""
         actions = self.group(name).get("actions")
-        return 0 if actions is None else len(actions)
+        return len(actions) if isinstance(actions, h5py.Dataset) and actions.shape else 0
 
     def episode(self, name: str) -> Episode:
         """Load a demo. Quaternions of legacy files come out as xyzw; term signals as (T,) bool.
@@ -206,7 +234,7 @@ class Dataset:
             initial_state=below("initial_state/"),
             datagen_info={path: _signal(array) if "_signals/" in path else array for path, array in info.items()},
             success=bool(attributes.get("success", False)),
-            seed=int(attributes["seed"]) if "seed" in attributes else None,
+            seed=whole_number(attributes.get("seed")),
             lineage=self.demo_lineage(name),
         )
 
@@ -222,13 +250,21 @@ def _signal(array: np.ndarray) -> np.ndarray:
 
 def _xyzw(path: str, array: np.ndarray) -> np.ndarray:
     """Only datasets called root_pose hold quaternions that Isaac Lab converts."""
-    if path.endswith("/root_pose") and array.shape[-1] == 7:
+    if path.endswith("/root_pose") and array.shape[-1:] == (7,):
         return array[..., [0, 1, 2, 4, 5, 6, 3]]
     return array
 
 
+def whole_number(value: Any) -> int | None:
+    """An attribute as an int; None if it is missing or something else."""
+    try:
+        return int(value)
+    except (TypeError, ValueError):
+        return None
+
+
 def _text(value: Any) -> str:
-    return value.decode() if isinstance(value, bytes) else str(value)
+    return value.decode(errors="replace") if isinstance(value, bytes) else str(value)
 
 
 def _json(text: Any) -> dict[str, Any]:

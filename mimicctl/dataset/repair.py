@@ -17,6 +17,7 @@ import h5py
 import numpy as np
 
 from mimicctl.dataset import carving
+from mimicctl.dataset.reader import demo_number, is_demo_name
 from mimicctl.dataset.writer import checked_output, refuse_existing
 from mimicctl.errors import RunFailed, UserError
 
@@ -127,10 +128,10 @@ def _find_demos(path: Path, end: int, fillings: tuple[int, ...]) -> tuple[list[_
         return listings[0], False, False
     found = _searched(path, end)
     named, nameless = [c for c in found if c.name], [c for c in found if not c.name]
-    first = 1 + max((_number(c.name) for c in named), default=-1)
+    first = 1 + max((demo_number(c.name) for c in named), default=-1)
     # Written one after the other, they lie in the order of their numbers.
     renamed = [_Candidate(f"demo_{first + i}", c.address) for i, c in enumerate(nameless)]
-    return sorted(named, key=lambda c: _number(c.name)) + renamed, True, bool(renamed)
+    return sorted(named, key=lambda c: demo_number(c.name)) + renamed, True, bool(renamed)
 
 
 def _listed(path: Path, end: int, fill: int) -> list[_Candidate] | None:
@@ -138,7 +139,7 @@ def _listed(path: Path, end: int, fill: int) -> list[_Candidate] | None:
     with _open(path, end, fill) as file:
         data = file["data"]
         try:
-            names = sorted((name for name in data if _is_demo(name)), key=_number)
+            names = sorted((name for name in data if is_demo_name(name)), key=demo_number)
             references = [h5py.h5r.create(data.id, name.encode(), h5py.h5r.OBJECT) for name in names]
             return [_Candidate(name, address) for name, address in zip(names, carving.addresses(references), strict=True)]
         except _DAMAGE:
@@ -151,7 +152,7 @@ def _searched(path: Path, end: int) -> list[_Candidate]:
     with _open(path, end, _FILLINGS[0]) as file:
         names = carving.names_of_members(path, carving.addresses([file["data"].ref])[0])
         demos = [a for a, ref in zip(addresses, carving.references(addresses), strict=True) if _looks_like_a_demo(file, ref)]
-    return [_Candidate(names[a] if _is_demo(names.get(a, "")) else "", a) for a in demos]
+    return [_Candidate(names[a] if is_demo_name(names.get(a, "")) else "", a) for a in demos]
 
 
 def _looks_like_a_demo(file: h5py.File, reference: h5py.Reference) -> bool:
@@ -160,14 +161,6 @@ def _looks_like_a_demo(file: h5py.File, reference: h5py.Reference) -> bool:
         return isinstance(group, h5py.Group) and "num_samples" in group.attrs and "actions" in group
     except _DAMAGE:
         return False
-
-
-def _is_demo(name: str) -> bool:
-    return name.startswith("demo_") and name[5:].isdecimal()
-
-
-def _number(name: str) -> int:
-    return int(name[5:])
 
 
 # Whether they are whole ---------------------------------------------------------------------------------

@@ -61,6 +61,8 @@ def _wanted_and_present(path: Path, valid_fraction: float, seed: int) -> tuple[d
 
 def write_masks(file: h5py.File, masks: Mapping[str, Sequence[str]]) -> None:
     """Set filter keys, byte strings as robomimic writes them."""
+    if "mask" in file and not isinstance(file["mask"], h5py.Group):
+        del file["mask"]
     group = file.require_group("mask")
     for key, names in masks.items():
         if key in group:

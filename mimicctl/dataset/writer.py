@@ -15,7 +15,7 @@ import h5py
 import numpy as np
 
 from mimicctl.dataset.committed_file import CommittedFile
-from mimicctl.dataset.reader import open_hdf5
+from mimicctl.dataset.reader import demo_number, is_demo_name, open_hdf5
 from mimicctl.errors import RunFailed, UserError
 from mimicctl.schema import ATTEMPTS_PATH, FORMAT_VERSION, GYM_ENV_TYPE, LINEAGE_ATTR, Episode
 
@@ -89,7 +89,7 @@ class DatasetWriter:
                 data.attrs["env_args"] = json.dumps({"env_name": task_id, "type": GYM_ENV_TYPE, **(env_args or {})})
             self._data = self._file["data"]
             self._data.attrs[LINEAGE_ATTR] = json.dumps(lineage)
-            self._next = 1 + max((int(name[5:]) for name in self._data if name[5:].isdigit()), default=-1)
+            self._next = 1 + max((demo_number(name) for name in self._data if is_demo_name(name)), default=-1)
             self._count = len(self._data)
             self._total = _steps_of(self._data)
 
