@@ -6,6 +6,7 @@ import itertools
 import multiprocessing
 import multiprocessing.connection
 import os
+import threading
 from collections.abc import Iterator
 from multiprocessing.sharedctypes import Synchronized
 
@@ -57,7 +58,7 @@ def _in_process(pool: SourcePool, settings: TrialSettings, first: int, last: int
 def _in_workers(pool: SourcePool, settings: TrialSettings, first: int, last: int | None, num_envs: int, workers: int) -> Iterator[TrialResult]:
     context = multiprocessing.get_context("spawn")
     counter, results = context.Value("q", first), context.SimpleQueue()
-    arguments = (pool, settings, counter, last, num_envs, results, os.getpid())
+    arguments = (pool, settings, counter, last, num_envs, results)
     processes = [context.Process(target=_work, args=arguments, daemon=True) for _ in range(workers)]
     with _one_thread_each():
         for process in processes:
@@ -89,16 +90,14 @@ def _work(
     last: int | None,
     num_envs: int,
     results: multiprocessing.queues.SimpleQueue,
-    parent: int,
 ) -> None:
     """Body of a worker process: take the next number, run it, send the result, until there are no more."""
     import signal
 
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the parent's business
+    threading.Thread(target=_end_with_parent, daemon=True).start()
 
     def next_index() -> int | None:
-        if os.getppid() != parent:  # killed: nobody is left to take the results
-            os._exit(1)
         with counter.get_lock():
             number = counter.value
             counter.value += 1
@@ -111,6 +110,12 @@ def _work(
         results.put(None)
     except Exception as error:
         results.put(f"{type(error).__name__}: {error}")
+
+
+def _end_with_parent() -> None:
+    """A parent that was killed cannot stop its workers, and one that waits to hand over a result would wait for ever."""
+    multiprocessing.parent_process().join()
+    os._exit(1)
 
 
 def _wait_for(results: multiprocessing.queues.SimpleQueue) -> bool:

@@ -68,6 +68,20 @@ def test_killed_run_keeps_what_was_committed_and_resumes_to_the_same_demos(tmp_p
     assert not partial.exists()
 
 
+def test_workers_of_a_killed_run_end(tmp_path):
+    command = [sys.executable, "-m", "mimicctl", "generate", "--output-file", "a.hdf5", "--workers", "2", "--num-envs", "2"]
+    child = subprocess.Popen(command, cwd=tmp_path, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    children = Path(f"/proc/{child.pid}/task/{child.pid}/children")
+    while len(workers := children.read_text().split()) < 3 or not (tmp_path / "a.partial.hdf5").exists():
+        time.sleep(0.05)
+    child.send_signal(signal.SIGKILL)
+    child.wait()
+    end = time.monotonic() + 20
+    while any(Path(f"/proc/{pid}").exists() for pid in workers):
+        assert time.monotonic() < end, "workers live on"
+        time.sleep(0.05)
+
+
 def test_a_larger_run_begins_with_the_smaller_one(tmp_path, reference):
     path = run(tmp_path / "a.hdf5", trials=2).path
     made = run(path, resume=True)
