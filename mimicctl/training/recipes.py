@@ -48,7 +48,7 @@ RECIPES = {
         Recipe(
             "mlp",
             "BC with a Gaussian-mixture head on a 2 x 512 MLP: minutes on a laptop CPU",
-            epochs=60,
+            epochs=40,
             steps_per_epoch=1000,
             batch_size=256,
             learning_rate=1e-3,
