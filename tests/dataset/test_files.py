@@ -25,7 +25,7 @@ from mimicctl.errors import RunFailed, UserError
 from mimicctl.schema import Episode
 from tests.episodes import make_episode
 
-KILLS = int(os.environ.get("MIMICCTL_TEST_KILLS", "15"))
+KILLS = int(os.environ.get("TEST_KILLS", "15"))
 
 
 def write(path: Path, episodes, **options) -> Path:

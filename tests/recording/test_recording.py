@@ -23,7 +23,7 @@ from mimicctl.devices.keyboard import _AXES, Keyboard, PressedKeys, _without_esc
 from mimicctl.recording.scene_view import draw_scene
 from mimicctl.recording.session import Outcome, Progress, look, run_session
 
-KILLS = int(os.environ.get("MIMICCTL_TEST_KILLS", "8"))
+KILLS = int(os.environ.get("TEST_KILLS", "8"))
 
 
 class Terminal:
