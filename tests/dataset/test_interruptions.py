@@ -21,7 +21,7 @@ from mimicctl.errors import RunFailed, UserError
 from tests.episodes import make_episode
 
 STEPS_OF_A_COMMIT = ("pwrite", "ftruncate", "link", "replace", "unlink")
-STRIDE = int(os.environ.get("MIMICCTL_TEST_KILL_STRIDE", "5"))
+STRIDE = int(os.environ.get("TEST_KILL_STRIDE", "5"))
 
 
 def writer_for(path: Path, **options) -> DatasetWriter:
