@@ -73,13 +73,18 @@ def command(
     note(f"Learning from {data}.")
     _refuse_other_task(data, task)
     with reporting("train", 1) as reporter:
+        steps = 0
 
         def started(recipe: Any, frames: int, parameters: int) -> None:
+            nonlocal steps
+            steps = recipe.steps_per_epoch
             note(f"{recipe.name}: {recipe.description}. {frames} frames, {parameters} parameters, {recipe.epochs} epochs of {recipe.steps_per_epoch} steps.")
             reporter.set_total(recipe.epochs)
 
         def progressed(losses: Any, epochs: int) -> None:
-            reporter.update(losses.epoch, f"loss {losses.train:.4f}, valid {losses.valid:.4f}, {losses.seconds:.1f} s an epoch")
+            left = (epochs - losses.epoch) * losses.seconds / 60
+            speed = f"{steps / losses.seconds:.0f} steps/s, {left:.0f} min left"
+            reporter.update(losses.epoch, f"loss {losses.train:.4f}, valid {losses.valid:.4f}, {speed}")
 
         made = train(data, settings, run_config.seed, resume=resume, overwrite=overwrite, on_epoch=progressed, on_start=started)
     best = min(made.losses, key=lambda losses: losses.valid)

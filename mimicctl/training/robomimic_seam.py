@@ -31,6 +31,9 @@ def import_robomimic() -> None:
     Raises:
         UserError: one of them is not installed; says how to get it.
     """
+    # torch's threads spin while they wait for one another. Where something else takes one of the cores, a step of a small
+    # network then lasts five times as long. Must be set before torch is loaded.
+    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     try:
         import torch
 
