@@ -20,6 +20,7 @@ __all__ = [
     "matrix_from_rotvec",
     "pose_from_quat",
     "position",
+    "quat_beside",
     "quat_from_matrix",
     "rotation",
     "rotation_angle",
@@ -111,6 +112,14 @@ def quat_from_matrix(matrix: np.ndarray) -> np.ndarray:
     quat = np.take_along_axis(rows, largest[..., None, None], -2)[..., 0, :]
     quat = quat / np.linalg.norm(quat, axis=-1, keepdims=True)
     return np.where(quat[..., 3:] < 0, -quat, quat)
+
+
+def quat_beside(quat: np.ndarray, reference: np.ndarray) -> np.ndarray:
+    """Of the two quaternions (..., 4) of each rotation, q and -q, the one on the side of `reference` (4,).
+
+    The sign is then continuous wherever the rotation is less than pi away from the reference.
+    """
+    return np.where(np.sum(quat * np.asarray(reference), axis=-1, keepdims=True) < 0, -quat, quat)
 
 
 def pose_from_quat(translation: np.ndarray, quat: np.ndarray) -> np.ndarray:

@@ -44,7 +44,7 @@ class Manner:
 MANNERS = {
     "fast": Manner(speed=0.13, turn=0.40),
     "normal": Manner(speed=0.08, turn=0.25, pause=(2, 5)),
-    "slow": Manner(speed=0.017, turn=0.10, pause=(6, 12)),
+    "slow": Manner(speed=0.027, turn=0.10, pause=(6, 12)),
 }
 
 # How near counts as there [m]: in passing, before going down, and at the spot itself.
@@ -138,7 +138,7 @@ class ScriptedOperator:
         rng = self._hand.rng
         stack_height = (errand.pick_edge + errand.place_edge) / 2
         carry = stack_height + _CLEARANCE + rng.uniform(-0.01, 0.02)
-        rotation = poses.rotation(self._seen().eef_pose).copy()
+        rotation = self._aligning_rotation(errand)
         aim = rng.normal(0.0, self._manner.aim, 2)
 
         def above(height: float) -> np.ndarray:
@@ -231,6 +231,14 @@ class ScriptedOperator:
         yaw = now + turn + self._hand.rng.normal(0.0, 0.02)
         y_axis, z_axis = np.array([np.cos(yaw), np.sin(yaw), 0.0]), np.array([0.0, 0.0, -1.0])
         return np.stack([np.cross(y_axis, z_axis), y_axis, z_axis], axis=-1)
+
+    def _aligning_rotation(self, errand: PickAndPlace) -> np.ndarray:
+        """The eef's rotation once it has turned, as little as it can, until the faces of the cube in hand lie along those below."""
+        view = self._seen()
+        held, below = (poses.rotation(view.object_poses[name])[:2, 0] for name in (errand.pick, errand.place))
+        gap = np.arctan2(below[1], below[0]) - np.arctan2(held[1], held[0])
+        turn = (gap + np.pi / 4) % (np.pi / 2) - np.pi / 4 + self._hand.rng.normal(0.0, 0.02)
+        return poses.matrix_from_rotvec(np.array([0.0, 0.0, turn])) @ poses.rotation(view.eef_pose)
 
     def _crowding(self, name: str, yaw: float) -> int:
         """How many other objects stand where the hand would be with its jaw along `yaw`."""

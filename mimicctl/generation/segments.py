@@ -75,9 +75,10 @@ def select_source(
 ) -> tuple[int, np.ndarray]:
     """Choose the source demo of a segment, and in which of its equivalent poses to see a symmetric object.
 
-    A cube at a yaw of 80 degrees is also a cube at -10 degrees. Of the equivalent poses the one turned least from
-    the source is preferred, so that the wrist turns least. Choices whose hand would meet another object are passed over as
-    long as there are others.
+    A cube at a yaw of 80 degrees is also a cube at -10 degrees, so the yaw of a symmetric object says little about which
+    source resembles now. Instead of it, "nearest_neighbor_object" then counts how far the wrist would have to turn: demonstrations
+    stay short, and a policy finds one way to turn in them and not four. Choices whose hand would meet another object are
+    passed over as long as there are others.
 
     Args:
         then: (D, 4, 4) pose of the reference object at the start of the segment in each demo.
@@ -91,9 +92,13 @@ def select_source(
     """
     turns = poses.yaw_pose(np.zeros(3), 2 * np.pi * np.arange(yaw_symmetry) / yaw_symmetry)
     equivalents = object_pose @ turns
+    moved_eef_poses = equivalents @ (poses.inverse(then) @ first_eef_poses)[:, None]
     if subtask.selection_strategy == "nearest_neighbor_robot_distance":
-        candidates = equivalents @ (poses.inverse(then) @ first_eef_poses)[:, None]
-        distance = _distance(subtask, candidates, eef_pose)
+        distance = _distance(subtask, moved_eef_poses, eef_pose)
+    elif yaw_symmetry > 1:
+        metres = np.linalg.norm(poses.position(then)[:, None] - poses.position(object_pose), axis=-1)
+        turn = poses.rotation_angle(poses.rotation(moved_eef_poses), poses.rotation(eef_pose))
+        distance = subtask.pos_weight * metres + subtask.rot_weight * turn
     else:
         distance = _distance(subtask, then[:, None], equivalents)
     if subtask.selection_strategy == "random":

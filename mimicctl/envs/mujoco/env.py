@@ -229,7 +229,8 @@ class MujocoEnv:
             if noise is not None:
                 target = poses.apply_delta(target, noise[_EEF])
             hand = along_z(target, -panda.TOOL_OFFSET)
-            arm = np.concatenate([poses.position(hand), poses.quat_from_matrix(poses.rotation(hand))], axis=-1)
+            quat = poses.quat_beside(poses.quat_from_matrix(poses.rotation(hand)), panda.POINTING_DOWN)
+            arm = np.concatenate([poses.position(hand), quat], axis=-1)
         return np.concatenate([arm, grippers[_EEF]], axis=-1).astype(np.float32)
 
     def actions_to_target_poses(self, eef_poses: Mapping[str, np.ndarray], actions: np.ndarray) -> dict[str, np.ndarray]:

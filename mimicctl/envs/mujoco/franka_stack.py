@@ -155,7 +155,7 @@ class StackReader:
             "cube_positions": np.concatenate(positions, axis=-1),
             "cube_orientations": np.concatenate(quats, axis=-1),
             "eef_pos": eef_pos,
-            "eef_quat": poses.quat_from_matrix(poses.rotation(eef)),
+            "eef_quat": poses.quat_beside(poses.quat_from_matrix(poses.rotation(eef)), panda.POINTING_DOWN),
             "gripper_pos": fingers * (1.0, -1.0),
         }
         return {key: np.ascontiguousarray(value, dtype=np.float32) for key, value in values.items()}

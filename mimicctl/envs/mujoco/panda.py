@@ -30,6 +30,10 @@ TOOL_OFFSET = 0.1034
 IK_OFFSET = 0.107
 """From the hand frame to the point the relative controller moves, along the hand's z [m]."""
 
+POINTING_DOWN = (1.0, 0.0, 0.0, 0.0)
+"""xyzw quaternion of a hand above the table. Its w is 0, so a sign rule by w would make quaternions jump to and fro in
+observations and actions; the side of this one is the sign that they keep."""
+
 # Collision bits. A pair collides when one's type meets the other's affinity. Links never meet each other.
 ROBOT_TYPE = 1
 OBJECT_TYPE = 2
