@@ -33,6 +33,15 @@ def test_quaternions_agree_with_scipy_and_have_positive_w(rotvec):
     np.testing.assert_allclose(poses.matrix_from_quat(quat), matrix, atol=1e-12)
 
 
+@given(rotvecs, arrays(np.float64, 4, elements=st.floats(-1, 1, allow_subnormal=False)))
+def test_quaternions_on_the_side_of_a_reference_are_the_same_rotations(rotvec, reference):
+    quat = Rotation.from_rotvec(rotvec).as_quat()
+    beside = poses.quat_beside(quat, reference)
+    assert np.all(beside @ reference >= 0)
+    np.testing.assert_array_equal(np.abs(beside), np.abs(quat))
+    np.testing.assert_allclose(Rotation.from_quat(beside).as_matrix(), Rotation.from_quat(quat).as_matrix(), atol=1e-12)
+
+
 @given(rotvecs)
 def test_rotation_vector_survives_the_way_through_a_matrix(rotvec):
     back = poses.rotvec_from_matrix(poses.matrix_from_rotvec(rotvec))

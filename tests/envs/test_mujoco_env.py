@@ -83,6 +83,24 @@ def test_object_observation_is_poses_then_differences(env):
     np.testing.assert_allclose(observed["object"][36:39], cubes[0] - cubes[2], atol=1e-6)
 
 
+@pytest.mark.parametrize("task_id", [task.task_id for task in list_tasks()])
+def test_quaternions_of_a_hand_above_the_table_do_not_change_sign(task_id):
+    """Their w goes through 0 there; a policy would see, or have to give, one of two opposites at random."""
+    env = make_env(task_id, 1)
+    rng = np.random.default_rng(0)
+    yaws = poses.yaw_pose(np.zeros((200, 3)), rng.uniform(-2.5, 2.5, 200))
+    tilted = poses.matrix_from_rotvec(rng.normal(0, 0.05, (200, 3)))
+    down = poses.compose(yaws[:, :3, :3] @ np.diag([1.0, -1.0, -1.0]) @ tilted, np.array([0.5, 0.0, 0.2]))
+    rows = np.repeat(env.snapshot(), 200, axis=0)
+    start = env.reader.nq + env.reader.nv
+    rows[:, start + 3 : start + 12] = down[:, :3, :3].reshape(200, 9)
+    seen = env.observations(rows)["eef_quat"]
+    assert np.all(seen[:, 0] > 0)
+    if env.task.control == "abs":
+        actions = env.target_poses_to_actions({"franka": down}, {"franka": down}, {"franka": np.ones((200, 1))})
+        assert np.all(actions[:, 3] > 0)
+
+
 def test_start_states_keep_to_the_reset_range():
     env = make_env(REL, 1)
     reset = env.task.reset
