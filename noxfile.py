@@ -33,7 +33,7 @@ def train(session: nox.Session) -> None:
 def slow(session: nox.Session) -> None:
     """The long versions: fifty kills of a recording and of a generation."""
     session.install("-e", ".[test]")
-    session.run("python", "-m", "pytest", "tests/dataset", "tests/recording", "-k", "kill", env={"TEST_KILLS": "50"})
+    session.run("python", "-m", "pytest", "tests/dataset", "tests/recording", "tests/generation", "-s", "-m", "", "-k", "kill", env={"TEST_KILLS": "50"})
 
 
 @nox.session(default=False, python="3.12")

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import random
 import signal
 import subprocess
 import sys
@@ -18,6 +20,7 @@ from mimicctl.errors import RunFailed, UserError
 from mimicctl.generation.engine import generate
 from mimicctl.tasks import DEFAULT_TASK
 
+KILLS = int(os.environ.get("TEST_KILLS", "8"))
 
 def run(path: Path, trials: int = 6, resume: bool = False, overwrite: bool = False, seed: int = 3, source: Path | None = None, **settings):
     options = GenerateSettings(**{"output_file": str(path), "trials": trials, "workers": 1, "num_envs": 3, **settings})
@@ -66,6 +69,33 @@ def test_killed_run_keeps_what_was_committed_and_resumes_to_the_same_demos(tmp_p
     run(tmp_path / "a.hdf5", resume=True)
     assert fingerprint(tmp_path / "a.hdf5") == fingerprint(reference)
     assert not partial.exists()
+
+
+@pytest.mark.slow
+def test_random_kills_lose_nothing_and_the_end_is_the_same(tmp_path):
+    trials, partial, held = 1000, tmp_path / "a.partial.hdf5", 0
+    command = [sys.executable, "-m", "mimicctl", "generate", "--trials", str(trials), "--seed", "3", "--output-file", "a.hdf5"]
+    for attempt in range(KILLS):
+        flags = ["--resume"] if partial.exists() else ["--overwrite"]
+        child = subprocess.Popen([*command, *flags], cwd=tmp_path, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+        time.sleep(random.Random(attempt).uniform(0.3, 2.0))
+        assert child.poll() is None, "ended before it was killed"
+        seen = 0
+        if partial.exists():
+            with h5py.File(partial, "r") as file:
+                seen = len(file["data"])
+        child.send_signal(signal.SIGKILL)
+        child.wait()
+        if not partial.exists():
+            continue
+        with Dataset(partial, need_demos=False) as dataset:
+            assert len(dataset) >= max(seen, held)
+            held = len(dataset)
+            assert sum(a["success"] for a in dataset.attempts()) == held
+            assert all(len(dataset.group(name)["actions"]) == dataset.length(name) for name in dataset.demos)
+    print(f"{KILLS} kills, {held} of {trials} demos by then")
+    run(tmp_path / "a.hdf5", trials=trials, workers=2, resume=True)
+    assert fingerprint(tmp_path / "a.hdf5") == fingerprint(run(tmp_path / "b.hdf5", trials=trials, workers=2).path)
 
 
 def test_workers_of_a_killed_run_end(tmp_path):
