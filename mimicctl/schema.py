@@ -19,6 +19,9 @@ LINEAGE_ATTR = "mimicctl_lineage"
 ATTEMPTS_PATH = "mimicctl/attempts"
 """Generated files only: one JSON line per attempt, failed ones too, in the order of their trial number."""
 
+INTENDED_ACTIONS = "intended_actions"
+"""Of a generated demo: its actions before noise was added. Other demos have none, since theirs are what was intended."""
+
 GYM_ENV_TYPE = 2
 """`env_args["type"]`: robomimic's number for a gym environment."""
 
@@ -39,6 +42,8 @@ class Episode:
         initial_state: scene state before the first, each (1, ...).
         datagen_info: "object_pose/<object>", "eef_pose/<eef>", "target_eef_pose/<eef>": (T, 4, 4) float32,
             "subtask_term_signals/<signal>": (T,) bool. Empty until annotated.
+        intended_actions: (T, A) float32, generated demos only: the actions before noise was added to them, which are the better
+            labels to learn from (DART, Laskey et al., 2017). Empty where nothing was added.
         success: whether the task's success condition held.
         seed: of the reset, if one was set.
         lineage: where the episode came from, JSON-able (section "Lineage" of docs/files.md).
@@ -50,6 +55,7 @@ class Episode:
     states: dict[str, np.ndarray]
     initial_state: dict[str, np.ndarray]
     datagen_info: dict[str, np.ndarray] = field(default_factory=dict)
+    intended_actions: np.ndarray = field(default_factory=lambda: np.zeros((0, 0), np.float32))
     success: bool = False
     seed: int | None = None
     lineage: dict[str, Any] = field(default_factory=dict)

@@ -11,6 +11,7 @@ import numpy as np
 from mimicctl.dataset.info import keys_of
 from mimicctl.dataset.reader import Dataset, demo_number, whole_number
 from mimicctl.errors import UserError
+from mimicctl.schema import INTENDED_ACTIONS
 
 _RELATIVE_ACTION_DIM = 7
 
@@ -77,9 +78,9 @@ def _check_masks(dataset: Dataset) -> Iterator[Finding]:
 
 def _check_keys(dataset: Dataset, name: str, reference: dict[str, tuple[tuple[int, ...], str]]) -> Iterator[Finding]:
     keys = keys_of(dataset.group(name))
-    for key in sorted(reference.keys() - keys.keys()):
+    for key in sorted(reference.keys() - keys.keys() - {INTENDED_ACTIONS}):
         yield Finding("error", name, key, f"missing, though {dataset.demos[0]} has it", "leave the demo out, or record it again")
-    for key in sorted(keys.keys() - reference.keys()):
+    for key in sorted(keys.keys() - reference.keys() - {INTENDED_ACTIONS}):
         yield Finding("error", name, key, f"{dataset.demos[0]} does not have it", "leave the demo out, or record it again")
     for key in sorted(keys.keys() & reference.keys()):
         if keys[key] != reference[key]:

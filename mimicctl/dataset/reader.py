@@ -229,6 +229,7 @@ class Dataset:
         return Episode(
             actions=arrays["actions"],
             processed_actions=arrays.get("processed_actions", np.zeros((0, 0), np.float32)),
+            intended_actions=arrays.get("intended_actions", np.zeros((0, 0), np.float32)),
             obs=observed,
             states=below("states/"),
             initial_state=below("initial_state/"),

@@ -190,7 +190,7 @@ def _steps_of(data: h5py.Group) -> int:
 
 def leaves(episode: Episode) -> list[tuple[str, np.ndarray]]:
     """Every array of an episode with its path below the demo's group."""
-    found = [("actions", episode.actions), ("processed_actions", episode.processed_actions)]
+    found = [("actions", episode.actions), ("processed_actions", episode.processed_actions), ("intended_actions", episode.intended_actions)]
     for prefix, arrays in (
         ("obs", episode.obs),
         ("states", episode.states),

@@ -90,6 +90,7 @@ class _Trial:
     reset_seed: np.random.SeedSequence = field(init=False)
     snapshots: list[np.ndarray] = field(default_factory=list)
     actions: list[np.ndarray] = field(default_factory=list)
+    intended: list[np.ndarray] = field(default_factory=list)
     sources: list[int] = field(default_factory=list)
     subtask: int = -1
     cursor: int = 0
@@ -225,17 +226,16 @@ def _step(env: MimicEnv, slots: dict[int, _Trial], ids: list[int]) -> None:
         elif trial.actions:
             trial.advance()
     eef = trials[0].eef
-    actions = env.target_poses_to_actions(
-        eef_poses,
-        {eef: np.stack([t.waypoints.poses[t.cursor] for t in trials])},
-        {eef: np.stack([t.waypoints.grippers[t.cursor] for t in trials])},
-        {eef: np.stack([t.noise[t.cursor] for t in trials])},
-    )
+    targets = {eef: np.stack([t.waypoints.poses[t.cursor] for t in trials])}
+    grippers = {eef: np.stack([t.waypoints.grippers[t.cursor] for t in trials])}
+    intended = env.target_poses_to_actions(eef_poses, targets, grippers)
+    actions = env.target_poses_to_actions(eef_poses, targets, grippers, {eef: np.stack([t.noise[t.cursor] for t in trials])})
     env.step(actions, ids)
     after = env.snapshot(ids)
     succeeded = env.success(after)
     for row, trial in enumerate(trials):
         trial.actions.append(actions[row])
+        trial.intended.append(intended[row])
         trial.snapshots.append(after[row])
         trial.held = trial.held + 1 if succeeded[row] else 0
 
@@ -247,6 +247,7 @@ def _result(env: MimicEnv, trial: _Trial) -> TrialResult:
     episode = None
     if success or trial.settings.keep_failed:
         episode = env.episode(snapshots, actions, with_datagen_info=False)
+        episode.intended_actions = np.stack(trial.intended)
         episode.success = success
     return TrialResult(
         index=trial.index,

@@ -15,6 +15,7 @@ import numpy as np
 
 from mimicctl.dataset.reader import Dataset
 from mimicctl.errors import UserError
+from mimicctl.schema import INTENDED_ACTIONS
 from mimicctl.training.recipes import Recipe
 
 if TYPE_CHECKING:
@@ -40,8 +41,11 @@ class Frames:
     last: np.ndarray
 
 
-def load_frames(dataset: Dataset, names: Sequence[str], obs_keys: Sequence[str]) -> Frames:
+def load_frames(dataset: Dataset, names: Sequence[str], obs_keys: Sequence[str], labels: str = "actions") -> Frames:
     """Read demos that `check_demos` has passed.
+
+    Args:
+        labels: what to learn, "actions" or `INTENDED_ACTIONS`, which are the actions where a demo has no others.
 
     Raises:
         UserError: all demos are empty, or a value is not finite.
@@ -50,7 +54,7 @@ def load_frames(dataset: Dataset, names: Sequence[str], obs_keys: Sequence[str])
     if not sum(lengths):
         raise UserError("The demonstrations are empty.", where=str(dataset.path), do="mimicctl dataset check shows which")
     columns = {key: np.concatenate([_read(dataset, name, f"obs/{key}") for name in names]) for key in obs_keys}
-    actions = np.concatenate([_read(dataset, name, "actions") for name in names])
+    actions = np.concatenate([_read(dataset, name, labels if labels in dataset.group(name) else "actions") for name in names])
     starts = np.concatenate([[0], np.cumsum(lengths)[:-1]])
     first = np.repeat(starts, lengths)
     return Frames(columns, actions, first, np.repeat(starts + np.array(lengths) - 1, lengths))
@@ -58,12 +62,15 @@ def load_frames(dataset: Dataset, names: Sequence[str], obs_keys: Sequence[str])
 
 def check_demos(dataset: Dataset, names: Sequence[str], obs_keys: Sequence[str]) -> None:
     """UserError unless every demo has numeric tables of actions and `obs_keys`, of its own length and of the widths of the first demo."""
-    paths = ["actions", *(f"obs/{key}" for key in obs_keys)]
+    paths = ["actions", INTENDED_ACTIONS, *(f"obs/{key}" for key in obs_keys)]
     widths: dict[str, tuple[int, str]] = {}
     for name in names:
         _check_keys(dataset, name, obs_keys)
+        demo = dataset.group(name)
         for path in paths:
-            array = dataset.group(name)[path]
+            if path == INTENDED_ACTIONS and path not in demo:
+                continue
+            array = demo[path]
             if array.ndim != 2 or len(array) != dataset.length(name) or array.dtype.kind not in "fiub":
                 wanted = f"a table of numbers ({dataset.length(name)}, D)"
                 raise UserError(f"{path} of {name} is {array.shape} {array.dtype}, not {wanted}.", where=str(dataset.path), do="mimicctl dataset check")

@@ -21,6 +21,7 @@ class Recipe:
         epochs, steps_per_epoch, batch_size, learning_rate, save_every: as in robomimic; save_every in epochs.
         steps_per_epoch: 0 for as many as one pass over the demos takes.
         final_learning_rate: of a cosine decay over the run; None for a constant rate, or the schedule in a robomimic config.
+        labels: "intended_actions" to learn what generation meant to do before it added noise (DART, Laskey et al., 2017), "actions" for what it did.
         normalize_obs: observations to zero mean and unit variance; the statistics go into the checkpoint.
     """
 
@@ -32,6 +33,7 @@ class Recipe:
     learning_rate: float
     save_every: int
     final_learning_rate: float | None = None
+    labels: str = "actions"
     normalize_obs: bool = True
     obs_keys: tuple[str, ...] = OBS_KEYS
     seq_length: int = 1

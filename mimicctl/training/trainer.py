@@ -179,7 +179,7 @@ def _prepare(dataset_path: Path, settings: TrainSettings, seed: int, folder: Pat
         masks, masks_from = _masks(dataset, config.train.hdf5_filter_key, config.train.hdf5_validation_filter_key)
         check_demos(dataset, [*masks["train"], *masks["valid"]], recipe.obs_keys)
         spread = action_range(dataset) if settings.normalize_actions else None
-        frames = {key: load_frames(dataset, masks[key], recipe.obs_keys) for key in ("train", "valid")}
+        frames = {key: load_frames(dataset, masks[key], recipe.obs_keys, recipe.labels) for key in ("train", "valid")}
         env_args, lineage = dataset.env_args, dataset.lineage
         content_hash = dataset.content_hash()
     stats = observation_statistics(frames["train"]) if recipe.normalize_obs else None

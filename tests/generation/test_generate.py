@@ -71,6 +71,13 @@ def test_killed_run_keeps_what_was_committed_and_resumes_to_the_same_demos(tmp_p
     assert not partial.exists()
 
 
+def _wait_for(condition) -> None:
+    end = time.monotonic() + 30
+    while not condition():
+        assert time.monotonic() < end
+        time.sleep(0.02)
+
+
 @pytest.mark.slow
 def test_random_kills_lose_nothing_and_the_end_is_the_same(tmp_path):
     trials, partial, held = 1000, tmp_path / "a.partial.hdf5", 0
@@ -78,7 +85,8 @@ def test_random_kills_lose_nothing_and_the_end_is_the_same(tmp_path):
     for attempt in range(KILLS):
         flags = ["--resume"] if partial.exists() else ["--overwrite"]
         child = subprocess.Popen([*command, *flags], cwd=tmp_path, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-        time.sleep(random.Random(attempt).uniform(0.3, 2.0))
+        _wait_for(lambda: partial.exists() or child.poll() is not None)
+        time.sleep(random.Random(attempt).uniform(0.0, 1.5))
         assert child.poll() is None, "ended before it was killed"
         seen = 0
         if partial.exists():
@@ -94,6 +102,7 @@ def test_random_kills_lose_nothing_and_the_end_is_the_same(tmp_path):
             assert sum(a["success"] for a in dataset.attempts()) == held
             assert all(len(dataset.group(name)["actions"]) == dataset.length(name) for name in dataset.demos)
     print(f"{KILLS} kills, {held} of {trials} demos by then")
+    assert held
     run(tmp_path / "a.hdf5", trials=trials, workers=2, resume=True)
     assert fingerprint(tmp_path / "a.hdf5") == fingerprint(run(tmp_path / "b.hdf5", trials=trials, workers=2).path)
 
