@@ -39,7 +39,8 @@ def slow(session: nox.Session) -> None:
 @nox.session(default=False, python="3.12")
 def isaaclab(session: nox.Session) -> None:
     """Isaac Lab 3.0's own file handler (the wheel without its dependencies, and torch)."""
-    session.install("-e", ".[test]", "torch")
+    session.install("torch==2.13.0")
+    session.install("-e", ".[test]")
     session.install("--no-deps", "isaaclab==3.0.0")
     session.run("python", "-m", "pytest", "-m", "isaaclab", *session.posargs)
 

@@ -22,8 +22,9 @@ _EASE_PEAK = 1.5
 _TURN_AT_ONCE = 0.05
 """[rad] Below this a straight bridge takes the final rotation at once, as Isaac Lab does."""
 
-_CALM_BEFORE, _CALM_AFTER = 18, 12
-"""Control steps before and after a change of the gripper in which contact noise applies."""
+_CALM_BEFORE_CLOSING, _CALM_BEFORE_OPENING, _CALM_AFTER = 6, 10, 12
+"""Control steps before and after a change of the gripper in which contact noise applies. Any more, and a policy never sees how to find
+back to the object while the hand comes down."""
 
 _ARCH_FULL_AT = 0.10
 """[m] Horizontal travel from which an arch has its full height; shorter bridges rise in proportion."""
@@ -213,5 +214,6 @@ def _noise_levels(grippers: np.ndarray, subtask: Subtask) -> np.ndarray:
     levels = np.full(len(grippers), subtask.action_noise)
     if subtask.contact_noise is not None:
         for change in np.flatnonzero(np.any(np.diff(np.sign(grippers), axis=0) != 0, axis=-1)) + 1:
-            levels[max(change - _CALM_BEFORE, 0) : change + _CALM_AFTER] = subtask.contact_noise
+            before = _CALM_BEFORE_CLOSING if np.any(grippers[change] < grippers[change - 1]) else _CALM_BEFORE_OPENING
+            levels[max(change - before, 0) : change + _CALM_AFTER] = subtask.contact_noise
     return levels

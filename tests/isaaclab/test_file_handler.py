@@ -36,7 +36,7 @@ def handler_class():
 
 @pytest.fixture
 def generated(tmp_path) -> Path:
-    settings = GenerateSettings(output_file=str(tmp_path / "a.hdf5"), trials=12, workers=1)
+    settings = GenerateSettings(output_file=str(tmp_path / "a.hdf5"), trials=1000)
     return generate(DEFAULT_TASK, 1, settings, None).path
 
 
