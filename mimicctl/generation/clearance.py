@@ -1,4 +1,4 @@
-"""Whether a hand that follows a path would run into something: the check that a person makes at a glance."""
+"""How much room a hand has on a path: what a person takes in at a glance."""
 
 from __future__ import annotations
 
@@ -6,9 +6,6 @@ import numpy as np
 
 from mimicctl import poses
 from mimicctl.tasks import TaskSpec
-
-_MARGIN = 0.014
-"""[m] Room left for tracking error and noise."""
 
 
 def in_hand(task: TaskSpec, object_poses: dict[str, np.ndarray], eef_pose: np.ndarray) -> str | None:
@@ -18,21 +15,28 @@ def in_hand(task: TaskSpec, object_poses: dict[str, np.ndarray], eef_pose: np.nd
     return nearest if distance[nearest] < task.object(nearest).edge / 2 else None
 
 
-def obstacles(task: TaskSpec, object_poses: dict[str, np.ndarray], apart_from: tuple[str | None, ...]) -> list[tuple[np.ndarray, float]]:
-    """Centre (3,) and edge [m] of the objects a hand must keep clear of."""
-    return [(poses.position(pose), task.object(name).edge) for name, pose in object_poses.items() if name not in apart_from]
+def clearances(task: TaskSpec, path: np.ndarray, moves: np.ndarray, centres: np.ndarray, edges: np.ndarray) -> np.ndarray:
+    """Smallest gap [m] between the hand's boxes and the obstacles on each of several moved copies of a path.
 
+    Negative where they would meet. Obstacles are taken as upright boxes with the hand upright above them, their corners
+    rounded off: a cube reaches 0.6 edges sideways, between its face and its corner, and half an edge up.
 
-def is_clear(task: TaskSpec, path: np.ndarray, obstacles: list[tuple[np.ndarray, float]]) -> bool:
-    """Whether none of the hand's boxes meets an obstacle at any pose of `path` (T, 4, 4).
+    Args:
+        path: (T, 4, 4) eef poses.
+        moves: (K, 4, 4); copy k of the path is `moves[k] @ path`.
+        centres, edges: (n, 3) and (n,) of the obstacles.
 
-    Obstacles are taken as upright boxes with the hand upright above them, their corners rounded off: a cube
-    reaches 0.6 edges sideways, between its face and its corner, and half an edge up.
+    Returns:
+        (K,), infinite without obstacles.
     """
-    if not obstacles:
-        return True
-    centres = np.stack([centre for centre, _ in obstacles])
-    edges = np.array([edge for _, edge in obstacles])
-    reach = np.stack([0.6 * edges, 0.6 * edges, 0.5 * edges], axis=-1) + _MARGIN
-    seen_from_hand = np.einsum("tji,tnj->tni", poses.rotation(path), centres - poses.position(path)[:, None])
-    return not any(np.any(np.all(np.abs(seen_from_hand - np.array(box.centre)) < np.array(box.half_size) + reach, axis=-1)) for box in task.hand)
+    if not len(edges):
+        return np.full(len(moves), np.inf)
+    reach = np.stack([0.6 * edges, 0.6 * edges, 0.5 * edges], axis=-1)
+    # Moving the few obstacles back is cheaper than moving the path K times.
+    back = poses.inverse(moves)
+    centres = np.einsum("kij,nj->kni", poses.rotation(back), centres) + poses.position(back)[:, None]
+    away = centres[:, None] - poses.position(path)[:, None]
+    seen_from_hand = np.einsum("tji,ktnj->ktni", poses.rotation(path), away)
+    # Upright boxes are apart if they are apart along one axis.
+    gaps = [np.max(np.abs(seen_from_hand - np.array(box.centre)) - np.array(box.half_size) - reach, axis=-1) for box in task.hand]
+    return np.min(gaps, axis=(0, 2, 3))

@@ -5,7 +5,6 @@ Source: MimicGen (Mandlekar et al., 2023), section 4. Poses are in the env frame
 
 from __future__ import annotations
 
-import itertools
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Literal
@@ -25,6 +24,10 @@ _TURN_AT_ONCE = 0.05
 _CALM_BEFORE_CLOSING, _CALM_BEFORE_OPENING, _CALM_AFTER = 6, 10, 12
 """Control steps before and after a change of the gripper in which contact noise applies. Any more, and a policy never sees how to find
 back to the object while the hand comes down."""
+
+_ROOM, _ALIKE = 0.05, 0.01
+"""[m] Gap between the hand and other objects that is as good as any larger one, and how much less than the best is as good as the best.
+With little room, which of two ways to turn is taken must not hang on whether one just fits: a policy takes it where it just does not."""
 
 _ARCH_FULL_AT = 0.10
 """[m] Horizontal travel from which an arch has its full height; shorter bridges rise in proportion."""
@@ -71,22 +74,22 @@ def select_source(
     eef_pose: np.ndarray,
     object_pose: np.ndarray,
     yaw_symmetry: int,
-    is_clear: Callable[[int, np.ndarray], bool],
+    clearances: Callable[[int, np.ndarray], np.ndarray],
     rng: np.random.Generator,
 ) -> tuple[int, np.ndarray]:
     """Choose the source demo of a segment, and in which of its equivalent poses to see a symmetric object.
 
     A cube at a yaw of 80 degrees is also a cube at -10 degrees, so the yaw of a symmetric object says little about which
     source resembles now. Instead of it, "nearest_neighbor_object" then counts how far the wrist would have to turn: demonstrations
-    stay short, and a policy finds one way to turn in them and not four. Choices whose hand would meet another object are
-    passed over as long as there are others.
+    stay short, and a policy finds one way to turn in them and not four. Choices that would bring the hand close to another object are
+    passed over; if all would, those with the most room are left.
 
     Args:
         then: (D, 4, 4) pose of the reference object at the start of the segment in each demo.
         first_eef_poses: (D, 4, 4) measured eef pose at that step.
         eef_pose, object_pose: (4, 4), now.
         yaw_symmetry: number of equal turns about the object's z axis that change nothing.
-        is_clear: of a demo number and an object pose (4, 4).
+        clearances: gaps [m] to other objects (S,), of a demo number and object poses (S, 4, 4).
 
     Returns:
         Demo number, and the object's pose (4, 4) now in the equivalent chosen.
@@ -105,10 +108,10 @@ def select_source(
     if subtask.selection_strategy == "random":
         distance = distance + 1e3 * rng.permutation(len(then))[:, None]
     wanted = 1 if subtask.selection_strategy == "random" else subtask.nn_k
-    ranked = [divmod(int(i), yaw_symmetry) for i in np.argsort(distance, axis=None, kind="stable")]
-    clear = (choice for choice in ranked if is_clear(choice[0], equivalents[choice[1]]))
-    choices = list(itertools.islice(clear, wanted)) or ranked[:wanted]
-    demo, turn = choices[int(rng.integers(len(choices)))]
+    gaps = np.stack([clearances(demo, equivalents) for demo in range(len(then))])
+    roomy = np.flatnonzero(gaps >= min(_ROOM, gaps.max() - _ALIKE))
+    choices = roomy[np.argsort(distance.flat[roomy], kind="stable")][:wanted]
+    demo, turn = divmod(int(rng.choice(choices)), yaw_symmetry)
     return demo, equivalents[turn]
 
 

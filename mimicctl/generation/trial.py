@@ -9,7 +9,7 @@ import numpy as np
 
 from mimicctl import poses
 from mimicctl.envs.base import MimicEnv
-from mimicctl.generation.clearance import in_hand, is_clear, obstacles
+from mimicctl.generation.clearance import clearances, in_hand
 from mimicctl.generation.diagnosis import diagnose
 from mimicctl.generation.segments import (
     Bridge,
@@ -18,7 +18,6 @@ from mimicctl.generation.segments import (
     grasp_correction,
     select_source,
     subtask_waypoints,
-    transform_segment,
 )
 from mimicctl.generation.source import SourceDemo, SourcePool
 from mimicctl.schema import Episode
@@ -150,15 +149,17 @@ class _Trial:
         demos = [self.pool.demos[i] for i in numbers]
         then = np.stack([demo.object_poses[ref][starts[i]] for i, demo in zip(numbers, demos, strict=True)])
         eefs = np.stack([demo.eef_poses[self.eef][starts[i]] for i, demo in zip(numbers, demos, strict=True)])
-        in_the_way = obstacles(task, object_poses, apart_from=(ref, held))
+        in_the_way = [name for name in object_poses if name not in (ref, held)]
+        centres = np.array([poses.position(object_poses[name]) for name in in_the_way])
+        edges = np.array([task.object(name).edge for name in in_the_way])
 
-        def clear(choice: int, object_pose: np.ndarray) -> bool:
+        def room(choice: int, equivalents: np.ndarray) -> np.ndarray:
             number = numbers[choice]
             path = demos[choice].eef_poses[self.eef][starts[number] : self.ends[number][self.eef][self.subtask]]
-            return is_clear(task, transform_segment(path, then[choice], object_pose), in_the_way)
+            return clearances(task, path, equivalents @ poses.inverse(then[choice]), centres, edges)
 
         symmetry = task.object(ref).yaw_symmetry
-        choice, object_pose = select_source(subtask, then, eefs, eef_pose, object_poses[ref], symmetry, clear, self.rng)
+        choice, object_pose = select_source(subtask, then, eefs, eef_pose, object_poses[ref], symmetry, room, self.rng)
         return numbers[choice], object_pose
 
     def advance(self) -> None:

@@ -76,13 +76,13 @@ def test_fixed_steps_hold_the_first_target(fixed, interpolated, length):
         np.testing.assert_array_equal(pose, segment().poses[0])
 
 
-def choose(strategy: str, object_pose: np.ndarray, symmetry: int = 1, clear=lambda demo, pose: True, seed: int = 0, nn_k: int = 1, eef_yaw: float = 0.0):
+def choose(strategy: str, object_pose: np.ndarray, symmetry: int = 1, room=lambda demo, poses: np.ones(len(poses)), seed: int = 0, nn_k: int = 1, eef_yaw: float = 0.0):
     then = poses.yaw_pose(np.array([[0.4, 0, 0], [0.5, 0, 0], [0.6, 0, 0]]), np.zeros(3))
     eefs = then.copy()
     eefs[:, 2, 3] = 0.2
     subtask = dataclasses.replace(SUBTASK, selection_strategy=strategy, nn_k=nn_k)
     eef = poses.yaw_pose(np.array([0.5, 0, 0.2]), np.array(eef_yaw))
-    return select_source(subtask, then, eefs, eef, object_pose, symmetry, clear, np.random.default_rng(seed))
+    return select_source(subtask, then, eefs, eef, object_pose, symmetry, room, np.random.default_rng(seed))
 
 
 @pytest.mark.parametrize("strategy", ["nearest_neighbor_object", "nearest_neighbor_robot_distance"])
@@ -111,14 +111,14 @@ def test_object_without_symmetry_is_compared_with_the_sources_by_its_turn():
     subtask = dataclasses.replace(SUBTASK, nn_k=1)
     then = poses.yaw_pose(np.zeros((3, 3)), np.array([0.0, 1.0, 2.0]))
     eef = poses.yaw_pose(np.zeros(3), np.array(0.0))
-    demo, _ = select_source(subtask, then, then, eef, poses.yaw_pose(np.zeros(3), np.array(1.9)), 1, lambda *_: True, np.random.default_rng(0))
+    demo, _ = select_source(subtask, then, then, eef, poses.yaw_pose(np.zeros(3), np.array(1.9)), 1, lambda demo, poses: np.ones(len(poses)), np.random.default_rng(0))
     assert demo == 2
 
 
-def test_choices_in_the_way_are_passed_over_while_there_are_others():
+def test_choices_in_the_way_are_passed_over_and_of_bad_ones_the_best_is_taken():
     target = poses.yaw_pose(np.array([0.6, 0.0, 0.0]), np.array(0.0))
-    assert choose("nearest_neighbor_object", target, clear=lambda demo, pose: demo == 0)[0] == 0
-    assert choose("nearest_neighbor_object", target, clear=lambda demo, pose: False)[0] == 2
+    assert choose("nearest_neighbor_object", target, room=lambda demo, poses: np.full(len(poses), 0.1 * (demo == 0)))[0] == 0
+    assert choose("nearest_neighbor_object", target, room=lambda demo, poses: np.full(len(poses), -0.1 * abs(demo - 1)))[0] == 1
 
 
 def test_grasp_correction_takes_the_held_object_where_the_sources_went():
