@@ -39,14 +39,15 @@ class Bridge:
 
     Attributes:
         shape: "straight" is Isaac Lab's: a fixed number of steps along a line. "arch" rises in between, so that it does
-            not sweep through what was just built, and takes as many steps as the distance needs.
+            not sweep through what was just built, and takes as many steps as the way and the turn need.
         height: of the arch [m].
-        step: largest distance across between its waypoints [m].
+        step, turn: largest distance across [m] and angle [rad] between its waypoints.
     """
 
     shape: Literal["arch", "straight"] = "arch"
     height: float = 0.08
     step: float = 0.03
+    turn: float = 0.15
 
 
 @dataclass(frozen=True)
@@ -163,7 +164,8 @@ def bridge_waypoints(start: np.ndarray, segment: Waypoints, subtask: Subtask, br
     steps = subtask.num_interpolation_steps
     if bridge.shape == "arch":
         distance = float(np.linalg.norm(poses.position(end) - poses.position(start)))
-        steps = max(steps, int(np.ceil(_EASE_PEAK * distance / bridge.step)) - 1)
+        angle = float(poses.rotation_angle(poses.rotation(end), poses.rotation(start)))
+        steps = max(steps, int(np.ceil(_EASE_PEAK * max(distance / bridge.step, angle / bridge.turn))) - 1)
     fraction = np.arange(1, steps + 1) / (steps + 1)
     # Across slowly at first and at last, so that the hand leaves and arrives from above.
     across = fraction**2 * (3 - 2 * fraction) if bridge.shape == "arch" else fraction
