@@ -21,7 +21,7 @@ def make_episode(number: int = 0, steps: int = 20, **changes: object) -> Episode
     fields = {
         "actions": table(7),
         "processed_actions": table(8),
-        "obs": {"eef_pos": table(3), "eef_quat": table(4), "gripper_pos": table(2), "object": table(39)},
+        "obs": {"eef_pos": table(3), "eef_quat": table(4), "gripper_pos": table(2), "object": table(39), "joint_vel": table(9)},
         "states": state(steps),
         "initial_state": state(1),
         "success": True,

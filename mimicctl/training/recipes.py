@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Any
 
+from mimicctl.schema import INTENDED_ACTIONS
+
 OBS_KEYS = ("eef_pos", "eef_quat", "gripper_pos", "object")
 """What Isaac Lab's low-dimensional stack config observes."""
 
@@ -50,13 +52,23 @@ RECIPES = {
         Recipe(
             "mlp",
             "BC with a Gaussian-mixture head on a 2 x 512 MLP: minutes on a laptop CPU",
+            # What the arm does next depends on how fast it moves now.
+            obs_keys=(*OBS_KEYS, "joint_vel"),
+            labels=INTENDED_ACTIONS,
             epochs=40,
             steps_per_epoch=1000,
             batch_size=256,
             learning_rate=1e-3,
             final_learning_rate=1e-5,
             save_every=10,
-            algo={"actor_layer_dims": [512, 512], **_GMM, "gmm.min_std": 0.01},
+            algo={
+                "actor_layer_dims": [512, 512],
+                **_GMM,
+                "gmm.min_std": 0.01,
+                # A thousand demos are a thousand scenes, which this network can learn by heart. Decayed weights keep it from that.
+                "optim_params.policy.optimizer_type": "adamw",
+                "optim_params.policy.regularization.L2": 1.0,
+            },
         ),
         Recipe(
             "rnn",

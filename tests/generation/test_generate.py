@@ -11,6 +11,7 @@ import time
 from pathlib import Path
 
 import h5py
+import numpy as np
 import pytest
 
 from mimicctl.config import GenerateSettings
@@ -18,7 +19,7 @@ from mimicctl.dataset.reader import Dataset
 from mimicctl.dataset.writer import partial_path
 from mimicctl.errors import RunFailed, UserError
 from mimicctl.generation.engine import generate
-from mimicctl.tasks import DEFAULT_TASK
+from mimicctl.tasks import DEFAULT_TASK, find_task
 
 KILLS = int(os.environ.get("TEST_KILLS", "8"))
 
@@ -69,6 +70,19 @@ def test_killed_run_keeps_what_was_committed_and_resumes_to_the_same_demos(tmp_p
     run(tmp_path / "a.hdf5", resume=True)
     assert fingerprint(tmp_path / "a.hdf5") == fingerprint(reference)
     assert not partial.exists()
+
+
+def test_intended_actions_are_the_actions_without_the_noise(reference):
+    task = find_task(DEFAULT_TASK)
+    free, contact = task.subtasks["franka"][0].action_noise, task.subtasks["franka"][0].contact_noise
+    with Dataset(reference) as dataset:
+        episodes = [episode for _, episode in dataset.episodes()]
+    noise = np.concatenate([episode.actions - episode.intended_actions for episode in episodes])
+    assert np.all(noise[:, 6] == 0)
+    spread = np.abs(noise[:, :6]).mean(axis=1)
+    assert contact / 2 < np.percentile(spread, 10) < 2 * contact
+    assert free / 2 < np.percentile(spread, 90) < 2 * free
+    assert abs(noise[:, :6].mean()) < free / 10
 
 
 def _wait_for(condition) -> None:
