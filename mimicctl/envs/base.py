@@ -85,9 +85,11 @@ class MimicEnv(Protocol):
         eef_poses: Mapping[str, np.ndarray],
         targets: Mapping[str, np.ndarray],
         grippers: Mapping[str, np.ndarray],
-        noise: Mapping[str, np.ndarray] | None = None,
     ) -> np.ndarray:
-        """(n, A) float32 actions that drive eefs at `eef_poses` (n, 4, 4) to `targets` (n, 4, 4) with `grippers` (n, G) and `noise` (n, 6) added."""
+        """(n, A) float32 actions that drive eefs at `eef_poses` (n, 4, 4) to `targets` (n, 4, 4) with `grippers` (n, G)."""
+
+    def noisy_actions(self, actions: np.ndarray, noise: Mapping[str, np.ndarray]) -> np.ndarray:
+        """`actions` (n, A) with `noise` (n, 6), in units of a relative action, on the arm's part: float32, within the action's limits."""
 
     def actions_to_target_poses(self, eef_poses: Mapping[str, np.ndarray], actions: np.ndarray) -> dict[str, np.ndarray]:
         """Inverse of the above without noise: eef name to (n, 4, 4)."""

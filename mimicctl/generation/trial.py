@@ -24,6 +24,10 @@ from mimicctl.schema import Episode
 from mimicctl.tasks import Subtask, TaskSpec
 
 
+_LOOK_EVERY = 3
+"""Control steps of a source between two looks at how much room it leaves the hand: the hand is many times wider than what it moves in them."""
+
+
 @dataclass(frozen=True)
 class TrialSettings:
     """What every trial of a run has in common.
@@ -155,7 +159,8 @@ class _Trial:
 
         def room(choice: int, equivalents: np.ndarray) -> np.ndarray:
             number = numbers[choice]
-            path = demos[choice].eef_poses[self.eef][starts[number] : self.ends[number][self.eef][self.subtask]]
+            end = self.ends[number][self.eef][self.subtask]
+            path = demos[choice].eef_poses[self.eef][starts[number] : end : _LOOK_EVERY]
             return clearances(task, path, equivalents @ poses.inverse(then[choice]), centres, edges)
 
         symmetry = task.object(ref).yaw_symmetry
@@ -230,7 +235,7 @@ def _step(env: MimicEnv, slots: dict[int, _Trial], ids: list[int]) -> None:
     targets = {eef: np.stack([t.waypoints.poses[t.cursor] for t in trials])}
     grippers = {eef: np.stack([t.waypoints.grippers[t.cursor] for t in trials])}
     intended = env.target_poses_to_actions(eef_poses, targets, grippers)
-    actions = env.target_poses_to_actions(eef_poses, targets, grippers, {eef: np.stack([t.noise[t.cursor] for t in trials])})
+    actions = env.noisy_actions(intended, {eef: np.stack([t.noise[t.cursor] for t in trials])})
     env.step(actions, ids)
     after = env.snapshot(ids)
     succeeded = env.success(after)

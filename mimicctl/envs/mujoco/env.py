@@ -217,21 +217,22 @@ class MujocoEnv:
         eef_poses: Mapping[str, np.ndarray],
         targets: Mapping[str, np.ndarray],
         grippers: Mapping[str, np.ndarray],
-        noise: Mapping[str, np.ndarray] | None = None,
     ) -> np.ndarray:
-        target = targets[_EEF]
         if self.task.control == "rel":
-            arm = poses.delta_between(eef_poses[_EEF], target)
-            if noise is not None:
-                arm = arm + noise[_EEF]
-            arm = np.clip(arm, -1.0, 1.0)
+            arm = np.clip(poses.delta_between(eef_poses[_EEF], targets[_EEF]), -1.0, 1.0)
         else:
-            if noise is not None:
-                target = poses.apply_delta(target, noise[_EEF])
-            hand = along_z(target, -panda.TOOL_OFFSET)
+            hand = along_z(targets[_EEF], -panda.TOOL_OFFSET)
             quat = poses.quat_beside(poses.quat_from_matrix(poses.rotation(hand)), panda.POINTING_DOWN)
             arm = np.concatenate([poses.position(hand), quat], axis=-1)
         return np.concatenate([arm, grippers[_EEF]], axis=-1).astype(np.float32)
+
+    def noisy_actions(self, actions: np.ndarray, noise: Mapping[str, np.ndarray]) -> np.ndarray:
+        if self.task.control == "rel":
+            noisy = actions.copy()
+            noisy[..., :6] = np.clip(actions[..., :6] + noise[_EEF], -1.0, 1.0)
+            return noisy
+        target = poses.apply_delta(self.actions_to_target_poses({}, actions)[_EEF], noise[_EEF])
+        return self.target_poses_to_actions({}, {_EEF: target}, self.gripper_actions(actions))
 
     def actions_to_target_poses(self, eef_poses: Mapping[str, np.ndarray], actions: np.ndarray) -> dict[str, np.ndarray]:
         actions = np.asarray(actions, dtype=np.float64)
