@@ -138,6 +138,7 @@ class GatherLoader:
     Args:
         stats: applied to the observations once, here.
         action_range: (minimum, maximum) that actions are mapped from to [-1, 1]; None leaves them.
+        noise: standard deviation of what is added to the observations of each batch, from torch's own generator.
         device: where the tensors live.
     """
 
@@ -148,6 +149,7 @@ class GatherLoader:
         *,
         stats: Mapping[str, Mapping[str, np.ndarray]] | None = None,
         action_range: tuple[float, float] | None = None,
+        noise: float = 0.0,
         device: str = "cpu",
     ) -> None:
         import torch
@@ -166,6 +168,7 @@ class GatherLoader:
         self._frames = torch.from_numpy(np.ascontiguousarray(packed, dtype=np.float32)).to(device)
         self._first = torch.from_numpy(frames.first).to(device)
         self._last = torch.from_numpy(frames.last).to(device)
+        self._noise = noise
         self._offsets = torch.arange(1 - recipe.frame_stack, recipe.seq_length, device=device)
 
     def __len__(self) -> int:
@@ -177,5 +180,8 @@ class GatherLoader:
 
         steps = samples[:, None] + self._offsets
         steps = torch.minimum(torch.maximum(steps, self._first[samples, None]), self._last[samples, None])
-        parts = self._frames[steps].split([*self._widths, self._frames.shape[1] - sum(self._widths)], dim=-1)
+        frames, observed = self._frames[steps], sum(self._widths)
+        if self._noise:
+            frames[..., :observed] += self._noise * torch.randn_like(frames[..., :observed])
+        parts = frames.split([*self._widths, frames.shape[-1] - observed], dim=-1)
         return {"obs": dict(zip(self._keys, parts, strict=False)), "actions": parts[-1]}

@@ -189,7 +189,8 @@ def _prepare(dataset_path: Path, settings: TrainSettings, seed: int, folder: Pat
     shapes = {key: values.shape[1:] for key, values in frames["train"].obs.items()}
     action_dim = frames["train"].actions.shape[1]
     algo = seam.make_algo(config, shapes, action_dim, device)
-    loaders = {key: GatherLoader(f, recipe, stats=stats, action_range=spread, device=device) for key, f in frames.items()}
+    noise = {"train": recipe.obs_noise, "valid": 0.0}
+    loaders = {key: GatherLoader(f, recipe, stats=stats, action_range=spread, noise=noise[key], device=device) for key, f in frames.items()}
     facts = {
         "version": mimicctl.__version__,
         "dataset": {"file": str(dataset_path.absolute()), "sha256": content_hash, "lineage": lineage},

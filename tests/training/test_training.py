@@ -317,3 +317,21 @@ def test_start_states_of_rollouts_are_paired_and_apart_from_generated_ones(env):
     assert all(np.array_equal(first.starts[i], second.starts[i]) for i in range(3))
     env.reset([0], [np.random.SeedSequence(1, spawn_key=(0,)).spawn(1)[0]])
     assert not np.array_equal(env.object_poses(env.snapshot()[0])["cube_1"], first.starts[0])
+
+
+def test_noise_is_on_the_observations_alone_and_new_in_every_batch(data):
+    import torch
+
+    from mimicctl.training.loader import GatherLoader, load_frames
+
+    with Dataset(data) as dataset:
+        frames = load_frames(dataset, dataset.demos, ["eef_pos", "object"])
+    still, noisy = GatherLoader(frames, RECIPES["mlp"]), GatherLoader(frames, RECIPES["mlp"], noise=0.1)
+    samples = torch.arange(len(still))
+    first, second, clean = noisy.batch(samples), noisy.batch(samples), still.batch(samples)
+    for key in ("eef_pos", "object"):
+        added = first["obs"][key] - clean["obs"][key]
+        assert abs(added.std() - 0.1) < 0.01 and abs(added.mean()) < 0.01
+        assert not torch.equal(first["obs"][key], second["obs"][key])
+    assert torch.equal(first["actions"], clean["actions"])
+    assert torch.equal(still.batch(samples)["obs"]["object"], clean["obs"]["object"])
