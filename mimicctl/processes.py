@@ -1,0 +1,124 @@
+"""Work shared out over processes, which end with their parent however it ends."""
+
+from __future__ import annotations
+
+import multiprocessing
+import multiprocessing.connection
+import multiprocessing.queues
+import os
+import signal
+import threading
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import Any
+
+from mimicctl.errors import RunFailed
+
+_POLL = 0.5
+_SPAWN = multiprocessing.get_context("spawn")
+
+
+class SharedNumbers:
+    """`first`, `first + 1`, ... up to `last` exclusive (None: without end); each is handed out once, to whichever process asks."""
+
+    def __init__(self, first: int, last: int | None) -> None:
+        self._next, self._last = _SPAWN.Value("q", first), last
+
+    def __iter__(self) -> SharedNumbers:
+        return self
+
+    def __next__(self) -> int:
+        with self._next.get_lock():
+            number = self._next.value
+            self._next.value += 1
+        if self._last is not None and number >= self._last:
+            raise StopIteration
+        return number
+
+
+def results_of(work: Callable[..., Iterator[Any]], arguments: tuple[Any, ...], workers: int, *, do: str) -> Iterator[Any]:
+    """What `work(*arguments)` yields in each of `workers` processes, in the order it comes. Close the iterator to stop them.
+
+    Args:
+        work: a function of a module. Every process calls it, so its arguments say what they share out, as `SharedNumbers` do.
+        do: what to do about a process that died.
+
+    Raises:
+        RunFailed: a process died, or `work` raised.
+    """
+    results = _SPAWN.SimpleQueue()
+    processes = [_SPAWN.Process(target=_run, args=(work, arguments, results), daemon=True) for _ in range(workers)]
+    try:
+        with _one_thread_each():
+            for process in processes:
+                process.start()
+        running = workers
+        while running:
+            if not multiprocessing.connection.wait([results._reader], _POLL):
+                _check_alive(processes, do)
+                continue
+            result = results.get()
+            if isinstance(result, _Failed):
+                raise RunFailed(f"A worker process failed: {result.what}", do="run again with --workers 1 --debug for the traceback")
+            if isinstance(result, _Finished):
+                running -= 1
+            else:
+                yield result
+    finally:
+        started = [process for process in processes if process.pid is not None]
+        for process in started:
+            process.terminate()
+        for process in started:
+            process.join()
+
+
+class _Finished:
+    """A process's last word."""
+
+
+@dataclass(frozen=True)
+class _Failed:
+    """An exception in a process, as text: not every exception can be sent."""
+
+    what: str
+
+
+def _run(work: Callable[..., Iterator[Any]], arguments: tuple[Any, ...], results: multiprocessing.queues.SimpleQueue) -> None:
+    """Body of a process."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the parent's business
+    threading.Thread(target=_end_with_parent, daemon=True).start()
+    try:
+        for result in work(*arguments):
+            results.put(result)
+        results.put(_Finished())
+    except Exception as error:
+        results.put(_Failed(f"{type(error).__name__}: {error}"))
+
+
+def _end_with_parent() -> None:
+    """A parent that was killed cannot stop its workers, and one that waits to hand over a result would wait for ever."""
+    multiprocessing.parent_process().join()
+    os._exit(1)
+
+
+def _check_alive(processes: list[multiprocessing.Process], do: str) -> None:
+    dead = [p for p in processes if p.exitcode not in (None, 0)]
+    if dead:
+        raise RunFailed(f"A worker process died (exit code {dead[0].exitcode}), perhaps for want of memory.", do=do)
+
+
+class _one_thread_each:
+    """While workers are started: keep numpy's linear algebra from starting threads of its own in each of them."""
+
+    _names = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
+
+    def __enter__(self) -> None:
+        self._before = {name: os.environ.get(name) for name in self._names}
+        os.environ.update(dict.fromkeys(self._names, "1"))
+
+    def __exit__(self, *exception: object) -> None:
+        for name, value in self._before.items():
+            if value is None:
+                os.environ.pop(name, None)
+            else:
+                os.environ[name] = value
