@@ -42,6 +42,11 @@ class Layout:
 
 def build_model(task: TaskSpec) -> mujoco.MjModel:
     """Compile the model of `task`."""
+    return build_spec(task).compile()
+
+
+def build_spec(task: TaskSpec) -> mujoco.MjSpec:
+    """What `build_model` compiles; all that is needed to simulate, and nothing for the eye."""
     import mujoco
 
     spec = panda.load_panda()
@@ -71,7 +76,7 @@ def build_model(task: TaskSpec) -> mujoco.MjModel:
     )
     for item in task.objects:
         _add_cube(spec, item)
-    return spec.compile()
+    return spec
 
 
 def _add_cube(spec: mujoco.MjSpec, item: ObjectSpec) -> None:
