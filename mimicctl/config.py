@@ -122,12 +122,19 @@ class TrainSettings(_Section):
 class EvalSettings(_Section):
     """`mimicctl eval`."""
 
-    checkpoint: str = Field("", description="Checkpoint or run folder; empty: the last run.")
+    checkpoint: list[str] = Field(default_factory=list, description="Checkpoints or run folders, one or a list; empty: the last run.")
     rollouts: int = Field(100, ge=1, description="Rollouts per checkpoint, on the same start states.")
     horizon: int = Field(400, ge=1, description="Control steps a rollout may take.")
-    seed: int = Field(101, ge=0, description="Of the start states; never the seed data was generated with.")
-    num_envs: int = Field(25, ge=1, le=1024, description="Envs at once.")
-    output_dir: str = Field("", description="Where the report goes; empty: beside the checkpoints.")
+    seed: int = Field(101, ge=0, description="Of the start states and of what a policy draws; never the seed data was generated with.")
+    num_envs: int = Field(25, ge=1, le=1024, description="Envs per worker process.")
+    workers: int = Field(0, ge=0, le=512, description="Worker processes; 0: one a core.")
+    video: int = Field(0, ge=0, description="Rollouts of each checkpoint to film, the first ones.")
+    output_dir: str = Field("", description="Where the report goes; empty: the run folder, or with several of them the working folder.")
+
+    @field_validator("checkpoint", mode="before")
+    @classmethod
+    def _one_or_more(cls, value: Any) -> Any:
+        return [value] if isinstance(value, str) and value else value or []
 
 
 class RunConfig(_Section):

@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Any, Optional
+from typing import TYPE_CHECKING, Annotated, Any, Optional
 
 import typer
 
 from mimicctl.cli.common import ConfigFile, Json, Outcome, Override, Table, Task, note, reporting, resolve_settings, show
+
+if TYPE_CHECKING:
+    from mimicctl.evaluation.report import Evaluation
+    from mimicctl.tasks import TaskSpec
 
 app = typer.Typer(help="Evaluate trained policies.", no_args_is_help=True)
 
@@ -20,12 +24,16 @@ def _evaluate() -> None:
 @app.command()
 def play(
     task: Task = None,
-    checkpoint: Annotated[Optional[str], typer.Option(help="Checkpoint, or a run folder for all of its checkpoints.", show_default=False)] = None,
+    checkpoint: Annotated[
+        Optional[list[str]], typer.Option(help="Checkpoint, or a run folder for all of its checkpoints; may be repeated.", show_default=False)
+    ] = None,
     best: Annotated[bool, typer.Option("--best", help="Of a run folder, only the last checkpoint and the one that validated best.")] = False,
     rollouts: Annotated[Optional[int], typer.Option("--rollouts", "--num-rollouts", help="Rollouts per checkpoint [100].", show_default=False)] = None,
     horizon: Annotated[Optional[int], typer.Option(help="Steps a rollout may take [400].", show_default=False)] = None,
-    seed: Annotated[Optional[int], typer.Option(help="Of the start states [101].", show_default=False)] = None,
-    num_envs: Annotated[Optional[int], typer.Option(help="Envs at once [25].", show_default=False)] = None,
+    seed: Annotated[Optional[int], typer.Option(help="Of the start states and of what a policy draws [101].", show_default=False)] = None,
+    num_envs: Annotated[Optional[int], typer.Option(help="Envs per worker process [25].", show_default=False)] = None,
+    workers: Annotated[Optional[int], typer.Option(help="Worker processes [one a core].", show_default=False)] = None,
+    video: Annotated[Optional[int], typer.Option(help="Film this many rollouts of each checkpoint, the first ones [0].", show_default=False)] = None,
     output_dir: Annotated[Optional[str], typer.Option(help="Where the report goes.", show_default=False)] = None,
     config: ConfigFile = None,
     override: Override = None,
@@ -33,42 +41,60 @@ def play(
 ) -> None:
     """Roll checkpoints out, all on the same start states."""
     flags = {
-        "eval.checkpoint": checkpoint, "eval.rollouts": rollouts, "eval.horizon": horizon, "eval.seed": seed,
-        "eval.num_envs": num_envs, "eval.output_dir": output_dir,
+        "eval.checkpoint": checkpoint or None, "eval.rollouts": rollouts, "eval.horizon": horizon, "eval.seed": seed,
+        "eval.num_envs": num_envs, "eval.workers": workers, "eval.video": video, "eval.output_dir": output_dir,
     }  # fmt: skip
     run_config = resolve_settings(flags, config, override).config
-    from mimicctl.evaluation import play as api
+    from mimicctl.errors import RunFailed
+    from mimicctl.evaluation import checkpoints as found
+    from mimicctl.evaluation import film
+    from mimicctl.evaluation.play import play as roll_out_all
+    from mimicctl.evaluation.report import Evaluation, writable_folder
 
     settings = run_config.eval
-    source = Path(settings.checkpoint) if settings.checkpoint else api.last_run(Path(run_config.train.log_dir))
-    checkpoints = api.find_checkpoints(source)
-    if best:
-        checkpoints = [c for c in checkpoints if "best" in c.name or c == max(checkpoints, key=api.epoch_of)]
-    note(f"Evaluating {len(checkpoints)} checkpoints of {source}.")
-    counts = {"done": 0, "good": 0}
+    sources = [Path(source) for source in settings.checkpoint] or [found.last_run(Path(run_config.train.log_dir))]
+    checkpoints = list({path.resolve(): path for source in sources for path in found.find_checkpoints(source, best=best)}.values())
+    folder = writable_folder(Path(settings.output_dir or (found.run_folder(sources[0]) if len(sources) == 1 else ".")))
+    videos = folder / "videos" if settings.video else None
+    if videos:
+        film.prepare()
+    evaluated = found.task_of(checkpoints, task or "")
+    note(f"Evaluating {len(checkpoints)} checkpoints of {', '.join(map(str, sources))}.")
+    labels = dict(zip(checkpoints, found.labels_of(checkpoints), strict=True))
+    finished: dict[Path, list[Any]] = {path: [] for path in checkpoints}
+    stopped: BaseException | None = None
     with reporting("eval", settings.rollouts * len(checkpoints)) as reporter:
+        try:
+            for path, rollout in roll_out_all(checkpoints, evaluated, settings, videos):
+                finished[path].append(rollout)
+                good = sum(r.success for r in finished[path])
+                reporter.update(sum(map(len, finished.values())), f"{labels[path]}: {good} of {len(finished[path])} succeeded")
+        except (KeyboardInterrupt, RunFailed) as error:
+            stopped = error
+    complete = [Evaluation(path, tuple(sorted(done, key=lambda r: r.index))) for path, done in finished.items() if len(done) == settings.rollouts]
+    for path, done in finished.items():
+        if 0 < len(done) < settings.rollouts:
+            note(f"Left out: {labels[path]}, {len(done)} of {settings.rollouts} rollouts done. Successes end sooner, so a rate from these would flatter.")
+    if complete:
+        facts = {"task": evaluated.task_id, "seed": settings.seed, "horizon": settings.horizon, "rollouts": settings.rollouts, "stopped": stopped is not None}
+        show(_outcome(evaluated, complete, labels, facts, folder, videos), as_json)
+    if stopped is not None:
+        raise stopped
 
-        def progressed(checkpoint: Path, rollout: Any) -> None:
-            counts["done"] += 1
-            counts["good"] += rollout.success
-            reporter.update(counts["done"], f"{counts['good']} succeeded, {checkpoint.stem}")
 
-        evaluated, evaluations = api.play(
-            checkpoints,
-            task or "",
-            rollouts=settings.rollouts,
-            horizon=settings.horizon,
-            seed=settings.seed,
-            num_envs=settings.num_envs,
-            on_rollout=progressed,
-        )
-    folder = Path(settings.output_dir or (source if source.is_dir() else source.parent.parent))
-    facts = {"task": evaluated.task_id, "seed": settings.seed, "horizon": settings.horizon, "rollouts": settings.rollouts}
-    report, picture = api.write_report(folder, evaluated, evaluations, facts)
-    top = max(evaluations, key=lambda e: e.successes)
-    rows = [(e.checkpoint.name, e.rate, *(count for _, count in e.failures_by_subtask(evaluated))) for e in evaluations]
-    stuck = [f"stuck in {name}" for name, _ in top.failures_by_subtask(evaluated)]
-    table = Table("Checkpoints", ("checkpoint", "success", *stuck), rows)
-    shown = [("task", evaluated.task_id), ("best", top.checkpoint), ("success", top.rate), ("report", report.absolute()), ("plot", picture.absolute())]
-    data = {**facts, "checkpoints": [api.as_dict(evaluated, e) for e in evaluations]}
-    show(Outcome("Evaluated.", shown, [table], data=data), as_json)
+def _outcome(task: TaskSpec, evaluations: list[Evaluation], labels: dict[Path, str], facts: dict[str, Any], folder: Path, videos: Path | None) -> Outcome:
+    from mimicctl.evaluation.report import as_dict, best_of, compare_to, in_words, write_report
+
+    data = as_dict(task, evaluations, {**facts, "videos": str(videos) if videos else None})
+    report, picture = write_report(folder, data, evaluations)
+    top = best_of(evaluations)
+    stuck = [f"stuck in {name}" for name, _ in top.failures_by_subtask(task)]
+    rows = [(labels[e.checkpoint], e.rate, *(count for _, count in e.failures_by_subtask(task))) for e in evaluations]
+    tables = [Table("Checkpoints", ("checkpoint", "success", *stuck), rows)]
+    if len(evaluations) > 1:
+        compared = [(labels[e.checkpoint], "the best" if e is top else in_words(compare_to(top, e))) for e in evaluations]
+        tables.append(Table("Compared with the best, start state by start state", ("checkpoint", "beside the best"), compared))
+    shown = [("task", task.task_id), ("best", top.checkpoint), ("success", top.rate), ("report", report), ("plot", picture)]
+    if videos:
+        shown.append(("videos", videos))
+    return Outcome("Evaluated.", shown, tables, data=data)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -19,7 +19,7 @@ class Acts(Protocol):
 
     def start(self, rows: int) -> None: ...
 
-    def restart(self, row: int) -> None: ...
+    def restart(self, row: int, episode: int) -> None: ...
 
     def act(self, observations: dict[str, np.ndarray], rows: list[int]) -> np.ndarray: ...
 
@@ -40,22 +40,18 @@ class Rollout:
     steps: int
 
 
-def roll_out(
-    env: MimicEnv,
-    policy: Acts,
-    *,
-    rollouts: int,
-    horizon: int,
-    seed: int,
-    on_rollout: Callable[[Rollout], None] = lambda rollout: None,
-) -> list[Rollout]:
-    """Roll out until success has held, or for `horizon` steps; results in the order of their numbers."""
-    waiting = iter(range(rollouts))
+def roll_out(env: MimicEnv, policy: Acts, numbers: Iterator[int], *, horizon: int, seed: int, recorded: int = 0) -> Iterator[tuple[Rollout, np.ndarray | None]]:
+    """Roll out start states `numbers`, each until success has held or for `horizon` steps; results as they are ready.
+
+    A result depends on the policy, the seed and the number of its start state alone.
+
+    Args:
+        recorded: rollouts of smaller numbers come with their snapshots (steps + 1, K), the others with None.
+    """
     slots: dict[int, _Slot] = {}
     policy.start(env.num_envs)
     for env_id in range(env.num_envs):
-        _begin(env, policy, slots, env_id, waiting, seed)
-    finished: list[Rollout] = []
+        _begin(env, policy, slots, env_id, numbers, seed, recorded)
     while slots:
         ids = list(slots)
         observations = env.observations(env.snapshot(ids))
@@ -65,12 +61,10 @@ def roll_out(
         for row, env_id in enumerate(ids):
             slot = slots[env_id]
             slot.note({name: bool(values[row]) for name, values in signals.items()}, bool(success[row]), env.task.term_signals)
+            slot.record(after[row])
             if slot.held >= env.task.success_hold_steps or slot.steps >= horizon:
-                rollout = slots.pop(env_id).rollout(env.task.success_hold_steps)
-                finished.append(rollout)
-                on_rollout(rollout)
-                _begin(env, policy, slots, env_id, waiting, seed)
-    return sorted(finished, key=lambda rollout: rollout.index)
+                yield slots.pop(env_id).result(env.task.success_hold_steps)
+                _begin(env, policy, slots, env_id, numbers, seed, recorded)
 
 
 @dataclass
@@ -81,6 +75,7 @@ class _Slot:
     held: int = 0
     reached: int = 0
     steps: int = 0
+    snapshots: list[np.ndarray] | None = None
 
     def note(self, signals: dict[str, bool], success: bool, order: tuple[str, ...]) -> None:
         self.steps += 1
@@ -88,14 +83,19 @@ class _Slot:
         while self.reached < len(order) and signals[order[self.reached]]:
             self.reached += 1
 
-    def rollout(self, hold: int) -> Rollout:
-        return Rollout(self.index, self.held >= hold, self.reached, self.steps)
+    def record(self, snapshot: np.ndarray) -> None:
+        if self.snapshots is not None:
+            self.snapshots.append(snapshot)
+
+    def result(self, hold: int) -> tuple[Rollout, np.ndarray | None]:
+        rollout = Rollout(self.index, self.held >= hold, self.reached, self.steps)
+        return rollout, None if self.snapshots is None else np.stack(self.snapshots)
 
 
-def _begin(env: MimicEnv, policy: Acts, slots: dict[int, _Slot], env_id: int, waiting, seed: int) -> None:
-    index = next(waiting, None)
+def _begin(env: MimicEnv, policy: Acts, slots: dict[int, _Slot], env_id: int, numbers: Iterator[int], seed: int, recorded: int) -> None:
+    index = next(numbers, None)
     if index is None:
         return
     env.reset([env_id], [np.random.SeedSequence(seed, spawn_key=(_SEED_SPACE, index))])
-    policy.restart(env_id)
-    slots[env_id] = _Slot(index)
+    policy.restart(env_id, index)
+    slots[env_id] = _Slot(index, snapshots=[env.snapshot([env_id])[0]] if index < recorded else None)

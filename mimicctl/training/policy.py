@@ -14,26 +14,37 @@ if TYPE_CHECKING:
     import torch
 
 
+_TOGETHER = 32
+"""Rows of a call of the network, always. A batch of another size may be multiplied by another kernel, which rounds differently, and
+then the number of envs would show in the actions."""
+
+
 class Policy:
     """Any robomimic BC checkpoint; ours know more about themselves, and others work too.
+
+    What a policy draws by chance in an episode depends on `seed`, the episode's number and the step alone: not on which env it
+    is in, or on what the others do.
 
     Args:
         path: the .pth file.
         device: torch's name of it.
-        seed: of what a mixture head draws, from `start` on; torch's own generator is set.
+        seed: of what a mixture head draws.
 
     Raises:
         UserError: not a checkpoint, or a package is missing.
     """
 
     def __init__(self, path: Path, device: str = "cpu", seed: int = 0) -> None:
+        self._algo, contents = seam.load_checkpoint(path, device)
+        # After the line above, which says how to get torch where it is missing.
         import torch
 
         self._torch = torch
-        self._algo, contents = seam.load_checkpoint(path, device)
         self.path, self._seed = path, seed
         self.facts: dict[str, Any] = contents.get("mimicctl", {})
         self.env_args: dict[str, Any] = contents["env_metadata"]
+        self.obs_shapes: dict[str, tuple[int, ...]] = {key: tuple(shape) for key, shape in contents["shape_metadata"]["all_shapes"].items()}
+        self.action_dim: int = contents["shape_metadata"]["ac_dim"]
         self.obs_keys: tuple[str, ...] = tuple(contents["shape_metadata"]["all_obs_keys"])
         stats = contents.get("obs_normalization_stats")
         self._stats = None if stats is None else {k: (np.array(s["mean"], np.float32), np.array(s["std"], np.float32)) for k, s in stats.items()}
@@ -42,36 +53,58 @@ class Policy:
         self._horizon = config.algo.rnn.horizon if config.algo.rnn.enabled else 0
         self._open_loop = bool(self._horizon and config.algo.rnn.open_loop)
         self._context = config.train.frame_stack if config.algo.transformer.enabled else 0
+        self._draws_inside = seam.draws_inside(self._algo)
+        self._together = 1 if self._draws_inside else _TOGETHER
 
     def start(self, rows: int) -> None:
-        """Begin episodes in `rows` envs."""
-        self._torch.manual_seed(self._seed)
-        self._steps = np.zeros(rows, dtype=int)
+        """Begin episodes 0, 1, ... in `rows` envs."""
+        self._draws = [self._chance(row) for row in range(rows)]
+        # One row more than there are envs: it fills up a call of the network, and nobody reads it.
+        self._nobody = rows
+        self._steps = np.zeros(rows + 1, dtype=int)
         self._memory: tuple[torch.Tensor, ...] | None = None
         self._window: dict[str, np.ndarray] | None = None
         self._held: dict[str, torch.Tensor] = {}
         if self._horizon:
-            self._memory = self._algo.nets["policy"].get_rnn_init_state(batch_size=rows, device=self._algo.device)
+            self._memory = self._algo.nets["policy"].get_rnn_init_state(batch_size=rows + 1, device=self._algo.device)
 
-    def restart(self, row: int) -> None:
-        """Begin a new episode in one env."""
+    def restart(self, row: int, episode: int) -> None:
+        """Begin episode number `episode` in one env."""
         self._steps[row] = 0
+        self._draws[row] = self._chance(episode)
+
+    def _chance(self, episode: int) -> np.random.Generator:
+        return np.random.default_rng(np.random.SeedSequence(self._seed, spawn_key=(episode,)))
 
     def act(self, observations: Mapping[str, np.ndarray], rows: Sequence[int]) -> np.ndarray:
         """Actions (n, A) for the envs `rows`, from their observations, key to (n, D)."""
-        torch, index = self._torch, list(rows)
-        observed = {key: self._normalised(key, observations[key]) for key in self.obs_keys}
-        if self._context:
-            observed = self._stacked(observed, index)
-        inputs = {key: torch.from_numpy(np.ascontiguousarray(value)).float().to(self._algo.device) for key, value in observed.items()}
-        with torch.no_grad():
-            action = self._step_memory(inputs, index) if self._horizon else self._algo.get_action(obs_dict=inputs)
-        self._steps[index] += 1
-        action = action.cpu().numpy()
+        index = list(rows)
+        parts = []
+        for first in range(0, len(index), self._together):
+            part = slice(first, first + self._together)
+            parts.append(self._act_together({key: observations[key][part] for key in self.obs_keys}, index[part]))
+        action = np.concatenate(parts)
         if self._action_range is not None:
             low, high = self._action_range
             action = (action + 1) * (high - low) / 2 + low
         return action
+
+    def _act_together(self, observations: dict[str, np.ndarray], envs: list[int]) -> np.ndarray:
+        """What the network answers (n, A) in one call, for at most `_together` envs."""
+        torch = self._torch
+        index = envs + [self._nobody] * (self._together - len(envs))
+        observed = {key: _filled_up(self._normalised(key, value), len(index)) for key, value in observations.items()}
+        if self._context:
+            observed = self._stacked(observed, index)
+        inputs = {key: torch.from_numpy(value).to(self._algo.device) for key, value in observed.items()}
+        if self._draws_inside:
+            torch.manual_seed(int(self._draws[envs[0]].integers(2**63)))
+        with torch.no_grad():
+            answer = self._step_memory(inputs, index) if self._horizon else seam.answer(self._algo, inputs)
+        self._steps[index] += 1
+        if isinstance(answer, seam.Mixture):
+            return answer.drawn([self._draws[env] for env in envs])
+        return answer.cpu().numpy()[: len(envs)]
 
     def _normalised(self, key: str, values: np.ndarray) -> np.ndarray:
         if self._stats is None:
@@ -79,17 +112,17 @@ class Policy:
         mean, std = self._stats[key]
         return (values - mean) / std
 
-    def _step_memory(self, inputs: dict[str, torch.Tensor], index: list[int]) -> torch.Tensor:
+    def _step_memory(self, inputs: dict[str, torch.Tensor], index: list[int]) -> torch.Tensor | seam.Mixture:
         """One recurrent step; like robomimic's, the memory is emptied every `horizon` steps of an episode."""
         torch = self._torch
         fresh = torch.from_numpy(self._steps[index] % self._horizon == 0).to(self._algo.device)
         state = tuple(torch.where(fresh[None, :, None], 0.0, part[:, index]) for part in self._memory)
         if self._open_loop:
             inputs = {key: self._hold(key, value, index, fresh) for key, value in inputs.items()}
-        action, state = self._algo.nets["policy"].forward_step(inputs, goal_dict=None, rnn_state=state)
+        answer, state = seam.answer_with_memory(self._algo, inputs, state)
         for whole, part in zip(self._memory, state, strict=True):
             whole[:, index] = part
-        return action
+        return answer
 
     def _hold(self, key: str, values: torch.Tensor, index: list[int], fresh: torch.Tensor) -> torch.Tensor:
         """What was observed when the memory was last emptied: all that an open-loop policy sees."""
@@ -110,3 +143,10 @@ class Policy:
             self._window[key][index] = window
             observed[key] = window
         return observed
+
+
+def _filled_up(values: np.ndarray, rows: int) -> np.ndarray:
+    """Values (n, D) as float32 (rows, D), with zeros below."""
+    filled = np.zeros((rows, *values.shape[1:]), np.float32)
+    filled[: len(values)] = values
+    return filled

@@ -10,6 +10,7 @@ import os
 import warnings
 from collections import OrderedDict
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -19,6 +20,7 @@ from mimicctl.errors import UserError
 from mimicctl.training.recipes import Recipe
 
 if TYPE_CHECKING:
+    import torch
     from robomimic.algo import PolicyAlgo
     from robomimic.config import Config
 
@@ -314,3 +316,61 @@ def load_checkpoint(path: Path, device: str) -> tuple[PolicyAlgo, dict[str, Any]
     algo.deserialize(contents["model"])
     algo.set_eval()
     return algo, contents
+
+
+@dataclass(frozen=True)
+class Mixture:
+    """Gaussian mixtures over actions, one a row, drawn from here and not by torch: its one generator would tie every row to all others.
+
+    Attributes:
+        cumulative: (n, M) probability of each mode and those before it.
+        means, scales: (n, M, A); robomimic's `low_noise_eval` is in the scales.
+    """
+
+    cumulative: np.ndarray
+    means: np.ndarray
+    scales: np.ndarray
+
+    @classmethod
+    def of(cls, distribution: torch.distributions.MixtureSameFamily) -> Mixture:
+        """Of a batch (n,), or (n, S) of which the last step counts, as a transformer gives it."""
+        components = distribution.component_distribution.base_dist
+        cumulative = distribution.mixture_distribution.probs.cumsum(-1)
+        last = (slice(None), -1) if len(distribution.batch_shape) == 2 else ...
+        return cls(*(part[last].cpu().numpy() for part in (cumulative, components.loc, components.scale)))
+
+    def drawn(self, draws: Sequence[np.random.Generator]) -> np.ndarray:
+        """One action (A,) a generator, for the first rows."""
+        modes = self.means.shape[1]
+        actions = []
+        for row, draw in enumerate(draws):
+            # Rounding may leave the last probability a little below 1.
+            mode = min(int((self.cumulative[row] < draw.random()).sum()), modes - 1)
+            actions.append(self.means[row, mode] + self.scales[row, mode] * draw.standard_normal(self.means.shape[2], np.float32))
+        return np.stack(actions)
+
+
+def draws_inside(algo: PolicyAlgo) -> bool:
+    """Whether the network draws by chance where `answer` cannot draw for it."""
+    policy = algo.nets["policy"]
+    # Without its noise a Gaussian is its mean; what a VAE decodes is drawn in any case.
+    return type(policy).__name__ == "VAEActor" or (type(policy).__name__ == "GaussianActorNetwork" and not policy.low_noise_eval)
+
+
+def answer(algo: PolicyAlgo, inputs: Mapping[str, torch.Tensor]) -> torch.Tensor | Mixture:
+    """Actions (n, A), or what they are drawn from, of a network without memory."""
+    policy = algo.nets["policy"]
+    if not hasattr(policy, "num_modes"):
+        return algo.get_action(obs_dict=inputs)
+    return Mixture.of(policy.forward_train(inputs))
+
+
+def answer_with_memory(
+    algo: PolicyAlgo, inputs: Mapping[str, torch.Tensor], state: tuple[torch.Tensor, ...]
+) -> tuple[torch.Tensor | Mixture, tuple[torch.Tensor, ...]]:
+    """The same for a recurrent network, and its memory after the step."""
+    policy = algo.nets["policy"]
+    if not hasattr(policy, "num_modes"):
+        return policy.forward_step(inputs, rnn_state=state)
+    distribution, state = policy.forward_train_step(inputs, rnn_state=state)
+    return Mixture.of(distribution), state

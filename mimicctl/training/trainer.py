@@ -29,7 +29,10 @@ if TYPE_CHECKING:
 
 _STATE = "training_state.pth"
 _VALIDATION_SAMPLES = 20_000
-_REPLACED = ("models/*.pth", "logs/*.txt", "logs/tb/events.*", "losses.*", "evaluation.*", "config.json", "lineage.json", _STATE)
+_REPLACED = (
+    *("models/*.pth", "logs/*.txt", "logs/tb/events.*", "losses.*", "evaluation.*", "videos/*/rollout_*.mp4"),
+    *("config.json", "lineage.json", _STATE),
+)
 """What a run and its evaluation write: all that --overwrite removes."""
 
 

@@ -346,7 +346,7 @@ def test_one_env_begins_anew_while_the_others_go_on(data, tmp_path):
     among.start(3)
     for step in range(4):
         among.act({key: value[step : step + 3] for key, value in seen.items()}, [0, 1, 2])
-    among.restart(1)
+    among.restart(1, episode=3)
     for step in range(6, 12):
         now = {key: value[step : step + 1] for key, value in seen.items()}
         three = {key: np.concatenate([seen[key][:1], value, seen[key][1:2]]) for key, value in now.items()}

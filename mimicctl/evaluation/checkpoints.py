@@ -1,0 +1,122 @@
+"""Which checkpoints to evaluate, on which task, and what to call them."""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from mimicctl.envs import make_env
+from mimicctl.errors import UserError
+from mimicctl.tasks import TaskSpec, find_task
+
+if TYPE_CHECKING:
+    from mimicctl.training.policy import Policy
+
+
+def find_checkpoints(path: Path, *, best: bool = False) -> list[Path]:
+    """The file itself, or every checkpoint of a run folder in order of epochs.
+
+    Args:
+        best: of a folder, only the last checkpoint and the one that validated best.
+
+    Raises:
+        UserError: there is none.
+    """
+    if path.is_file():
+        return [path]
+    if not path.exists():
+        raise UserError("There is no such file or folder.", where=str(path), do="give --checkpoint a .pth file or a run folder")
+    folder = path / "models" if (path / "models").is_dir() else path
+    found = sorted(folder.glob("*.pth"), key=lambda p: (epoch_of(p), len(p.name)))
+    if not found:
+        raise UserError("There are no checkpoints here.", where=str(path), do="train first (mimicctl train), or give --checkpoint")
+    last = max(found, key=epoch_of)
+    return [c for c in found if "best" in c.name or c == last] if best else found
+
+
+def last_run(log_dir: Path) -> Path:
+    """The run folder that was written to last.
+
+    Raises:
+        UserError: there is none.
+    """
+    runs = [path.parent for path in log_dir.glob("*/config.json") if (path.parent / "models").is_dir()]
+    if not runs:
+        raise UserError("There is no trained policy.", where=str(log_dir.absolute()), do="train one (mimicctl train), or give --checkpoint")
+    return max(runs, key=lambda run: (run / "models").stat().st_mtime)
+
+
+def epoch_of(path: Path) -> int:
+    match = re.search(r"epoch_(\d+)", path.name)
+    return int(match.group(1)) if match else -1
+
+
+def run_folder(source: Path) -> Path:
+    """Where a run keeps what is not a checkpoint, from its folder or one of its checkpoints."""
+    if source.is_dir():
+        return source
+    return source.parent.parent if source.parent.name == "models" else source.parent
+
+
+def labels_of(checkpoints: Sequence[Path]) -> list[str]:
+    """A short name for each: what tells it from the others."""
+    whole = [Path(os.path.abspath(path)).with_suffix("") for path in checkpoints]
+    shared = os.path.commonpath([path.parent for path in whole])
+    names = [path.relative_to(shared) for path in whole]
+    short = ["/".join(part for part in name.parts if part != "models") for name in names]
+    return short if len(set(short)) == len(short) else [str(name) for name in names]
+
+
+def task_of(checkpoints: Sequence[Path], task_id: str = "") -> TaskSpec:
+    """The task to roll all of them out on. Each is loaded, so that none turns out unfit after hours.
+
+    Args:
+        task_id: "" to take the checkpoints' word for it.
+
+    Raises:
+        UserError: a checkpoint cannot be loaded, does not say its task, or was trained on another one.
+    """
+    from mimicctl.training.policy import Policy
+
+    policies = [Policy(path) for path in checkpoints]
+    task = find_task(task_id) if task_id else _task_named_in(policies[0])
+    env = make_env(task)
+    given = {key: value.shape[1:] for key, value in env.observations(env.snapshot()).items()}
+    env.close()
+    for policy in policies:
+        named = task if task_id else _task_named_in(policy)
+        if named != task:
+            raise UserError(
+                f"The checkpoints are of different tasks: this one of {named.task_id}, the first of {task.task_id}.",
+                where=str(policy.path),
+                do="evaluate them one task at a time, or give --task",
+            )
+        _check_fit(policy, task, given)
+    return task
+
+
+def _task_named_in(policy: Policy) -> TaskSpec:
+    name = str(policy.env_args.get("env_name") or "")
+    if not name:
+        raise UserError("The checkpoint does not say which task it was trained on.", where=str(policy.path), do="give the --task")
+    try:
+        return find_task(name)
+    except UserError as error:
+        raise UserError(error.what, where=str(policy.path), do=f"{error.do}; --task chooses one") from None
+
+
+def _check_fit(policy: Policy, task: TaskSpec, given: Mapping[str, tuple[int, ...]]) -> None:
+    """UserError unless the task gives what the policy observes, in the same shapes, and takes its actions."""
+    where, do = str(policy.path), "give the --task it was trained on"
+    missing = [key for key in policy.obs_keys if key not in given]
+    if missing:
+        raise UserError(f"The policy observes {', '.join(missing)}, which {task.task_id} does not give.", where=where, do=do)
+    for key in policy.obs_keys:
+        wanted = policy.obs_shapes[key]
+        if wanted != given[key]:
+            raise UserError(f"The policy observes {key} in shape {wanted}; {task.task_id} gives {given[key]}.", where=where, do=do)
+    if policy.action_dim != task.action_dim:
+        raise UserError(f"The policy's actions are {policy.action_dim} numbers; {task.task_id} takes {task.action_dim}.", where=where, do=do)
