@@ -22,11 +22,11 @@ def lint(session: nox.Session) -> None:
 
 @nox.session(default=False)
 def train(session: nox.Session) -> None:
-    """With the real torch and robomimic (a large download where there is no CPU build of torch)."""
+    """With the real torch and robomimic (a large download where there is no CPU build of torch), and pictures where there is OpenGL."""
     session.install("torch==2.13.0")
-    session.install("-e", ".[test,train]")
+    session.install("-e", ".[test,train,video]")
     session.install("--no-deps", "robomimic==0.3.0")
-    session.run("python", "-m", "pytest", "-m", "train", *session.posargs)
+    session.run("python", "-m", "pytest", "-m", "train or render", *session.posargs)
 
 
 @nox.session(default=False)
