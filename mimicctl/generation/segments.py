@@ -29,6 +29,9 @@ _ROOM, _ALIKE = 0.05, 0.01
 """[m] Gap between the hand and other objects that is as good as any larger one, and how much less than the best is as good as the best.
 With little room, which of two ways to turn is taken must not hang on whether one just fits: a policy takes it where it just does not."""
 
+_REST_WEIGHT = 4.0
+"""Of the wrist's turn away from rest, beside its turn from here: enough that of quarter turns the one nearest to rest is taken."""
+
 _ARCH_FULL_AT = 0.10
 """[m] Horizontal travel from which an arch has its full height; shorter bridges rise in proportion."""
 
@@ -72,7 +75,9 @@ def select_source(
     subtask: Subtask,
     then: np.ndarray,
     first_eef_poses: np.ndarray,
+    last_eef_poses: np.ndarray,
     eef_pose: np.ndarray,
+    rest_pose: np.ndarray,
     object_pose: np.ndarray,
     yaw_symmetry: int,
     clearances: Callable[[int, np.ndarray], np.ndarray],
@@ -81,14 +86,15 @@ def select_source(
     """Choose the source demo of a segment, and in which of its equivalent poses to see a symmetric object.
 
     A cube at a yaw of 80 degrees is also a cube at -10 degrees, so the yaw of a symmetric object says little about which
-    source resembles now. Instead of it, "nearest_neighbor_object" then counts how far the wrist would have to turn: demonstrations
-    stay short, and a policy finds one way to turn in them and not four. Choices that would bring the hand close to another object are
+    source resembles now. Instead of it, "nearest_neighbor_object" then counts how far the wrist would have to turn from here, and how far
+    from its rest it would end: it does not wind up, and a policy finds one way to turn and not four. Choices that would bring the hand close to another object are
     passed over; if all would, those with the most room are left.
 
     Args:
         then: (D, 4, 4) pose of the reference object at the start of the segment in each demo.
-        first_eef_poses: (D, 4, 4) measured eef pose at that step.
+        first_eef_poses, last_eef_poses: (D, 4, 4) measured eef poses at that step and at the end of the segment.
         eef_pose, object_pose: (4, 4), now.
+        rest_pose: (4, 4) of the eef when the trial began.
         yaw_symmetry: number of equal turns about the object's z axis that change nothing.
         clearances: gaps [m] to other objects (S,), of a demo number and object poses (S, 4, 4).
 
@@ -97,13 +103,14 @@ def select_source(
     """
     turns = poses.yaw_pose(np.zeros(3), 2 * np.pi * np.arange(yaw_symmetry) / yaw_symmetry)
     equivalents = object_pose @ turns
-    moved_eef_poses = equivalents @ (poses.inverse(then) @ first_eef_poses)[:, None]
+    first, last = (equivalents @ (poses.inverse(then) @ eef_poses)[:, None] for eef_poses in (first_eef_poses, last_eef_poses))
     if subtask.selection_strategy == "nearest_neighbor_robot_distance":
-        distance = _distance(subtask, moved_eef_poses, eef_pose)
+        distance = _distance(subtask, first, eef_pose)
     elif yaw_symmetry > 1:
         metres = np.linalg.norm(poses.position(then)[:, None] - poses.position(object_pose), axis=-1)
-        turn = poses.rotation_angle(poses.rotation(moved_eef_poses), poses.rotation(eef_pose))
-        distance = subtask.pos_weight * metres + subtask.rot_weight * turn
+        from_here = poses.rotation_angle(poses.rotation(first), poses.rotation(eef_pose))
+        from_rest = poses.rotation_angle(poses.rotation(last), poses.rotation(rest_pose))
+        distance = subtask.pos_weight * metres + subtask.rot_weight * (from_here + _REST_WEIGHT * from_rest)
     else:
         distance = _distance(subtask, then[:, None], equivalents)
     if subtask.selection_strategy == "random":

@@ -108,10 +108,13 @@ class _Trial:
         self.ends = self.pool.draw_ends(self.settings.task, self.rng)
         self.waypoints: Waypoints | None = None
         self.noise: np.ndarray | None = None
+        self.rest: np.ndarray | None = None
 
     def plan_next(self, eef_pose: np.ndarray, object_poses: dict[str, np.ndarray]) -> None:
         """Build the trajectory of the next subtask from how things stand now."""
         self.subtask += 1
+        if self.rest is None:
+            self.rest = eef_pose
         subtask, first = self.subtasks[self.subtask], self.subtask == 0
         starts = [0 if first else ends[self.eef][self.subtask - 1] for ends in self.ends]
         closed = self.waypoints is not None and self.waypoints.grippers[-1, 0] < 0
@@ -153,6 +156,7 @@ class _Trial:
         demos = [self.pool.demos[i] for i in numbers]
         then = np.stack([demo.object_poses[ref][starts[i]] for i, demo in zip(numbers, demos, strict=True)])
         eefs = np.stack([demo.eef_poses[self.eef][starts[i]] for i, demo in zip(numbers, demos, strict=True)])
+        lasts = np.stack([demo.eef_poses[self.eef][self.ends[i][self.eef][self.subtask] - 1] for i, demo in zip(numbers, demos, strict=True)])
         in_the_way = [name for name in object_poses if name not in (ref, held)]
         centres = np.array([poses.position(object_poses[name]) for name in in_the_way])
         edges = np.array([task.object(name).edge for name in in_the_way])
@@ -164,7 +168,7 @@ class _Trial:
             return clearances(task, path, equivalents @ poses.inverse(then[choice]), centres, edges)
 
         symmetry = task.object(ref).yaw_symmetry
-        choice, object_pose = select_source(subtask, then, eefs, eef_pose, object_poses[ref], symmetry, room, self.rng)
+        choice, object_pose = select_source(subtask, then, eefs, lasts, eef_pose, self.rest, object_poses[ref], symmetry, room, self.rng)
         return numbers[choice], object_pose
 
     def advance(self) -> None:

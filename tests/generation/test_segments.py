@@ -76,13 +76,13 @@ def test_fixed_steps_hold_the_first_target(fixed, interpolated, length):
         np.testing.assert_array_equal(pose, segment().poses[0])
 
 
-def choose(strategy: str, object_pose: np.ndarray, symmetry: int = 1, room=lambda demo, poses: np.ones(len(poses)), seed: int = 0, nn_k: int = 1, eef_yaw: float = 0.0):
+def choose(strategy: str, object_pose: np.ndarray, symmetry: int = 1, room=lambda demo, poses: np.ones(len(poses)), seed: int = 0, nn_k: int = 1, eef_yaw: float = 0.0, rest_yaw: float = 0.0):
     then = poses.yaw_pose(np.array([[0.4, 0, 0], [0.5, 0, 0], [0.6, 0, 0]]), np.zeros(3))
     eefs = then.copy()
     eefs[:, 2, 3] = 0.2
     subtask = dataclasses.replace(SUBTASK, selection_strategy=strategy, nn_k=nn_k)
-    eef = poses.yaw_pose(np.array([0.5, 0, 0.2]), np.array(eef_yaw))
-    return select_source(subtask, then, eefs, eef, object_pose, symmetry, room, np.random.default_rng(seed))
+    eef, rest = poses.yaw_pose(np.array([[0.5, 0, 0.2]] * 2), np.array([eef_yaw, rest_yaw]))
+    return select_source(subtask, then, eefs, eefs, eef, rest, object_pose, symmetry, room, np.random.default_rng(seed))
 
 
 @pytest.mark.parametrize("strategy", ["nearest_neighbor_object", "nearest_neighbor_robot_distance"])
@@ -99,10 +99,12 @@ def test_nearest_chooses_among_k_and_random_among_all():
 
 
 @pytest.mark.parametrize("strategy", ["nearest_neighbor_object", "random"])
-@pytest.mark.parametrize(("eef_yaw", "seen_at"), [(0, -10), (60, 80), (-120, -100), (170, 170)])
-def test_symmetric_object_is_seen_in_the_equivalent_that_turns_the_wrist_least(strategy, eef_yaw, seen_at):
+@pytest.mark.parametrize(
+    ("eef_yaw", "rest_yaw", "seen_at"), [(0, 0, -10), (60, 60, 80), (-120, -120, -100), (170, 170, 170), (60, 0, -10), (-60, 0, -10), (0, 60, 80)]
+)
+def test_symmetric_object_is_seen_in_the_equivalent_that_keeps_the_wrist_near_rest(strategy, eef_yaw, rest_yaw, seen_at):
     target = poses.yaw_pose(np.array([0.5, 0, 0]), np.array(np.radians(80)))
-    _, pose = choose(strategy, target, symmetry=4, eef_yaw=np.radians(eef_yaw))
+    _, pose = choose(strategy, target, symmetry=4, eef_yaw=np.radians(eef_yaw), rest_yaw=np.radians(rest_yaw))
     assert abs(np.degrees(np.arctan2(pose[1, 0], pose[0, 0])) - seen_at) < 1e-9
 
 
@@ -111,7 +113,8 @@ def test_object_without_symmetry_is_compared_with_the_sources_by_its_turn():
     subtask = dataclasses.replace(SUBTASK, nn_k=1)
     then = poses.yaw_pose(np.zeros((3, 3)), np.array([0.0, 1.0, 2.0]))
     eef = poses.yaw_pose(np.zeros(3), np.array(0.0))
-    demo, _ = select_source(subtask, then, then, eef, poses.yaw_pose(np.zeros(3), np.array(1.9)), 1, lambda demo, poses: np.ones(len(poses)), np.random.default_rng(0))
+    target = poses.yaw_pose(np.zeros(3), np.array(1.9))
+    demo, _ = select_source(subtask, then, then, then, eef, eef, target, 1, lambda demo, poses: np.ones(len(poses)), np.random.default_rng(0))
     assert demo == 2
 
 
