@@ -62,6 +62,7 @@ def command(
     }  # fmt: skip
     run_config = resolve_settings(flags, config, override).config
     from mimicctl.errors import UserError
+    from mimicctl.training.recipes import RECIPES
     from mimicctl.training.trainer import train
 
     if algo != "bc":
@@ -79,6 +80,8 @@ def command(
             nonlocal steps
             steps = recipe.steps_per_epoch
             note(f"{recipe.name}: {recipe.description}. {frames} frames, {parameters} parameters, {recipe.epochs} epochs of {recipe.steps_per_epoch} steps.")
+            if not settings.config_json and RECIPES[settings.recipe].turn and not recipe.turn:
+                note("Scenes are not turned in training: what the columns of these observations mean is not known for the task of this dataset.")
             reporter.set_total(recipe.epochs)
 
         def progressed(losses: Any, epochs: int) -> None:

@@ -6,7 +6,7 @@ one reads like a task for the other.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Literal
 
 SelectionStrategy = Literal["random", "nearest_neighbor_object", "nearest_neighbor_robot_distance"]
@@ -105,6 +105,7 @@ class TaskSpec:
         subtasks: per end-effector, in order.
         stack_order: object names from bottom to top that success asks for.
         hand: boxes that enclose hand and open fingers.
+        obs_layout: what the columns of an observation are, for those that have a direction or none: "v" vector, "q" quaternion, "." number.
         success_hold_steps: consecutive control steps success must hold.
         horizon: control steps after which an episode has timed out.
     """
@@ -120,6 +121,7 @@ class TaskSpec:
     subtasks: dict[str, tuple[Subtask, ...]]
     stack_order: tuple[str, ...]
     hand: tuple[HandBox, ...] = ()
+    obs_layout: dict[str, str] = field(default_factory=dict)
     success_hold_steps: int = 10
     horizon: int = 600
     source_demos: str = ""
@@ -127,6 +129,11 @@ class TaskSpec:
     @property
     def action_dim(self) -> int:
         return 7 if self.control == "rel" else 8
+
+    @property
+    def action_layout(self) -> str:
+        """As `obs_layout`: of the actions."""
+        return "vv." if self.control == "rel" else "vq."
 
     @property
     def eef_names(self) -> tuple[str, ...]:

@@ -25,6 +25,17 @@ _HAND = (
     HandBox((0.0, 0.0, -0.018), (0.011, 0.0635, 0.0275)),
 )
 
+# Joint positions are left out: turning the scene changes the first of them.
+_OBS_LAYOUT = {
+    "eef_pos": "v",
+    "eef_quat": "q",
+    "gripper_pos": "..",
+    "joint_vel": "." * 9,
+    "object": "vqvqvq" + "v" * 6,
+    "cube_positions": "vvv",
+    "cube_orientations": "qqq",
+}
+
 _HOME = (0.0444, -0.1894, -0.1107, -2.5148, 0.0044, 2.3775, 0.6952)
 
 
@@ -55,6 +66,7 @@ def _stack(control: str, action_scale: float, noise: tuple[float, float]) -> Tas
         subtasks=_subtasks(noise),
         stack_order=("cube_1", "cube_2", "cube_3"),
         hand=_HAND,
+        obs_layout=_OBS_LAYOUT,
         source_demos="stack_cube_franka.hdf5",
     )
 

@@ -21,6 +21,8 @@ from mimicctl.training.recipes import Recipe
 if TYPE_CHECKING:
     import torch
 
+    from mimicctl.training.turning import Turning
+
 _LEAST_STD = 1e-3
 """Observations that hardly vary are centred, but not blown up."""
 
@@ -136,8 +138,9 @@ class GatherLoader:
     """Batches by index, in the shape robomimic's algorithms take.
 
     Args:
-        stats: applied to the observations once, here.
+        stats: applied to the observations.
         action_range: (minimum, maximum) that actions are mapped from to [-1, 1]; None leaves them.
+        turning: applied to each batch before anything else.
         noise: standard deviation of what is added to the observations of each batch, from torch's own generator.
         device: where the tensors live.
     """
@@ -149,23 +152,24 @@ class GatherLoader:
         *,
         stats: Mapping[str, Mapping[str, np.ndarray]] | None = None,
         action_range: tuple[float, float] | None = None,
+        turning: Turning | None = None,
         noise: float = 0.0,
         device: str = "cpu",
     ) -> None:
         import torch
 
-        def normalised(key: str) -> np.ndarray:
-            return frames.obs[key] if stats is None else (frames.obs[key] - stats[key]["mean"]) / stats[key]["std"]
-
-        actions = frames.actions
-        if action_range is not None:
-            low, high = action_range
-            actions = 2 * (actions - low) / (high - low) - 1
         # One tensor for all keys: one gather a batch instead of one a key.
         self._keys = list(frames.obs)
         self._widths = [frames.obs[key].shape[1] for key in self._keys]
-        packed = np.concatenate([normalised(key) for key in self._keys] + [actions], axis=1)
+        packed = np.concatenate([*frames.obs.values(), frames.actions], axis=1)
         self._frames = torch.from_numpy(np.ascontiguousarray(packed, dtype=np.float32)).to(device)
+        width = frames.actions.shape[1]
+        low, high = action_range or (-1.0, 1.0)
+        centre = [np.zeros(w) if stats is None else stats[key]["mean"][0] for key, w in zip(self._keys, self._widths, strict=True)]
+        scale = [np.ones(w) if stats is None else stats[key]["std"][0] for key, w in zip(self._keys, self._widths, strict=True)]
+        centre, scale = [*centre, np.full(width, (low + high) / 2)], [*scale, np.full(width, (high - low) / 2)]
+        self._centre, self._scale = (torch.from_numpy(np.concatenate(part).astype(np.float32)).to(device) for part in (centre, scale))
+        self._turning = turning
         self._first = torch.from_numpy(frames.first).to(device)
         self._last = torch.from_numpy(frames.last).to(device)
         self._noise = noise
@@ -181,6 +185,9 @@ class GatherLoader:
         steps = samples[:, None] + self._offsets
         steps = torch.minimum(torch.maximum(steps, self._first[samples, None]), self._last[samples, None])
         frames, observed = self._frames[steps], sum(self._widths)
+        if self._turning is not None:
+            frames = self._turning(frames)
+        frames = (frames - self._centre) / self._scale
         if self._noise:
             frames[..., :observed] += self._noise * torch.randn_like(frames[..., :observed])
         parts = frames.split([*self._widths, frames.shape[-1] - observed], dim=-1)

@@ -25,6 +25,7 @@ class Recipe:
         final_learning_rate: of a cosine decay over the run; None for a constant rate, or the schedule in a robomimic config.
         labels: "intended_actions" to learn what generation meant to do before it added noise (DART, Laskey et al., 2017), "actions" for what it did.
         normalize_obs: observations to zero mean and unit variance; the statistics go into the checkpoint.
+        turn: largest angle [rad] that the scene of a sample is turned by, about the vertical axis through the arm's base; see `training.turning`.
         obs_noise: standard deviation of noise on what is observed in training, after normalisation; new in every batch.
     """
 
@@ -38,6 +39,7 @@ class Recipe:
     final_learning_rate: float | None = None
     labels: str = "actions"
     normalize_obs: bool = True
+    turn: float = 0.0
     obs_noise: float = 0.0
     obs_keys: tuple[str, ...] = OBS_KEYS
     seq_length: int = 1

@@ -23,6 +23,7 @@ from mimicctl.errors import RunFailed, UserError
 from mimicctl.training import robomimic_seam as seam
 from mimicctl.training.loader import GatherLoader, action_range, check_demos, load_frames, observation_statistics
 from mimicctl.training.recipes import RECIPES, Recipe
+from mimicctl.training.turning import Turning, packed_layout
 
 if TYPE_CHECKING:
     from torch.utils.tensorboard import SummaryWriter
@@ -192,8 +193,13 @@ def _prepare(dataset_path: Path, settings: TrainSettings, seed: int, folder: Pat
     shapes = {key: values.shape[1:] for key, values in frames["train"].obs.items()}
     action_dim = frames["train"].actions.shape[1]
     algo = seam.make_algo(config, shapes, action_dim, device)
-    noise = {"train": recipe.obs_noise, "valid": 0.0}
-    loaders = {key: GatherLoader(f, recipe, stats=stats, action_range=spread, noise=noise[key], device=device) for key, f in frames.items()}
+    # The keys in the order of the loader's columns.
+    layout = packed_layout(str(env_args.get("env_name", "")), {key: shape[0] for key, shape in shapes.items()}, action_dim, list(shapes))
+    if recipe.turn and layout is None:
+        recipe = dataclasses.replace(recipe, turn=0.0)
+    altered = {"turning": Turning(layout, recipe.turn, device) if recipe.turn else None, "noise": recipe.obs_noise}
+    common = {"stats": stats, "action_range": spread, "device": device}
+    loaders = {"train": GatherLoader(frames["train"], recipe, **common, **altered), "valid": GatherLoader(frames["valid"], recipe, **common)}
     facts = {
         "version": mimicctl.__version__,
         "dataset": {"file": str(dataset_path.absolute()), "sha256": content_hash, "lineage": lineage},
