@@ -15,10 +15,11 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal, get_args, get_type_hints
 
-from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError, field_validator
+from pydantic import BaseModel, Field, TypeAdapter, ValidationError, field_validator
 from pydantic.fields import FieldInfo
 
 from mimicctl.errors import UserError
+from mimicctl.settings import ConvertSettings, CosmosSettings, MergeSettings, Section
 from mimicctl.tasks import DEFAULT_TASK, Subtask
 
 FILE_NAME = "mimicctl.toml"
@@ -30,12 +31,7 @@ _MOST_ITEMS = 100
 """An index beyond this is a slip of the finger, not a list."""
 
 
-class _Section(BaseModel):
-    # Strict, because TOML has types of its own: `true` is no number and "8" is no integer.
-    model_config = ConfigDict(extra="forbid", validate_default=True, strict=True, allow_inf_nan=False)
-
-
-class RecordSettings(_Section):
+class RecordSettings(Section):
     """`mimicctl record` and `teleop`."""
 
     device: Literal["keyboard", "scripted"] = Field("keyboard", description="What drives the robot.")
@@ -52,7 +48,7 @@ class RecordSettings(_Section):
     operator: str = Field("", description="Who recorded it, for the lineage.")
 
 
-class AnnotateSettings(_Section):
+class AnnotateSettings(Section):
     """`mimicctl annotate`."""
 
     input_file: str = Field("", description="Recording to annotate; empty: the last one.")
@@ -60,7 +56,7 @@ class AnnotateSettings(_Section):
     strict: bool = Field(False, description="Fail if any demonstration cannot be annotated, instead of leaving it out.")
 
 
-class GenerateSettings(_Section):
+class GenerateSettings(Section):
     """`mimicctl generate`."""
 
     input_file: str = Field("", description="Annotated source demonstrations; empty: the last annotated ones, or those that come with the task.")
@@ -103,7 +99,7 @@ def _check_subtask_field(path: str, key: str, value: Any) -> None:
         raise ValueError(f"{path} is {value!r}: it must be finite and at least {1 if key == 'nn_k' else 0}")
 
 
-class TrainSettings(_Section):
+class TrainSettings(Section):
     """`mimicctl train`."""
 
     dataset: str = Field("", description="Dataset to learn from; empty: the last generated one.")
@@ -119,7 +115,7 @@ class TrainSettings(_Section):
     device: str = Field("auto", description="auto, cpu, cuda or cuda:N.")
 
 
-class EvalSettings(_Section):
+class EvalSettings(Section):
     """`mimicctl eval`."""
 
     checkpoint: list[str] = Field(default_factory=list, description="Checkpoints or run folders, one or a list; empty: the last run.")
@@ -137,7 +133,7 @@ class EvalSettings(_Section):
         return [value] if isinstance(value, str) and value else value or []
 
 
-class RunConfig(_Section):
+class RunConfig(Section):
     """Everything that can be set."""
 
     task: str = Field(DEFAULT_TASK, description="Task id; mimicctl tasks lists them.")
@@ -145,6 +141,9 @@ class RunConfig(_Section):
     record: RecordSettings = Field(default_factory=RecordSettings)
     annotate: AnnotateSettings = Field(default_factory=AnnotateSettings)
     generate: GenerateSettings = Field(default_factory=GenerateSettings)
+    convert: ConvertSettings = Field(default_factory=ConvertSettings)
+    cosmos: CosmosSettings = Field(default_factory=CosmosSettings)
+    merge: MergeSettings = Field(default_factory=MergeSettings)
     train: TrainSettings = Field(default_factory=TrainSettings)
     eval: EvalSettings = Field(default_factory=EvalSettings)
 

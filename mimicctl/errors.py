@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 
 class UserError(Exception):
     """A mistake in what was asked for: bad input, a missing file, a setting that cannot work.
@@ -34,3 +36,14 @@ class RunFailed(UserError):
     """The request was sound but the run did not reach its goal. Exit code 1."""
 
     exit_code = 1
+
+
+_MOST_LISTED = 12
+
+
+def listed(problems: Sequence[str]) -> str:
+    """Several places for `where`, one a line; beyond a dozen their number."""
+    lines = list(problems[:_MOST_LISTED])
+    if len(problems) > _MOST_LISTED:
+        lines.append(f"... and {len(problems) - _MOST_LISTED} more")
+    return "\n      ".join(lines)

@@ -35,7 +35,7 @@ def info(file: File, as_json: Json = False) -> None:
     if found.attempts:
         facts.append(("generated at", rate_text(found.attempts_succeeded, found.attempts)))
     facts += [("made by", found.lineage.get("made_by", "not recorded"))]
-    facts += [("from", f"{i.get('file')} ({i.get('sha256', '')[:12]})") for i in found.lineage.get("inputs", [])]
+    facts += [("from", f"{i.get('file')} ({i.get('sha256', i.get('file_sha256', ''))[:12]})") for i in found.lineage.get("inputs", [])]
     rows = [(key, f"(T{''.join(f', {n}' for n in shape)})", dtype) for key, (shape, dtype) in found.keys.items()]
     show(Outcome("", facts, [Table("Keys", ("key", "shape", "dtype"), rows)], data=found.as_dict()), as_json)
 

@@ -124,6 +124,15 @@ class Dataset:
         return str(self.env_args.get("env_name", ""))
 
     @property
+    def control_hz(self) -> float | None:
+        """Control rate [Hz] by the env's time step and decimation; None if the file does not say."""
+        timing = self.env_args.get("sim_args")
+        try:
+            return 1 / (float(timing["dt"]) * float(timing["decimation"]))
+        except (TypeError, ValueError, KeyError, ZeroDivisionError):
+            return None
+
+    @property
     def format_version(self) -> int:
         version = whole_number(self._file.attrs.get("format_version", 0))
         if version is None:

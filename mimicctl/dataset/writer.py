@@ -45,15 +45,21 @@ def checked_output(path: str | Path) -> Path:
     return path
 
 
-def refuse_existing(path: Path) -> None:
-    """UserError if `path` exists: it takes a decision to go on with it or to replace it."""
+def refuse_existing(path: Path, *, resumable: bool = True) -> None:
+    """UserError if `path` exists: it takes a decision to go on with it (where that is possible) or to replace it."""
     if path.exists():
-        raise UserError("The file exists already.", where=str(path), do="--resume continues it, --overwrite replaces it")
+        do = "--resume continues it, --overwrite replaces it" if resumable else "--overwrite replaces it, or choose another --output-file"
+        raise UserError("The file exists already.", where=str(path), do=do)
 
 
 def partial_path(path: Path) -> Path:
     """Where a batch command collects its output until it is complete."""
     return path.with_name(f"{path.stem}.partial{path.suffix}")
+
+
+def is_no_space(error: OSError) -> bool:
+    """Whether the disk, or one's share of it, is full. HDF5 passes the system's error number on in its text only."""
+    return error.errno in _NO_SPACE or any(f"errno = {number}" in str(error) for number in _NO_SPACE)
 
 
 class DatasetWriter:
@@ -150,7 +156,7 @@ class DatasetWriter:
             self._raw.commit()
         except BaseException as error:
             self.close()
-            if isinstance(error, OSError) and error.errno in _NO_SPACE:
+            if isinstance(error, OSError) and is_no_space(error):
                 raise RunFailed("No space is left for the next episode.", where=str(self.path), do="free some; what was committed before is kept") from None
             raise
 

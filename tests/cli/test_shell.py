@@ -18,7 +18,7 @@ from mimicctl.cli.common import Outcome, Table, show
 from mimicctl.errors import RunFailed, UserError
 from tests.conftest import ROOT, run_cli
 
-COMMANDS = ("teleop", "record", "annotate", "generate", "train", "eval", "dataset", "config", "tasks", "doctor", "demo")
+COMMANDS = ("teleop", "record", "annotate", "generate", "merge", "train", "eval", "dataset", "config", "tasks", "doctor", "demo")
 HEAVY = ("mujoco", "torch", "numpy", "h5py", "pydantic", "gymnasium", "robomimic", "matplotlib")
 
 

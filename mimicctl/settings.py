@@ -1,0 +1,63 @@
+"""What a section of the run config is, and the sections of the commands that turn datasets into others.
+
+The sections of the data loop itself are in `config`.
+"""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+
+class Section(BaseModel):
+    # Strict, because TOML has types of its own: `true` is no number and "8" is no integer.
+    model_config = ConfigDict(extra="forbid", validate_default=True, strict=True, allow_inf_nan=False)
+
+
+class MergeSettings(Section):
+    """`mimicctl merge`."""
+
+    input_files: list[str] = Field(default_factory=list, description="Datasets to merge, in this order; empty: the generated and the augmented one.")
+    output_file: str = Field("datasets/merged.hdf5", description="Where the merged dataset goes.")
+
+
+class ConvertSettings(Section):
+    """`mimicctl convert`. Sizes, rate and keys are Isaac Lab's."""
+
+    input_file: str = Field("", description="Dataset with camera images; empty: the generated one.")
+    output_dir: str = Field("datasets/videos", description="Where hdf5-to-mp4 puts the videos.")
+    input_keys: list[str] = Field(default_factory=list, description="Camera keys to convert; empty: those of Isaac Lab's list that the dataset has.")
+    video_height: int = Field(704, ge=16, le=8192, description="Height of the videos [pixels].")
+    video_width: int = Field(1280, ge=16, le=8192, description="Width of the videos [pixels].")
+    framerate: int = Field(30, ge=1, le=240, description="Frames per second of the videos; one frame is one control step.")
+    videos_dir: str = Field("", description="Where mp4-to-hdf5 finds the augmented videos; empty: what cosmos run made.")
+    output_file: str = Field("datasets/augmented.hdf5", description="Where mp4-to-hdf5 puts the demos with augmented images.")
+    camera: str = Field("table_cam", description="Camera that was augmented.")
+    workers: int = Field(0, ge=0, le=512, description="Videos at once; 0: one a core.")
+
+
+class CosmosSettings(Section):
+    """`mimicctl cosmos`. Hyper-parameters are those that Isaac Lab documents for Transfer1."""
+
+    templates: str = Field("", description="File of prompt templates; empty: the one that comes with the task.")
+    num_prompts: int = Field(10, ge=1, description="Prompts to write.")
+    prompts_file: str = Field("datasets/prompts.txt", description="Where the prompts go, one a line.")
+    specs_dir: str = Field("datasets/controlnet_specs", description="Where the control specs go, one a demo.")
+    model: Literal["transfer1", "transfer2.5"] = Field("transfer1", description="Release of Cosmos Transfer that the specs are for.")
+    negative_prompt: str = Field(
+        "The video captures a game playing, with bad crappy graphics and cartoonish frames. It represents a recording of old outdated games. "
+        "The images are very pixelated and of poor CG quality. There are many subtitles in the footage. Overall, the video is unrealistic and appears cg. "
+        "Plane background.",
+        description="What the video should not be.",
+    )
+    sigma_max: float | None = Field(None, gt=0, le=200, description="Noise added to the input; none: 50 for transfer1, the model's own for transfer2.5.")
+    control_weight: list[float] = Field(
+        default_factory=lambda: [0.3, 0.3, 0.6, 0.7], min_length=4, max_length=4, description="Of blur, edges, depth, segmentation; 0 leaves one out."
+    )
+    checkout: str = Field("", description="Folder of the Cosmos Transfer repository.")
+    checkpoint_dir: str = Field("", description="Checkpoints of transfer1; empty: checkpoints in the checkout.")
+    command: str = Field("", description="Command run for each demo instead of Cosmos, with {spec}, {video}, {output}, {demo}, {gpu}.")
+    output_dir: str = Field("datasets/cosmos_videos", description="Where the augmented videos go.")
+    gpus: str = Field("", description='GPUs to use, as in "0,1,2"; empty: all that are visible.')
+    gpus_per_job: int = Field(1, ge=1, le=64, description="GPUs that work on one video together.")
