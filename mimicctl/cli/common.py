@@ -141,7 +141,11 @@ def _show_table(console: Console, table: Table) -> None:
 
 def size_of(path: Path) -> str:
     """File size, for people."""
-    size = float(path.stat().st_size)
+    return size_text(path.stat().st_size)
+
+
+def size_text(size: float) -> str:
+    """Bytes, for people."""
     for unit in ("B", "kB", "MB", "GB"):
         if size < 1000 or unit == "GB":
             return f"{size:.0f} {unit}" if unit == "B" else f"{size:.1f} {unit}"

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import itertools
 import json
 import os
@@ -19,14 +18,12 @@ import h5py
 import mimicctl
 from mimicctl.dataset.committed_file import write_lock
 from mimicctl.dataset.merge_plan import MergePlan, Move, Source, plan_merge
-from mimicctl.dataset.reader import Dataset
-from mimicctl.dataset.split import write_masks
-from mimicctl.dataset.writer import checked_output, is_no_space, partial_path, refuse_existing
+from mimicctl.dataset.reader import Dataset, file_sha256
+from mimicctl.dataset.writer import checked_output, is_no_space, partial_path, refuse_existing, write_masks
 from mimicctl.errors import RunFailed, UserError
 from mimicctl.schema import FORMAT_VERSION, LINEAGE_ATTR
 
 _META_BLOCK = 1 << 20  # metadata in few large blocks: three times as fast as HDF5's own 2 kB
-_HASHED_AT_ONCE = 1 << 26  # large: between two blocks the hash waits for the copying of a demo to give up Python's lock
 _ROOM = 1.02  # the output may be a little larger than the inputs together
 
 
@@ -99,7 +96,7 @@ def _write(plan: MergePlan, path: Path, on_progress: Callable[[int, int], None])
         # Beside the copying, on another core.
         pool = ThreadPoolExecutor(1)
         stack.callback(pool.shutdown, cancel_futures=True)
-        hashes = [pool.submit(_sha256, source.path) for source in plan.sources]
+        hashes = [pool.submit(file_sha256, source.path) for source in plan.sources]
         output = stack.enter_context(h5py.File(path, "w", meta_block_size=_META_BLOCK))
         if first.format_version >= FORMAT_VERSION:
             output.attrs["format_version"] = first.format_version
@@ -146,11 +143,3 @@ def _lineage(plan: MergePlan, hashes: Sequence[str]) -> dict[str, Any]:
         "left_out": [{"input": d.source, "demo": d.demo, "same_as": {"input": d.same_as[0], "demo": d.same_as[1]}} for d in plan.duplicates],
         "dropped_keys": list(plan.dropped_keys),
     }
-
-
-def _sha256(path: Path) -> str:
-    digest, block = hashlib.sha256(), bytearray(_HASHED_AT_ONCE)
-    with open(path, "rb", buffering=0) as file:
-        while count := file.readinto(block):
-            digest.update(memoryview(block)[:count])
-    return digest.hexdigest()

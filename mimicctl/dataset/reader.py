@@ -17,6 +17,7 @@ from mimicctl.errors import UserError
 from mimicctl.schema import ATTEMPTS_PATH, FORMAT_VERSION, LINEAGE_ATTR, Episode
 
 _TRIES = 5  # at opening a file that is being replaced
+_HASHED_AT_ONCE = 1 << 26  # large: another thread may need Python's lock for long between two blocks
 
 
 def open_hdf5(path: str | Path) -> h5py.File:
@@ -271,6 +272,15 @@ def whole_number(value: Any) -> int | None:
         return int(value)
     except (TypeError, ValueError):
         return None
+
+
+def file_sha256(path: Path) -> str:
+    """sha256 of a file's bytes."""
+    digest, block = hashlib.sha256(), bytearray(min(_HASHED_AT_ONCE, path.stat().st_size + 1))
+    with open(path, "rb", buffering=0) as file:
+        while count := file.readinto(block):
+            digest.update(memoryview(block)[:count])
+    return digest.hexdigest()
 
 
 def _text(value: Any) -> str:

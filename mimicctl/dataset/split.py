@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
 import h5py
@@ -11,6 +11,7 @@ import numpy as np
 
 from mimicctl.dataset.committed_file import copy_file, write_lock
 from mimicctl.dataset.reader import Dataset, demo_number
+from mimicctl.dataset.writer import write_masks
 from mimicctl.errors import UserError
 
 
@@ -57,14 +58,3 @@ def _wanted_and_present(path: Path, valid_fraction: float, seed: int) -> tuple[d
     with Dataset(path) as dataset:
         masks = split_names(dataset.demos, valid_fraction=valid_fraction, seed=seed)
         return masks, {key: dataset.masks[key] for key in masks if key in dataset.masks}
-
-
-def write_masks(file: h5py.File, masks: Mapping[str, Sequence[str]]) -> None:
-    """Set filter keys, byte strings as robomimic writes them."""
-    if "mask" in file and not isinstance(file["mask"], h5py.Group):
-        del file["mask"]
-    group = file.require_group("mask")
-    for key, names in masks.items():
-        if key in group:
-            del group[key]
-        group.create_dataset(key, data=np.array([n.encode() for n in names], dtype="S"))

@@ -6,7 +6,7 @@ import errno
 import functools
 import json
 import os
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -73,23 +73,34 @@ class DatasetWriter:
         task_id: written to `env_args` of a new file.
         lineage: of the file as a whole, JSON-able; replaces that of an existing one.
         env_args: more for `env_args` of a new file.
+        format_version: of the quaternions that will be written; that of an existing file must be the same.
         durable: survive power cuts too, at the price of a disk sync an episode.
 
     Raises:
         UserError: the file cannot be written, or an existing one is not a dataset of this format.
     """
 
-    def __init__(self, path: Path, *, task_id: str, lineage: Mapping[str, Any], env_args: Mapping[str, Any] | None = None, durable: bool = False) -> None:
+    def __init__(
+        self,
+        path: Path,
+        *,
+        task_id: str,
+        lineage: Mapping[str, Any],
+        env_args: Mapping[str, Any] | None = None,
+        format_version: int = FORMAT_VERSION,
+        durable: bool = False,
+    ) -> None:
         existed = path.exists()
         if existed:
-            _refuse_unfit(path)
+            _refuse_unfit(path, format_version)
         self.path = path
         self._raw = CommittedFile(path, durable=durable)
         self._file: h5py.File | None = None
         with self._committing():
             self._file = h5py.File(self._raw, "r+" if existed else "w", meta_block_size=_META_BLOCK)
             if not existed:
-                self._file.attrs["format_version"] = FORMAT_VERSION
+                if format_version:
+                    self._file.attrs["format_version"] = format_version
                 data = self._file.create_group("data")
                 data.attrs["total"] = 0
                 data.attrs["env_args"] = json.dumps({"env_name": task_id, "type": GYM_ENV_TYPE, **(env_args or {})})
@@ -117,9 +128,8 @@ class DatasetWriter:
         """
         if not len(episode):
             raise ValueError("an episode without steps is not written")
-        name = f"demo_{self._next}"
-        with self._committing():
-            group = self._data.create_group(name)
+
+        def fill(group: h5py.Group) -> None:
             for path, array in leaves(episode):
                 write_array(group, path, array)
             group.attrs["num_samples"] = len(episode)
@@ -127,10 +137,25 @@ class DatasetWriter:
             if episode.seed is not None:
                 group.attrs["seed"] = episode.seed
             group.attrs[LINEAGE_ATTR] = json.dumps(episode.lineage)
-            self._data.attrs["total"] = self._total + len(episode)
+
+        return self.append(fill, len(episode), attempts)
+
+    def append(self, fill: Callable[[h5py.Group], None], steps: int, attempts: Sequence[str] = ()) -> str:
+        """Append a demo of `steps` control steps whose arrays and attributes `fill` writes into its empty group. Otherwise as `write`."""
+        name = f"demo_{self._next}"
+        with self._committing():
+            fill(self._data.create_group(name))
+            self._data.attrs["total"] = self._total + steps
             self._log(attempts)
-        self._next, self._count, self._total = self._next + 1, self._count + 1, self._total + len(episode)
+        self._next, self._count, self._total = self._next + 1, self._count + 1, self._total + steps
         return name
+
+    def describe(self, lineage: Mapping[str, Any], masks: Mapping[str, Sequence[str]]) -> None:
+        """Replace the lineage of the file, set masks (filter key to demo names), and commit."""
+        with self._committing():
+            self._data.attrs[LINEAGE_ATTR] = json.dumps(lineage)
+            if masks:
+                write_masks(self._file, masks)
 
     def log_attempts(self, lines: Sequence[str]) -> None:
         """Append lines to the attempts log and commit."""
@@ -176,12 +201,12 @@ class DatasetWriter:
         os.replace(self.path, target)
 
 
-def _refuse_unfit(path: Path) -> None:
-    """UserError unless `path` is a dataset that can be continued: ours and Isaac Lab 3's order of quaternions."""
+def _refuse_unfit(path: Path, format_version: int) -> None:
+    """UserError unless `path` is a dataset that can be continued: with the same order of quaternions."""
     with open_hdf5(path) as file:
         if not isinstance(file.get("data"), h5py.Group):
             raise UserError('The file has no group "data", so no demonstration can be added to it.', where=str(path), do="choose another --output-file")
-        if file.attrs.get("format_version", 0) != FORMAT_VERSION:
+        if file.attrs.get("format_version", 0) != format_version:
             raise UserError(
                 "The file is of an older format, with quaternions in another order; new demos would not fit the old ones.",
                 where=str(path),
@@ -218,6 +243,17 @@ def write_array(group: h5py.Group, path: str, array: np.ndarray) -> None:
     kind = h5py.h5t.py_create(array.dtype, logical=True)
     dataset = h5py.h5d.create(group.id, path.encode(), kind, space, lcpl=_make_parents())
     dataset.write(h5py.h5s.ALL, h5py.h5s.ALL, array)
+
+
+def write_masks(file: h5py.File, masks: Mapping[str, Sequence[str]]) -> None:
+    """Set filter keys, byte strings as robomimic writes them."""
+    if "mask" in file and not isinstance(file["mask"], h5py.Group):
+        del file["mask"]
+    group = file.require_group("mask")
+    for key, names in masks.items():
+        if key in group:
+            del group[key]
+        group.create_dataset(key, data=np.array([n.encode() for n in names], dtype="S"))
 
 
 @functools.cache
