@@ -40,7 +40,7 @@ class ConvertSettings(Section):
 class CosmosSettings(Section):
     """`mimicctl cosmos`. Hyper-parameters are those that Isaac Lab documents for Transfer1."""
 
-    templates: str = Field("", description="File of prompt templates; empty: the one that comes with the task.")
+    templates_path: str = Field("", description="File of prompt templates; empty: the one that comes with the task.")
     num_prompts: int = Field(10, ge=1, description="Prompts to write.")
     prompts_file: str = Field("datasets/prompts.txt", description="Where the prompts go, one a line.")
     specs_dir: str = Field("datasets/controlnet_specs", description="Where the control specs go, one a demo.")

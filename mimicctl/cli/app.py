@@ -12,7 +12,7 @@ from typing import Any
 import typer
 
 from mimicctl import __version__
-from mimicctl.cli import annotate, configure, convert, dataset, demo, doctor, evaluate, generate, merge, record, tasks, train
+from mimicctl.cli import annotate, configure, convert, cosmos, dataset, demo, doctor, evaluate, generate, merge, record, tasks, train
 from mimicctl.errors import UserError
 
 _INTERRUPTED = 130
@@ -38,6 +38,7 @@ app.add_typer(convert.app, name="convert", rich_help_panel=_PIPELINE)
 app.command("merge", rich_help_panel=_PIPELINE)(merge.command)
 app.command("train", rich_help_panel=_PIPELINE)(train.command)
 app.add_typer(evaluate.app, name="eval", rich_help_panel=_PIPELINE)
+app.add_typer(cosmos.app, name="cosmos", rich_help_panel=_HELPERS)
 app.add_typer(dataset.app, name="dataset", rich_help_panel=_HELPERS)
 app.add_typer(configure.app, name="config", rich_help_panel=_HELPERS)
 app.add_typer(tasks.app, name="tasks", rich_help_panel=_HELPERS)

@@ -108,6 +108,7 @@ class TaskSpec:
         obs_layout: what the columns of an observation are, for those that have a direction or none: "v" vector, "q" quaternion, "." number.
         success_hold_steps: consecutive control steps success must hold.
         horizon: control steps after which an episode has timed out.
+        source_demos, prompt_templates: names of files in `mimicctl/data`; "" if none come with the task.
     """
 
     task_id: str
@@ -125,6 +126,7 @@ class TaskSpec:
     success_hold_steps: int = 10
     horizon: int = 600
     source_demos: str = ""
+    prompt_templates: str = ""
 
     @property
     def action_dim(self) -> int:

@@ -68,6 +68,7 @@ def _stack(control: str, action_scale: float, noise: tuple[float, float]) -> Tas
         hand=_HAND,
         obs_layout=_OBS_LAYOUT,
         source_demos="stack_cube_franka.hdf5",
+        prompt_templates="stack_cube_prompts.json",
     )
 
 

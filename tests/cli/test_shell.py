@@ -18,8 +18,8 @@ from mimicctl.cli.common import Outcome, Table, show
 from mimicctl.errors import RunFailed, UserError
 from tests.conftest import ROOT, run_cli
 
-COMMANDS = ("teleop", "record", "annotate", "generate", "merge", "train", "eval", "dataset", "config", "tasks", "doctor", "demo")
-HEAVY = ("mujoco", "torch", "numpy", "h5py", "pydantic", "gymnasium", "robomimic", "matplotlib")
+COMMANDS = ("teleop", "record", "annotate", "generate", "convert", "merge", "train", "eval", "cosmos", "dataset", "config", "tasks", "doctor", "demo")
+HEAVY = ("mujoco", "torch", "numpy", "h5py", "pydantic", "gymnasium", "robomimic", "matplotlib", "av")
 
 
 # Start-up ---------------------------------------------------------------------------------------------
