@@ -87,6 +87,16 @@ def test_videos_show_what_is_stored(converted, key):
     assert np.abs(shown.astype(int) - (other[..., None] if other.ndim == 3 else other)).mean() > error.mean() + 0.5, "the order of frames does not show"
 
 
+def test_colours_come_back_as_they_were(tmp_path):
+    """Each level too dark would show in the pictures that a policy learns from."""
+    colour = np.array([200, 30, 60], np.uint8)
+    with VideoWriter(tmp_path / "v.mp4", (96, 80), 30) as writer:
+        for _ in range(5):
+            writer.write(np.broadcast_to(colour, (40, 48, 3)))
+    frames = np.stack(list(read_frames(tmp_path / "v.mp4", (48, 40)))).astype(int)
+    assert np.abs(frames - colour).max() <= 1
+
+
 def test_the_defaults_are_isaac_labs(tmp_path):
     make_videos(camera_file(tmp_path / "a.hdf5", 1), tmp_path / "v", keys=["table_cam"])
     facts = probe(tmp_path / "v" / "demo_0_table_cam.mp4")
