@@ -72,7 +72,7 @@ def write_specs(
         raise UserError("Not every demo has its control videos; nothing was written.", where=listed(problems), do="mimicctl convert hdf5-to-mp4 --resume makes them")
     old = [path for path in folder.glob("demo_*.json") if _SPEC_NAME.fullmatch(path.name)]
     if old and not overwrite:
-        raise UserError("There are specs already.", where=str(folder), do="--overwrite replaces them, or choose another --output-dir")
+        raise UserError("There are specs already.", where=str(folder), do="--overwrite replaces them, or choose another --specs-dir")
     make: Callable[..., dict[str, Any]] = _transfer1 if model == "transfer1" else _transfer25
     written = []
     for i, demo in enumerate(demos):

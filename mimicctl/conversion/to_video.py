@@ -163,6 +163,8 @@ def _unfit(demo: h5py.Group, key: str) -> Iterator[str]:
         encoder(key)(*(array[:1] for array in arrays))
     except UserError as error:
         yield f"obs/{key}: {error.what}"
+    except (OSError, RuntimeError):  # h5py raises either
+        yield f"obs/{key} cannot be read: the file is damaged"
 
 
 def _job(dataset: Dataset, demo: str, key: str, folder: Path) -> VideoJob:

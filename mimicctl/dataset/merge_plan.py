@@ -104,7 +104,11 @@ def plan_merge(paths: Sequence[str | Path], *, common_keys: bool = False) -> Mer
         problems = [*_disagreements(sources), *_unsound(datasets), *found.clashing]
         if problems or (found.missing and not common_keys):
             raise _refusal(problems + found.missing, solved_by_common_keys=not problems)
-        duplicates = tuple(_duplicates(datasets, found.common))
+        try:
+            duplicates = tuple(_duplicates(datasets, found.common))
+        except (OSError, RuntimeError):  # h5py raises either
+            do = "mimicctl dataset check FILE tells which, dataset repair saves what is whole"
+            raise UserError("One of the files is damaged: not all of its arrays can be read.", where=listed([str(s.path) for s in sources]), do=do) from None
     moves = tuple(_numbered(sources, duplicates))
     return MergePlan(sources, moves, duplicates, found.common, found.partial, _masks(sources, moves))
 

@@ -182,6 +182,30 @@ def test_segmentation_that_cannot_be_shown_is_noticed_before_anything_is_written
     assert "cannot be restored" in caught.value.where and not (tmp_path / "v").exists()
 
 
+def test_a_damaged_picture_is_noticed_before_anything_is_written(tmp_path):
+    path = camera_file(tmp_path / "a.hdf5", 2)
+    with h5py.File(path) as file:
+        at = file["data/demo_1/obs/table_cam"].id.get_chunk_info(0).byte_offset
+    content = bytearray(path.read_bytes())
+    content[at : at + 40] = b"\xff" * 40
+    path.write_bytes(content)
+    with pytest.raises(UserError) as caught:
+        make_videos(path, tmp_path / "v", form=SMALL)
+    assert "demo_1 of" in caught.value.where and "obs/table_cam cannot be read" in caught.value.where and not (tmp_path / "v").exists()
+
+
+def test_a_picture_that_is_damaged_later_on_ends_the_run_and_is_named(tmp_path):
+    path = camera_file(tmp_path / "a.hdf5", 2)
+    with h5py.File(path) as file:
+        at = file["data/demo_1/obs/table_cam"].id.get_chunk_info(9).byte_offset
+    content = bytearray(path.read_bytes())
+    content[at : at + 40] = b"\xff" * 40
+    path.write_bytes(content)
+    with pytest.raises(RunFailed) as caught:
+        make_videos(path, tmp_path / "v", keys=["table_cam"], form=SMALL)
+    assert "table_cam of demo_1" in caught.value.where and set(names(tmp_path / "v")) <= {"demo_0_table_cam.mp4"}
+
+
 # Files that are there ---------------------------------------------------------------------------------
 
 

@@ -231,6 +231,27 @@ def test_a_disk_that_is_too_small_is_noticed_first(tmp_path, pair, monkeypatch):
         merge(pair, tmp_path / "c.hdf5")
 
 
+def test_a_damaged_input_is_said_before_anything_is_written(tmp_path, pair):
+    path = tmp_path / "z.hdf5"
+    with DatasetWriter(path, task_id="t", lineage={}, env_args={"sim_args": SIM_ARGS}) as writer:
+        writer.write(make_episode(7, 20))
+
+    def compress(file: h5py.File) -> int:
+        actions = file["data/demo_0/actions"][()]
+        del file["data/demo_0/actions"]
+        stored = file["data/demo_0"].create_dataset("actions", data=actions, chunks=actions.shape, compression="gzip")
+        return stored.id.get_chunk_info(0).byte_offset
+
+    with h5py.File(path, "r+") as file:
+        at = compress(file)
+    content = bytearray(path.read_bytes())
+    content[at : at + 40] = b"\xff" * 40
+    path.write_bytes(content)
+    with pytest.raises(UserError, match="damaged") as caught:
+        merge([path, pair[0]], tmp_path / "c.hdf5")
+    assert str(path) in caught.value.where and not (tmp_path / "c.hdf5").exists()
+
+
 def test_kill_leaves_the_old_output_and_the_next_merge_works(tmp_path, pair):
     target = merge(pair, tmp_path / "c.hdf5").path
     before = target.read_bytes()
