@@ -23,7 +23,7 @@ from mimicctl.generation.scheduler import results_in_order
 from mimicctl.generation.segments import Bridge
 from mimicctl.generation.source import SourcePool, load_pool
 from mimicctl.generation.trial import TrialResult, TrialSettings
-from mimicctl.tasks import TaskSpec, canonical_id, find_task
+from mimicctl.tasks import TaskSpec, canonical_id, family_of, find_task
 
 
 @dataclass(frozen=True)
@@ -188,7 +188,7 @@ def _tupled(change: dict[str, Any]) -> dict[str, Any]:
 def _load_source(task: TaskSpec, path: Path) -> tuple[SourcePool, str, dict[str, Any]]:
     with Dataset(path) as dataset:
         recorded_on = canonical_id(dataset.task_id)
-        if recorded_on and _family(recorded_on) != _family(task.task_id):
+        if recorded_on and family_of(recorded_on) != family_of(task.task_id):
             raise UserError(
                 f"The source demonstrations are of another task, {dataset.task_id}.",
                 where=str(path),
@@ -201,11 +201,6 @@ def _load_source(task: TaskSpec, path: Path) -> tuple[SourcePool, str, dict[str,
         finally:
             env.close()
         return pool, dataset.content_hash(), sim_args
-
-
-def _family(task_id: str) -> str:
-    """A task without its backend: demonstrations of one backend's serve the other's."""
-    return task_id.split("-", 1)[-1].removesuffix("-v0")
 
 
 def _lineage(task: TaskSpec, seed: int, settings: GenerateSettings, source: Path, source_hash: str) -> dict[str, Any]:

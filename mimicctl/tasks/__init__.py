@@ -5,12 +5,25 @@ from __future__ import annotations
 import difflib
 
 from mimicctl.errors import UserError
-from mimicctl.tasks.spec import HandBox, ObjectSpec, ResetRange, Subtask, TaskSpec
-from mimicctl.tasks.stack_cube import STACK_CUBE_ABS, STACK_CUBE_REL
+from mimicctl.tasks.spec import CameraSpec, HandBox, Modality, ObjectSpec, ResetRange, Subtask, TaskSpec
+from mimicctl.tasks.stack_cube import STACK_CUBE_ABS, STACK_CUBE_REL, STACK_CUBE_VISUOMOTOR, STACK_CUBE_VISUOMOTOR_COSMOS
 
-__all__ = ["DEFAULT_TASK", "HandBox", "ObjectSpec", "ResetRange", "Subtask", "TaskSpec", "canonical_id", "find_task", "list_tasks"]
+__all__ = [
+    "DEFAULT_TASK",
+    "CameraSpec",
+    "HandBox",
+    "Modality",
+    "ObjectSpec",
+    "ResetRange",
+    "Subtask",
+    "TaskSpec",
+    "canonical_id",
+    "family_of",
+    "find_task",
+    "list_tasks",
+]
 
-_REGISTRY = {task.task_id: task for task in (STACK_CUBE_REL, STACK_CUBE_ABS)}
+_REGISTRY = {task.task_id: task for task in (STACK_CUBE_REL, STACK_CUBE_ABS, STACK_CUBE_VISUOMOTOR, STACK_CUBE_VISUOMOTOR_COSMOS)}
 
 DEFAULT_TASK = STACK_CUBE_REL.task_id
 
@@ -22,6 +35,11 @@ def list_tasks() -> tuple[TaskSpec, ...]:
 def canonical_id(task_id: str) -> str:
     """The id without a `package:` prefix and without the `-Mimic` infix, which names the same task."""
     return task_id.rsplit(":", 1)[-1].replace("-Mimic", "")
+
+
+def family_of(task_id: str) -> str:
+    """A task without its backend and its cameras: demonstrations of one of a family serve the others."""
+    return canonical_id(task_id).split("-", 1)[-1].removesuffix("-v0").removesuffix("-Cosmos").removesuffix("-Visuomotor")
 
 
 def find_task(task_id: str) -> TaskSpec:

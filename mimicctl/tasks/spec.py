@@ -6,10 +6,14 @@ one reads like a task for the other.
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, field
 from typing import Literal
 
 SelectionStrategy = Literal["random", "nearest_neighbor_object", "nearest_neighbor_robot_distance"]
+
+Modality = Literal["rgb", "depth", "normals", "segmentation"]
+"""What a camera measures; docs/cameras.md has shapes, units and frames."""
 
 
 @dataclass(frozen=True)
@@ -92,6 +96,41 @@ class ResetRange:
 
 
 @dataclass(frozen=True)
+class CameraSpec:
+    """A pinhole camera.
+
+    Attributes:
+        parent: body it is fixed to; "" for the env frame.
+        position: in the parent's frame [m].
+        quat: xyzw, from the camera's axes (x right, y down, z forward: ROS) to the parent's.
+        height, width: of the image [pixels].
+        focal_length, horizontal_aperture: [mm]; pixels are square.
+        clip: nearest and farthest distance along z that is seen [m].
+        modalities: what is stored, each under its own key.
+    """
+
+    name: str
+    parent: str
+    position: tuple[float, float, float]
+    quat: tuple[float, float, float, float]
+    height: int
+    width: int
+    modalities: tuple[Modality, ...] = ("rgb",)
+    focal_length: float = 24.0
+    horizontal_aperture: float = 20.955
+    clip: tuple[float, float] = (0.1, 2.0)
+
+    @property
+    def vertical_fov(self) -> float:
+        """[rad]"""
+        return 2 * math.atan(self.horizontal_aperture * self.height / self.width / (2 * self.focal_length))
+
+    def key(self, modality: Modality) -> str:
+        """The observation key, as Isaac Lab names it: `table_cam`, `table_cam_depth`."""
+        return self.name if modality == "rgb" else f"{self.name}_{modality}"
+
+
+@dataclass(frozen=True)
 class TaskSpec:
     """A task on one backend.
 
@@ -109,6 +148,8 @@ class TaskSpec:
         success_hold_steps: consecutive control steps success must hold.
         horizon: control steps after which an episode has timed out.
         source_demos, prompt_templates: names of files in `mimicctl/data`; "" if none come with the task.
+        cameras: what looks on; they change nothing about the physics.
+        semantic_colors: class (an object's name, "table", "ground", "robot", "background") to its RGB in segmentations.
     """
 
     task_id: str
@@ -127,6 +168,8 @@ class TaskSpec:
     horizon: int = 600
     source_demos: str = ""
     prompt_templates: str = ""
+    cameras: tuple[CameraSpec, ...] = ()
+    semantic_colors: dict[str, tuple[int, int, int]] = field(default_factory=dict)
 
     @property
     def action_dim(self) -> int:

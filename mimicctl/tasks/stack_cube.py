@@ -6,7 +6,9 @@ cube edge throughout: theirs spawns at half of 40.6 mm and stacks at 46.8 mm.
 
 from __future__ import annotations
 
-from mimicctl.tasks.spec import HandBox, ObjectSpec, ResetRange, Subtask, TaskSpec
+import dataclasses
+
+from mimicctl.tasks.spec import CameraSpec, HandBox, ObjectSpec, ResetRange, Subtask, TaskSpec
 
 _EDGE = 0.0406
 _MASS = 0.06
@@ -76,3 +78,31 @@ def _stack(control: str, action_scale: float, noise: tuple[float, float]) -> Tas
 # eef by about a centimetre (an action unit is half a metre of target) and topples stacks. benchmarks/README.md has the rates.
 STACK_CUBE_REL = _stack("rel", action_scale=0.5, noise=(0.02, 0.005))
 STACK_CUBE_ABS = _stack("abs", action_scale=1.0, noise=(0.01, 0.003))
+
+_TABLE_CAM = CameraSpec("table_cam", "", (1.0, 0.0, 0.4), (-0.61237, -0.61237, 0.35355, 0.35355), 200, 200)
+_WRIST_CAM = CameraSpec("wrist_cam", "panda_hand", (0.13, 0.0, -0.15), (0.03701, 0.03701, -0.70614, -0.70614), 200, 200)
+
+# Isaac Lab's mapping; what is left over is (150, 150, 150) there, and is not in this scene.
+_SEMANTIC_COLORS = {
+    "cube_1": (120, 230, 255),
+    "cube_2": (255, 36, 66),
+    "cube_3": (55, 255, 139),
+    "table": (255, 237, 218),
+    "ground": (100, 100, 100),
+    "robot": (204, 110, 248),
+    "background": (200, 200, 200),
+}
+
+STACK_CUBE_VISUOMOTOR = dataclasses.replace(
+    STACK_CUBE_REL,
+    task_id="MuJoCo-Stack-Cube-Franka-IK-Rel-Visuomotor-v0",
+    description="The same, seen by a camera at the table and one at the wrist.",
+    cameras=(_TABLE_CAM, _WRIST_CAM),
+    semantic_colors=_SEMANTIC_COLORS,
+)
+STACK_CUBE_VISUOMOTOR_COSMOS = dataclasses.replace(
+    STACK_CUBE_VISUOMOTOR,
+    task_id="MuJoCo-Stack-Cube-Franka-IK-Rel-Visuomotor-Cosmos-v0",
+    description="The same, the camera at the table with segmentation, normals and depth too.",
+    cameras=(dataclasses.replace(_TABLE_CAM, modalities=("rgb", "segmentation", "normals", "depth")), _WRIST_CAM),
+)

@@ -15,7 +15,6 @@ from mimicctl.envs.mujoco import panda
 from mimicctl.envs.mujoco.franka_stack import StackReader, along_z
 from mimicctl.envs.mujoco.ik import joint_step
 from mimicctl.envs.mujoco.scene import PHYSICS_DT, build_model, layout_of
-from mimicctl.errors import UserError
 from mimicctl.schema import Episode
 from mimicctl.tasks.spec import TaskSpec
 
@@ -76,27 +75,15 @@ class MujocoEnv:
             self._start(env_id, *self._vectors_of(state))
 
     def _vectors_of(self, state: Mapping[str, np.ndarray]) -> tuple[np.ndarray, np.ndarray]:
-        qpos, qvel = self.model.qpos0.copy(), np.zeros(self.model.nv)
-        joints = np.concatenate([self.layout.arm_qpos, self.layout.finger_qpos])
-        qpos[joints] = self._entry(state, "articulation/robot/joint_position", 9)
-        qvel[joints] = self._entry(state, "articulation/robot/joint_velocity", 9)
-        for name, (first_q, first_v) in self.layout.objects.items():
-            pose = self._entry(state, f"rigid_object/{name}/root_pose", 7)
-            velocity = self._entry(state, f"rigid_object/{name}/root_velocity", 6)
-            qpos[first_q : first_q + 3], qpos[first_q + 3 : first_q + 7] = pose[:3], poses.wxyz_from_xyzw(pose[3:])
-            qvel[first_v : first_v + 3] = velocity[:3]
-            qvel[first_v + 3 : first_v + 6] = poses.matrix_from_quat(pose[3:]).T @ velocity[3:]
-        return qpos, qvel
-
-    def _entry(self, state: Mapping[str, np.ndarray], key: str, size: int) -> np.ndarray:
-        value = np.asarray(state.get(key, ()), dtype=np.float64).reshape(-1)
-        if value.size != size:
-            raise UserError(
-                f"The recorded state does not fit {self.task.task_id}: {key} has {value.size} numbers, not {size}.",
-                where=key,
-                do="use the dataset with the task it was recorded on",
-            )
-        return value
+        flat = {key: np.asarray(value).reshape(-1) for key, value in state.items()}
+        qvel = np.zeros(self.model.nv)
+        qvel[np.concatenate([self.layout.arm_qpos, self.layout.finger_qpos])] = self.reader.state_entry(flat, "articulation/robot/joint_velocity", 9)
+        for name, (_, first) in self.layout.objects.items():
+            pose = self.reader.state_entry(flat, f"rigid_object/{name}/root_pose", 7)
+            velocity = self.reader.state_entry(flat, f"rigid_object/{name}/root_velocity", 6)
+            qvel[first : first + 3] = velocity[:3]
+            qvel[first + 3 : first + 6] = poses.matrix_from_quat(pose[3:]).T @ velocity[3:]
+        return self.reader.qpos_of(flat), qvel
 
     def _start(self, env_id: int, qpos: np.ndarray, qvel: np.ndarray) -> None:
         data = self._data[env_id]

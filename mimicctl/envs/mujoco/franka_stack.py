@@ -6,6 +6,7 @@ stack task; where its tests are loose these are strict, and the docstring says h
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -13,6 +14,7 @@ import numpy as np
 from mimicctl import poses
 from mimicctl.envs.mujoco import panda
 from mimicctl.envs.mujoco.scene import Layout
+from mimicctl.errors import UserError
 from mimicctl.tasks.spec import TaskSpec
 
 GRASP_DISTANCE = 0.06
@@ -175,6 +177,33 @@ class StackReader:
             state[f"rigid_object/{item.name}/root_pose"] = pose
             state[f"rigid_object/{item.name}/root_velocity"] = self.object_velocity(rows, item.name)
         return {key: np.ascontiguousarray(value, dtype=np.float32) for key, value in state.items()}
+
+    # Back from the file ---------------------------------------------------------------------------------
+
+    def qpos_of(self, state: Mapping[str, np.ndarray]) -> np.ndarray:
+        """(..., nq) from a recorded scene state, the inverse of `scene_state` for positions.
+
+        Raises:
+            UserError: the state is of another scene.
+        """
+        joints = self.state_entry(state, "articulation/robot/joint_position", 9)
+        qpos = np.zeros((*joints.shape[:-1], self.nq))
+        qpos[..., np.concatenate([self.layout.arm_qpos, self.layout.finger_qpos])] = joints
+        for name, (first, _) in self.layout.objects.items():
+            pose = self.state_entry(state, f"rigid_object/{name}/root_pose", 7)
+            qpos[..., first : first + 3], qpos[..., first + 3 : first + 7] = pose[..., :3], poses.wxyz_from_xyzw(pose[..., 3:])
+        return qpos
+
+    def state_entry(self, state: Mapping[str, np.ndarray], key: str, size: int) -> np.ndarray:
+        """(..., size) float64."""
+        value = np.asarray(state.get(key, ()), dtype=np.float64)
+        if value.shape[-1:] != (size,):
+            raise UserError(
+                f"The recorded state does not fit {self.task.task_id}: {key} has {value.shape[-1]} numbers, not {size}.",
+                where=key,
+                do="use the dataset with the task it was recorded on",
+            )
+        return value
 
 
 def along_z(pose: np.ndarray, distance: float) -> np.ndarray:

@@ -1,0 +1,69 @@
+"""Off-screen OpenGL: which library makes it, and a context to draw in.
+
+EGL draws on a GPU or in software, OSMesa in software only. Which of them works shows on trying, and a driver that
+fails may take its process with it: so the trying is done in a process of its own.
+"""
+
+from __future__ import annotations
+
+import functools
+import importlib
+import os
+import subprocess
+import sys
+from typing import Any
+
+from mimicctl.errors import UserError
+
+INSTALL = "apt-get install libegl1 libopengl0 libgl1 libgl1-mesa-dri (or, less to download: libosmesa6)"
+
+_VARIABLE = "MUJOCO_GL"
+_CANDIDATES = ("egl", "osmesa")
+_TRY = "from mimicctl.envs.mujoco.gl import new_context; import mujoco; c = new_context(8, 8); mujoco.MjrContext(mujoco.MjModel.from_xml_string('<mujoco/>'), 100)"
+_PATIENCE = 60.0
+"""Seconds a driver may take to start."""
+
+
+@functools.cache
+def choose_gl() -> str:
+    """The library to draw with: that of MUJOCO_GL if it is set, else the first that works. MUJOCO_GL then says so to MuJoCo and to child processes.
+
+    Raises:
+        UserError: none works.
+    """
+    asked = os.environ.get(_VARIABLE, "").lower()
+    if not asked and sys.platform != "linux":
+        return ""  # MuJoCo's own choice: there is always one
+    failures = {}
+    for name in [asked] if asked else _CANDIDATES:
+        failures[name] = _failure(name)
+        if not failures[name]:
+            os.environ[_VARIABLE] = name
+            return name
+    tried = "; ".join(f"{name}: {reason}" for name, reason in failures.items())
+    do = f"unset {_VARIABLE}, or: {INSTALL}" if asked else INSTALL
+    raise UserError("Pictures cannot be drawn: no off-screen OpenGL works here.", where=tried, do=do)
+
+
+def _failure(name: str) -> str:
+    """Why `name` does not work; "" if it does."""
+    environment = {**os.environ, _VARIABLE: name}
+    try:
+        done = subprocess.run([sys.executable, "-c", _TRY], env=environment, capture_output=True, text=True, timeout=_PATIENCE, stdin=subprocess.DEVNULL)
+    except subprocess.TimeoutExpired:
+        return f"no answer in {_PATIENCE:.0f} s"
+    if done.returncode == 0:
+        return ""
+    errors = [line for line in done.stderr.splitlines() if "Error" in line and not line.startswith(" ")]
+    return errors[0] if errors else f"ended with code {done.returncode}"
+
+
+def new_context(width: int, height: int) -> Any:
+    """A current GL context for images of this size, of the library that MUJOCO_GL names.
+
+    It is made by MuJoCo's module of that name: `mujoco.GLContext` is decided when mujoco is first imported, which may be long past.
+    """
+    name = os.environ.get(_VARIABLE, "").lower()
+    context = importlib.import_module(f"mujoco.{name}" if name in _CANDIDATES else "mujoco").GLContext(width, height)
+    context.make_current()
+    return context

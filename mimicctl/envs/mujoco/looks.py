@@ -1,0 +1,180 @@
+"""The model that is drawn: the joints of the physics model with the robot's visual meshes, a room, light and cameras.
+
+It is never stepped. Its qpos is laid out as the physics model's, which it leaves alone: what is drawn cannot change what happens.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Literal
+
+import numpy as np
+
+from mimicctl import poses
+from mimicctl.envs.mujoco import panda
+from mimicctl.envs.mujoco.assets import robots_folder
+from mimicctl.envs.mujoco.collada import Part, read_parts, simplified
+from mimicctl.envs.mujoco.scene import build_spec
+from mimicctl.tasks.spec import CameraSpec, TaskSpec
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    import mujoco
+
+RenderingMode = Literal["performance", "balanced", "quality"]
+
+
+@dataclass(frozen=True)
+class _Effort:
+    """What a rendering mode spends.
+
+    Attributes:
+        mesh_cell: detail of the robot smaller than this is left out [m]; 0: the meshes as they are.
+        samples: per pixel, against jagged edges; 0: one.
+        shadows: whether the light casts any.
+    """
+
+    mesh_cell: float
+    samples: int
+    shadows: bool
+
+
+_EFFORTS: dict[RenderingMode, _Effort] = {
+    "performance": _Effort(mesh_cell=0.012, samples=0, shadows=False),
+    "balanced": _Effort(mesh_cell=0.005, samples=4, shadows=False),
+    "quality": _Effort(mesh_cell=0.0, samples=4, shadows=True),
+}
+
+_MESHES = "panda_description/meshes/visual"
+_HALF_TURN = (0.0, 0.0, 0.0, 1.0)
+"""wxyz about z: the right finger's mesh is the left one's."""
+
+# Isaac Lab's table: the robot stands on it, its top is the plane z = 0, and the floor is 1.05 m below.
+_TABLE_TOP = ((0.45, 0.0, -0.02), (0.60, 0.70, 0.02))
+_TABLE_LEGS = tuple(((x, y, -0.545), (0.03, 0.03, 0.505)) for x in (-0.10, 1.00) for y in (-0.65, 0.65))
+_FLOOR_Z = -1.05
+_LEG_RGBA, _FLOOR_RGBA = (0.30, 0.30, 0.32, 1.0), (0.55, 0.55, 0.57, 1.0)
+_SKY_HIGH, _SKY_LOW = (0.82, 0.82, 0.82), (0.62, 0.62, 0.62)
+
+
+def build_looks(task: TaskSpec, mode: RenderingMode, cameras: Sequence[CameraSpec]) -> mujoco.MjModel:
+    """Compile what is drawn of `task`.
+
+    Geoms are named after the class they count to in a segmentation: "robot/...", "table/...", "ground", and the names of the objects.
+    """
+    effort = _EFFORTS[mode]
+    spec = build_spec(task)
+    # MuJoCo drops shapes that collide with nothing when it reads a URDF.
+    spec.compiler.discardvisual = False
+    _dress_robot(spec, effort.mesh_cell)
+    _furnish(spec)
+    _light(spec, shadows=effort.shadows)
+    spec.visual.quality.offsamples = effort.samples
+    spec.visual.global_.offheight = max(camera.height for camera in cameras)
+    spec.visual.global_.offwidth = max(camera.width for camera in cameras)
+    spec.stat.extent = 1.0  # the clip planes are multiples of it
+    for camera in cameras:
+        _add_camera(spec, camera)
+    return spec.compile()
+
+
+def _dress_robot(spec: mujoco.MjSpec, mesh_cell: float) -> None:
+    import mujoco
+
+    folder = robots_folder() / _MESHES
+    for body in [body for body in spec.bodies if body.name.startswith("panda_")]:
+        for geom in list(body.geoms):
+            spec.delete(geom)
+        link = "finger" if body.name in panda.FINGER_BODIES else body.name.removeprefix("panda_")
+        path = folder / f"{link}.dae"
+        if not path.is_file():
+            continue  # a frame without a shape
+        # Hand and fingers are what the cameras see from near.
+        near = body.name in (panda.HAND_BODY, *panda.FINGER_BODIES)
+        for i, part in enumerate(_parts(path, mesh_cell / 2 if near else mesh_cell)):
+            name = f"robot/{body.name}_{i}"
+            mesh = spec.add_mesh(name=name, uservert=part.vertices.ravel(), userface=part.faces.ravel())
+            # The meshes are not closed, so they have no volume to take an inertia from; nobody asks for it.
+            mesh.inertia = mujoco.mjtMeshInertia.mjMESH_INERTIA_SHELL
+            turned = _HALF_TURN if body.name == panda.FINGER_BODIES[1] else (1.0, 0.0, 0.0, 0.0)
+            _add_shape(body, name, mujoco.mjtGeom.mjGEOM_MESH, meshname=name, rgba=part.rgba, quat=turned)
+
+
+def _parts(path, mesh_cell: float) -> list[Part]:
+    parts = read_parts(path)
+    if mesh_cell:
+        parts = [simplified(part, mesh_cell) for part in parts]
+    return [part for part in parts if len(part.faces) > 1]
+
+
+def _add_shape(body: mujoco.MjsBody, name: str, kind: mujoco.mjtGeom, **fields) -> mujoco.MjsGeom:
+    return body.add_geom(name=name, type=kind, contype=0, conaffinity=0, mass=0.0, **fields)
+
+
+def _furnish(spec: mujoco.MjSpec) -> None:
+    import mujoco
+
+    spec.delete(spec.geom("table"))
+    box, world = mujoco.mjtGeom.mjGEOM_BOX, spec.worldbody
+    _add_wood(spec)
+    _add_shape(world, "table/top", box, pos=_TABLE_TOP[0], size=_TABLE_TOP[1], material="wood")
+    for i, (centre, size) in enumerate(_TABLE_LEGS):
+        _add_shape(world, f"table/leg_{i}", box, pos=centre, size=size, rgba=_LEG_RGBA)
+    _add_shape(world, "ground", mujoco.mjtGeom.mjGEOM_PLANE, pos=[0.0, 0.0, _FLOOR_Z], size=[5.0, 5.0, 1.0], rgba=_FLOOR_RGBA)
+    spec.add_texture(
+        name="sky",
+        type=mujoco.mjtTexture.mjTEXTURE_SKYBOX,
+        builtin=mujoco.mjtBuiltin.mjBUILTIN_GRADIENT,
+        rgb1=_SKY_HIGH,
+        rgb2=_SKY_LOW,
+        width=64,
+        height=64 * 6,
+    )
+
+
+def _add_wood(spec: mujoco.MjSpec) -> None:
+    """Boards of light wood, drawn by a fixed seed."""
+    import mujoco
+
+    rng = np.random.default_rng(0)
+    size, boards = 256, 8
+    y, x = np.mgrid[0:size, 0:size] / size
+    board = (x * boards).astype(int)
+    shade = rng.uniform(-0.035, 0.035, boards)[board]
+    bend = 0.6 * np.sin(2 * np.pi * (y + rng.uniform(0, 1, boards)[board]))
+    grain = 0.02 * np.sin(2 * np.pi * (24 * x + bend)) + rng.normal(0, 0.01, size)[None, :]
+    seam = np.where((x * boards) % 1 < 0.02, -0.12, 0.0)
+    rgb = np.array([0.78, 0.66, 0.50]) * (1 + shade + grain + seam)[..., None]
+    pixels = np.clip(255 * rgb, 0, 255).astype(np.uint8)
+    texture = spec.add_texture(name="wood", type=mujoco.mjtTexture.mjTEXTURE_2D, width=size, height=size, nchannel=3)
+    texture.data = pixels.tobytes()
+    material = spec.add_material(name="wood", rgba=[1.0, 1.0, 1.0, 1.0], specular=0.0, shininess=0.0)
+    material.textures[mujoco.mjtTextureRole.mjTEXROLE_RGB] = "wood"
+
+
+def _light(spec: mujoco.MjSpec, *, shadows: bool) -> None:
+    """Even light from all around, as under Isaac Lab's dome, and a weaker lamp that gives shapes their shading."""
+    import mujoco
+
+    headlight = spec.visual.headlight
+    headlight.ambient, headlight.diffuse, headlight.specular = [0.5] * 3, [0.12] * 3, [0.0] * 3
+    spec.worldbody.add_light(
+        name="lamp",
+        type=mujoco.mjtLightType.mjLIGHT_DIRECTIONAL,
+        # Shadows reach no farther from here than the clip distance.
+        pos=[0.45, -0.05, 1.05],
+        dir=[-0.10, 0.12, -1.0],
+        diffuse=[0.42] * 3,
+        specular=[0.08] * 3,
+        castshadow=shadows,
+    )
+    spec.visual.quality.shadowsize = 2048
+
+
+def _add_camera(spec: mujoco.MjSpec, camera: CameraSpec) -> None:
+    # MuJoCo's cameras look along -z with y up.
+    axes = poses.matrix_from_quat(np.array(camera.quat)) @ np.diag([1.0, -1.0, -1.0])
+    body = spec.body(camera.parent) if camera.parent else spec.worldbody
+    quat = poses.wxyz_from_xyzw(poses.quat_from_matrix(axes))
+    body.add_camera(name=camera.name, pos=camera.position, quat=quat, fovy=np.degrees(camera.vertical_fov))
