@@ -99,6 +99,14 @@ def _check_subtask_field(path: str, key: str, value: Any) -> None:
         raise ValueError(f"{path} is {value!r}: it must be finite and at least {1 if key == 'nn_k' else 0}")
 
 
+class RenderSettings(Section):
+    """Cameras, in `mimicctl generate` and `mimicctl dataset render`."""
+
+    rendering_mode: Literal["performance", "balanced", "quality"] = Field("balanced", description="Coarser meshes; smooth edges; shadows and all detail.")
+    image_size: int | None = Field(None, ge=16, le=4096, description="Height and width of every camera [pixels]; none: the task's own.")
+    workers: int = Field(0, ge=0, le=512, description="Processes that draw in dataset render; 0: one a core.")
+
+
 class TrainSettings(Section):
     """`mimicctl train`."""
 
@@ -144,6 +152,7 @@ class RunConfig(Section):
     convert: ConvertSettings = Field(default_factory=ConvertSettings)
     cosmos: CosmosSettings = Field(default_factory=CosmosSettings)
     merge: MergeSettings = Field(default_factory=MergeSettings)
+    render: RenderSettings = Field(default_factory=RenderSettings)
     train: TrainSettings = Field(default_factory=TrainSettings)
     eval: EvalSettings = Field(default_factory=EvalSettings)
 

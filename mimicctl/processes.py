@@ -49,7 +49,7 @@ def results_of(work: Callable[..., Iterator[Any]], arguments: tuple[Any, ...], w
     results = _SPAWN.SimpleQueue()
     processes = [_SPAWN.Process(target=_run, args=(work, arguments, results), daemon=True) for _ in range(workers)]
     try:
-        with _one_thread_each():
+        with one_thread_each():
             for process in processes:
                 process.start()
         running = workers
@@ -86,7 +86,7 @@ class _Failed:
 def _run(work: Callable[..., Iterator[Any]], arguments: tuple[Any, ...], results: multiprocessing.queues.SimpleQueue) -> None:
     """Body of a process."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the parent's business
-    threading.Thread(target=_end_with_parent, daemon=True).start()
+    threading.Thread(target=end_with_parent, daemon=True).start()
     try:
         for result in work(*arguments):
             results.put(result)
@@ -95,7 +95,7 @@ def _run(work: Callable[..., Iterator[Any]], arguments: tuple[Any, ...], results
         results.put(_Failed(f"{type(error).__name__}: {error}"))
 
 
-def _end_with_parent() -> None:
+def end_with_parent() -> None:
     """A parent that was killed cannot stop its workers, and one that waits to hand over a result would wait for ever."""
     multiprocessing.parent_process().join()
     os._exit(1)
@@ -107,10 +107,10 @@ def _check_alive(processes: list[multiprocessing.Process], do: str) -> None:
         raise RunFailed(f"A worker process died (exit code {dead[0].exitcode}), perhaps for want of memory.", do=do)
 
 
-class _one_thread_each:
-    """While workers are started: keep numpy's linear algebra from starting threads of its own in each of them."""
+class one_thread_each:
+    """While workers are started: keep linear algebra and software OpenGL from starting threads of their own in each of them."""
 
-    _names = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
+    _names = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "LP_NUM_THREADS")
 
     def __enter__(self) -> None:
         self._before = {name: os.environ.get(name) for name in self._names}

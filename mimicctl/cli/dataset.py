@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Optional
 
 import typer
 
-from mimicctl.cli.common import Json, Outcome, Overwrite, Table, show, size_of
+from mimicctl.cli.common import ConfigFile, Json, Outcome, Override, Overwrite, Resume, Table, reporting, resolve_settings, show, size_of
 
-app = typer.Typer(help="Look into datasets, check, split and repair them.", no_args_is_help=True)
+app = typer.Typer(help="Look into datasets, check, split and repair them, add cameras.", no_args_is_help=True)
 
 File = Annotated[Path, typer.Argument(help="Dataset file.")]
 
@@ -97,3 +97,58 @@ def repair(
     data = {"file": str(target.absolute()), "contents_damaged": found.contents_damaged, "renumbered": found.renumbered}
     data |= {"saved": found.saved, "lost": [vars(demo) for demo in found.demos if demo.lost_because]}
     show(Outcome("Repaired.", facts, tables, f"mimicctl dataset check {target}", data), as_json)
+
+
+@app.command()
+def render(
+    file: File,
+    task: Annotated[Optional[str], typer.Option("--task", help="Whose cameras [the dataset's task, or its -Visuomotor variant].", show_default=False)] = None,
+    output: Annotated[Optional[Path], typer.Option("--output-file", help="Where the copy goes [<name>.rendered.hdf5].", show_default=False)] = None,
+    rendering_mode: Annotated[Optional[str], typer.Option(help="performance, balanced or quality [balanced].", show_default=False)] = None,
+    image_size: Annotated[Optional[int], typer.Option(help="Height and width of the images [those of the task].", show_default=False)] = None,
+    workers: Annotated[Optional[int], typer.Option(help="Worker processes [one a core].", show_default=False)] = None,
+    resume: Resume = False,
+    overwrite: Overwrite = False,
+    config: ConfigFile = None,
+    override: Override = None,
+    as_json: Json = False,
+) -> None:
+    """Copy a dataset with the images of a task's cameras, drawn from the recorded states."""
+    flags = {"render.rendering_mode": rendering_mode, "render.image_size": image_size, "render.workers": workers}
+    settings = resolve_settings(flags, config, override).config.render
+    from mimicctl.rendering.replay import render_file
+
+    target = output or file.with_name(f"{file.stem}.rendered.hdf5")
+    with reporting("render", 0) as reporter:
+        made = render_file(
+            file,
+            target,
+            settings,
+            task_id=task or "",
+            resume=resume,
+            overwrite=overwrite,
+            on_start=reporter.set_total,
+            on_demo=lambda steps: reporter.update(steps, "steps"),
+        )
+    facts = [("file", made.path), ("task", made.task.task_id), ("demos", made.demos), ("steps", made.steps), ("size", size_of(made.path))]
+    if made.resumed_at:
+        facts.append(("resumed", f"after {made.resumed_at} demos of an earlier run"))
+    rows = [(key, f"(T, {', '.join(map(str, shape))})", dtype) for key, (shape, dtype) in made.keys.items()]
+    data = {"file": str(made.path), "task": made.task.task_id, "demos": made.demos, "steps": made.steps, "keys": {row[0]: row[1:] for row in rows}}
+    show(Outcome("Rendered.", facts, [Table("Images", ("key", "shape", "dtype"), rows)], f"mimicctl dataset contact-sheet {target}", data), as_json)
+
+
+@app.command("contact-sheet")
+def contact_sheet(
+    file: File,
+    output: Annotated[Optional[Path], typer.Option("--output-file", help="The picture [<name>.png].", show_default=False)] = None,
+    demos: Annotated[int, typer.Option(min=1, max=100, help="Demos shown, the first ones.")] = 3,
+    steps: Annotated[int, typer.Option(min=1, max=100, help="Steps shown of each.")] = 6,
+    overwrite: Overwrite = False,
+    as_json: Json = False,
+) -> None:
+    """A PNG sheet of what each camera saw in a few demos."""
+    from mimicctl.dataset.contact_sheet import contact_sheet as make_sheet
+
+    path, keys = make_sheet(file, output or file.with_suffix(".png"), demos=demos, steps=steps, overwrite=overwrite)
+    show(Outcome("Drawn.", [("picture", path), ("images", ", ".join(keys))], data={"picture": str(path), "images": keys}), as_json)

@@ -47,6 +47,9 @@ def command(
         Optional[bool], typer.Option("--keep-failed", help="Also write failed attempts, to <output>_failed.hdf5.", show_default=False)
     ] = None,
     bridge: Annotated[Optional[str], typer.Option(help="Path between segments: arch, or straight as in Isaac Lab.", show_default=False)] = None,
+    rendering_mode: Annotated[
+        Optional[str], typer.Option(help="How a task's cameras draw: performance, balanced or quality [balanced].", show_default=False)
+    ] = None,
     seed: Seed = None,
     resume: Resume = False,
     overwrite: Overwrite = False,
@@ -59,7 +62,7 @@ def command(
         "task": task, "seed": seed, "generate.trials": trials, "generate.input_file": input_file,
         "generate.output_file": output_file, "generate.num_envs": num_envs, "generate.workers": workers,
         "generate.guarantee": guarantee, "generate.max_failures": max_failures,
-        "generate.keep_failed": keep_failed, "generate.bridge": bridge,
+        "generate.keep_failed": keep_failed, "generate.bridge": bridge, "render.rendering_mode": rendering_mode,
     }  # fmt: skip
     run_config = resolve_settings(flags, config, override).config
     from mimicctl.generation.engine import generate
@@ -81,7 +84,16 @@ def command(
             done = successes if settings.guarantee else attempts
             reporter.update(done, f"of {attempts} attempts, {rate}, {per_hour:,.0f} demos/h")
 
-        made = generate(run_config.task, run_config.seed, settings, source, resume=resume, overwrite=overwrite, on_progress=progress)
+        made = generate(
+            run_config.task,
+            run_config.seed,
+            settings,
+            source,
+            rendering=run_config.render,
+            resume=resume,
+            overwrite=overwrite,
+            on_progress=progress,
+        )
     show(_outcome(made, time.monotonic() - began), as_json)
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import time
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -194,14 +194,20 @@ class Dataset:
             raise UserError(f"There is no {name}.", where=str(self.path), do=f"it has {self.demos[0]} to {self.demos[-1]}" if self.demos else "")
         return self._data[name]
 
-    def arrays(self, name: str) -> Iterator[tuple[str, np.ndarray]]:
-        """Every dataset of a demo, by path, in a fixed order."""
+    def arrays(self, name: str, only: tuple[str, ...] = ("",), leave_out: Collection[str] = ()) -> Iterator[tuple[str, np.ndarray]]:
+        """Every dataset of a demo whose path begins with one of `only` and is not left out, by path, in a fixed order."""
         found: list[str] = []
         group = self.group(name)
         group.visititems(lambda path, item: found.append(path) if isinstance(item, h5py.Dataset) else None)
-        for path in sorted(found):
+        for path in sorted(path for path in set(found) - set(leave_out) if path.startswith(only)):
             value = group[path][()]
             yield path, np.zeros(0) if isinstance(value, h5py.Empty) else np.asarray(value)
+
+    def as_xyzw(self, path: str, array: np.ndarray) -> np.ndarray:
+        """An array as it is in files of this format version: only datasets called root_pose hold quaternions that Isaac Lab converts."""
+        if self.format_version < FORMAT_VERSION and path.endswith("/root_pose") and array.shape[-1:] == (7,):
+            return array[..., [0, 1, 2, 4, 5, 6, 3]]
+        return array
 
     def attributes(self, name: str) -> dict[str, Any]:
         return dict(self.group(name).attrs)
@@ -214,21 +220,20 @@ class Dataset:
         actions = self.group(name).get("actions")
         return len(actions) if isinstance(actions, h5py.Dataset) and actions.shape else 0
 
-    def episode(self, name: str) -> Episode:
-        """Load a demo. Quaternions of legacy files come out as xyzw; term signals as (T,) bool.
+    def episode(self, name: str, only: tuple[str, ...] = ("",)) -> Episode:
+        """Load a demo, or those parts of it whose paths begin with one of `only`. Quaternions of legacy files come out as xyzw; term signals as (T,) bool.
 
         Raises:
             UserError: the demo has no actions, or cannot be read.
         """
         where = f"{name} of {self.path}"
         try:
-            arrays = dict(self.arrays(name))
+            arrays = dict(self.arrays(name, only))
         except OSError:
             raise UserError("The demo cannot be read: the file is damaged.", where=where, do=f"mimicctl dataset repair {self.path}") from None
         if "actions" not in arrays or arrays["actions"].ndim != 2:
             raise UserError("The demo has no (T, A) array of actions.", where=where, do="record it again, or leave it out")
-        if self.format_version < FORMAT_VERSION:
-            arrays = {path: _xyzw(path, array) for path, array in arrays.items()}
+        arrays = {path: self.as_xyzw(path, array) for path, array in arrays.items()}
 
         def below(prefix: str) -> dict[str, np.ndarray]:
             return {path[len(prefix) :]: array for path, array in arrays.items() if path.startswith(prefix)}
@@ -257,13 +262,6 @@ class Dataset:
 
 def _signal(array: np.ndarray) -> np.ndarray:
     return np.asarray(array).reshape(-1).astype(bool)
-
-
-def _xyzw(path: str, array: np.ndarray) -> np.ndarray:
-    """Only datasets called root_pose hold quaternions that Isaac Lab converts."""
-    if path.endswith("/root_pose") and array.shape[-1:] == (7,):
-        return array[..., [0, 1, 2, 4, 5, 6, 3]]
-    return array
 
 
 def whole_number(value: Any) -> int | None:

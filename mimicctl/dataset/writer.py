@@ -6,7 +6,7 @@ import errno
 import functools
 import json
 import os
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -15,12 +15,13 @@ import h5py
 import numpy as np
 
 from mimicctl.dataset.committed_file import CommittedFile
-from mimicctl.dataset.reader import demo_number, is_demo_name, open_hdf5
+from mimicctl.dataset.frames import Frames, write_frames
+from mimicctl.dataset.reader import Dataset, demo_number, is_demo_name, open_hdf5
+from mimicctl.dataset.split import write_masks
 from mimicctl.errors import RunFailed, UserError
 from mimicctl.schema import ATTEMPTS_PATH, FORMAT_VERSION, GYM_ENV_TYPE, LINEAGE_ATTR, Episode
 
 _SUFFIXES = (".hdf5", ".h5")
-_GZIP_LEVEL = 2
 _NO_SPACE = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 _META_BLOCK = 65536  # fewer, larger writes of metadata
 
@@ -120,8 +121,11 @@ class DatasetWriter:
         """Committed demos."""
         return self._count
 
-    def write(self, episode: Episode, attempts: Sequence[str] = ()) -> str:
-        """Append an episode, and in the same commit lines of the attempts log. Returns the demo's name.
+    def write(self, episode: Episode, attempts: Sequence[str] = (), frames: Mapping[str, Frames] | None = None) -> str:
+        """Append an episode, its images, and in the same commit lines of the attempts log. Returns the demo's name.
+
+        Args:
+            frames: more observations, by key: images that are compressed already.
 
         Raises:
             RunFailed: no space is left. What was committed before stays.
@@ -132,6 +136,8 @@ class DatasetWriter:
         def fill(group: h5py.Group) -> None:
             for path, array in leaves(episode):
                 write_array(group, path, array)
+            for key, images in (frames or {}).items():
+                write_frames(group, f"obs/{key}", images)
             group.attrs["num_samples"] = len(episode)
             group.attrs["success"] = bool(episode.success)
             if episode.seed is not None:
@@ -156,6 +162,27 @@ class DatasetWriter:
             self._data.attrs[LINEAGE_ATTR] = json.dumps(lineage)
             if masks:
                 write_masks(self._file, masks)
+
+    def write_copy(self, dataset: Dataset, name: str, frames: Mapping[str, Frames], leave_out: Collection[str]) -> None:
+        """Append demo `name` of another file under the same name, without the arrays `leave_out` and with the observations `frames`."""
+        with self._committing():
+            group = self._data.create_group(name)
+            for path, array in dataset.arrays(name, leave_out=leave_out):
+                write_array(group, path, dataset.as_xyzw(path, array))
+            for key, images in frames.items():
+                write_frames(group, f"obs/{key}", images)
+            group.attrs.update(dataset.attributes(name))
+            length = dataset.length(name)
+            self._data.attrs["total"] = self._total + length
+        self._next, self._count, self._total = max(self._next, demo_number(name) + 1), self._count + 1, self._total + length
+
+    def write_extras(self, dataset: Dataset) -> None:
+        """Take over another file's masks and its log of attempts, once."""
+        with self._committing():
+            if dataset.masks:
+                write_masks(self._file, dataset.masks)
+            if ATTEMPTS_PATH not in self._file:
+                self._log([json.dumps(attempt) for attempt in dataset.attempts()])
 
     def log_attempts(self, lines: Sequence[str]) -> None:
         """Append lines to the attempts log and commit."""
@@ -234,8 +261,8 @@ def leaves(episode: Episode) -> list[tuple[str, np.ndarray]]:
 
 def write_array(group: h5py.Group, path: str, array: np.ndarray) -> None:
     """Images are compressed frame by frame; numbers are not, since noise in the last bits does not compress."""
-    if array.dtype == np.uint8 and array.ndim >= 3:
-        group.create_dataset(path, data=array, chunks=(1, *array.shape[1:]), compression="gzip", compression_opts=_GZIP_LEVEL)
+    if array.ndim == 4 or (array.dtype == np.uint8 and array.ndim == 3):
+        write_frames(group, path, Frames.of(array))
         return
     # h5py's own create_dataset takes several times as long as the writing.
     array = np.ascontiguousarray(array)

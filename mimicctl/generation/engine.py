@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import json
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack, closing
 from dataclasses import dataclass
 from importlib import resources
@@ -13,9 +13,11 @@ from pathlib import Path
 from typing import Any
 
 import mimicctl
-from mimicctl.config import GenerateSettings
+from mimicctl.config import GenerateSettings, RenderSettings
+from mimicctl.dataset.frames import Frames
 from mimicctl.dataset.reader import Dataset
-from mimicctl.dataset.writer import DatasetWriter, checked_output, partial_path, refuse_existing
+from mimicctl.dataset.resume import find_unfinished
+from mimicctl.dataset.writer import DatasetWriter, checked_output, partial_path
 from mimicctl.envs import make_env
 from mimicctl.errors import RunFailed, UserError
 from mimicctl.generation.report import GenerationReport, summarise
@@ -23,6 +25,8 @@ from mimicctl.generation.scheduler import results_in_order
 from mimicctl.generation.segments import Bridge
 from mimicctl.generation.source import SourcePool, load_pool
 from mimicctl.generation.trial import TrialResult, TrialSettings
+from mimicctl.rendering.replay import drawing_settings, positions_of
+from mimicctl.rendering.workers import Drawing, check_opengl, frames_in_order
 from mimicctl.tasks import TaskSpec, canonical_id, family_of, find_task
 
 
@@ -62,6 +66,7 @@ def generate(
     settings: GenerateSettings,
     input_file: Path | None,
     *,
+    rendering: RenderSettings | None = None,
     resume: bool = False,
     overwrite: bool = False,
     on_progress: Callable[[int, int], None] = lambda attempts, successes: None,
@@ -69,10 +74,12 @@ def generate(
     """Run trials until the wanted number is there; commit each success as soon as all trials before it are decided.
 
     The demos of the output, and their order, depend on task, seed, settings and source demonstrations alone: not on
-    `num_envs`, `workers`, or on how often the run was interrupted.
+    `num_envs`, `workers`, or on how often the run was interrupted. Where the task has cameras, successes are drawn from their recorded
+    states when they are found; failures that are kept have no images.
 
     Args:
         input_file: annotated source demonstrations; None for the bundled ones.
+        rendering: how cameras draw, if the task has any; None for the defaults.
         resume: continue an interrupted run.
         overwrite: replace an existing output.
         on_progress: called with attempts and successes so far.
@@ -81,13 +88,16 @@ def generate(
         UserError: the input does not fit, or the output exists.
         RunFailed: the cap on failures was reached. What was made so far is kept, and can be resumed.
     """
-    task = _with_overrides(find_task(task_id), settings.subtasks)
+    task, rendering = _with_overrides(find_task(task_id), settings.subtasks), rendering or RenderSettings()
     output = checked_output(settings.output_file)
     partial = partial_path(output)
     source = input_file or bundled_source(task)
     pool, source_hash, sim_args = _load_source(task, source)
     lineage = _lineage(task, seed, settings, source, source_hash)
-    done = _prepare(output, partial, lineage, resume=resume, overwrite=overwrite)
+    if task.cameras:
+        check_opengl()
+        lineage["render"] = drawing_settings(rendering)
+    done = _attempts_so_far(partial) if find_unfinished(output, lineage, resume=resume, overwrite=overwrite) else []
     trial_settings = TrialSettings(
         task=task,
         seed=seed,
@@ -97,6 +107,7 @@ def generate(
     )
     failed_path = output.with_name(f"{output.stem}_failed{output.suffix}") if settings.keep_failed else None
     run = _Run(settings, done, on_progress)
+    workers = settings.workers or os.cpu_count() or 1
     with ExitStack() as stack:
         writer = stack.enter_context(DatasetWriter(partial, task_id=task.task_id, lineage=lineage, env_args={"sim_args": sim_args}))
         failed = _failed_writer(stack, failed_path, task, lineage, fresh=not done)
@@ -107,11 +118,12 @@ def generate(
                 first=len(done),
                 last=None if settings.guarantee else settings.trials,
                 num_envs=settings.num_envs,
-                workers=settings.workers or os.cpu_count() or 1,
+                workers=workers,
             )
-            with closing(results):
-                for result in results:
-                    run.take(result, writer, failed)
+            seen = _with_images(results, task, rendering, workers) if task.cameras else ((result, {}) for result in results)
+            with closing(results), closing(seen):
+                for result, frames in seen:
+                    run.take(result, frames, writer, failed)
                     if run.complete():
                         break
         run.commit_rest(writer)
@@ -136,7 +148,7 @@ class _Run:
     def complete(self) -> bool:
         return (self.successes if self._settings.guarantee else len(self.attempts)) >= self._settings.trials
 
-    def take(self, result: TrialResult, writer: DatasetWriter, failed: DatasetWriter | None) -> None:
+    def take(self, result: TrialResult, frames: dict[str, Frames], writer: DatasetWriter, failed: DatasetWriter | None) -> None:
         record = result.record()
         self.attempts.append(record)
         self.successes += result.success
@@ -144,7 +156,7 @@ class _Run:
         if result.episode is not None:
             result.episode.lineage = {"trial": result.index, "sources": list(result.sources)}
         if result.success:
-            writer.write(result.episode, self._uncommitted)
+            writer.write(result.episode, self._uncommitted, frames)
             self._uncommitted = []
         elif failed is not None:
             failed.write(result.episode)
@@ -217,38 +229,16 @@ def _lineage(task: TaskSpec, seed: int, settings: GenerateSettings, source: Path
     }
 
 
-def _prepare(output: Path, partial: Path, lineage: dict[str, Any], *, resume: bool, overwrite: bool) -> list[dict[str, Any]]:
-    """Decide what happens to files that are there; returns the attempts of the run to continue."""
-    found = partial if partial.exists() else output
-    if resume and found.exists():
-        with Dataset(found, need_demos=False) as dataset:
-            _refuse_different_run(dataset, lineage)
-            attempts = dataset.attempts()
-        if found == output:
-            output.rename(partial)
-        return attempts
-    if not overwrite:
-        refuse_existing(output)
-        if partial.exists():
-            raise UserError(
-                "An earlier run was interrupted and its demonstrations are still there.",
-                where=str(partial),
-                do="--resume continues it, --overwrite starts again",
-            )
-    partial.unlink(missing_ok=True)
-    return []
+def _attempts_so_far(partial: Path) -> list[dict[str, Any]]:
+    with Dataset(partial, need_demos=False) as dataset:
+        return dataset.attempts()
 
 
-def _refuse_different_run(dataset: Dataset, lineage: dict[str, Any]) -> None:
-    before = dataset.lineage
-    now = json.loads(json.dumps(lineage))
-    different = [key for key in now if before.get(key) != now[key]]
-    if different:
-        raise UserError(
-            f"The run to resume was another one: {', '.join(different)} changed since.",
-            where=str(dataset.path),
-            do="repeat the flags of that run, or --overwrite to start again",
-        )
+def _with_images(results: Iterator[TrialResult], task: TaskSpec, rendering: RenderSettings, workers: int) -> Iterator[tuple[TrialResult, dict[str, Frames]]]:
+    """Each result with the images of its episode if it is a success, and in the same order."""
+    positions = positions_of(task)
+    scenes = ((result, positions(result.episode) if result.success else None) for result in results)
+    return frames_in_order(scenes, Drawing(task, rendering.rendering_mode, rendering.image_size), workers)
 
 
 def _failed_writer(stack: ExitStack, failed_path: Path | None, task: TaskSpec, lineage: dict[str, Any], *, fresh: bool) -> DatasetWriter | None:

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import dataclasses
+import weakref
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -20,6 +21,9 @@ CHANNELS: dict[Modality, tuple[int, str]] = {"rgb": (3, "uint8"), "depth": (1, "
 
 _FLAT = (0, 6)
 """mjGEOM_PLANE and mjGEOM_BOX: their normals are known exactly."""
+
+_NORMAL_STEPS = 512
+"""Stored normals of curved shapes are multiples of one over this."""
 
 
 def cameras_of(task: TaskSpec, image_size: int | None = None) -> tuple[CameraSpec, ...]:
@@ -60,6 +64,8 @@ class SceneRenderer:
         # Edges smoothed over several samples are right for a picture; a measurement must come from one surface.
         self._model.vis.quality.offsamples = 0
         self._sharp = self._drawing_context()
+        # What MuJoCo would free by itself it would free in whichever context is current, and that may be another renderer's.
+        self._free = weakref.finalize(self, _free, self._gl, self._smooth, self._sharp)
         self._palette = _palette(task, self._model)
 
     def _drawing_context(self) -> mujoco.MjrContext:
@@ -77,10 +83,8 @@ class SceneRenderer:
         return {key: image for camera in self._cameras for key, image in self._look(camera).items()}
 
     def close(self) -> None:
-        self._gl.make_current()
-        self._smooth.free()
-        self._sharp.free()
-        self._gl.free()
+        """Harmless when closed already."""
+        self._free()
 
     def _look(self, camera: CameraSpec) -> dict[str, np.ndarray]:
         self._aim(camera)
@@ -147,9 +151,11 @@ class SceneRenderer:
         normals = colours[::-1] * np.float32(1 / 127.5) - np.float32(1)
         normals /= np.sqrt(np.einsum("hwi,hwi->hw", normals, normals))[..., None]
         flat = np.isin(self._model.geom_type[geoms], _FLAT) & (geoms >= 0)
-        normals[flat] = _nearest_axis(normals[flat], self._data.geom_xmat[geoms[flat]].reshape(-1, 3, 3))
         normals[geoms < 0] = 0.0
-        return (normals + np.float32(1)) / np.float32(2)
+        # Bits beyond what was measured would be noise that does not compress.
+        stored = np.round((normals + np.float32(1)) * np.float32(_NORMAL_STEPS / 2)) / np.float32(_NORMAL_STEPS)
+        stored[flat] = (_nearest_axis(normals[flat], self._data.geom_xmat[geoms[flat]].reshape(-1, 3, 3)) + 1) / 2
+        return stored
 
     def _light_axes(self) -> None:
         """White matt shapes, grey all over, and for each axis a lamp that adds half of a colour and an opposite one that takes half away."""
@@ -164,6 +170,13 @@ class SceneRenderer:
             lamp.pos[:], lamp.dir[:], lamp.diffuse[:], lamp.specular[:], lamp.ambient[:] = 0.0, 0.0, 0.0, 0.0, 0.5 if i == 0 else 0.0
             lamp.attenuation[:] = (1.0, 0.0, 0.0)
             lamp.dir[axis], lamp.diffuse[axis] = -sign, 0.5 * sign
+
+
+def _free(gl: Any, *contexts: mujoco.MjrContext) -> None:
+    with gl.as_current():
+        for context in contexts:
+            context.free()
+    gl.free()
 
 
 def _palette(task: TaskSpec, model: mujoco.MjModel) -> np.ndarray:

@@ -13,7 +13,7 @@ import numpy as np
 
 from mimicctl import poses
 from mimicctl.envs.mujoco import panda
-from mimicctl.envs.mujoco.scene import Layout
+from mimicctl.envs.mujoco.scene import Layout, build_model, layout_of
 from mimicctl.errors import UserError
 from mimicctl.tasks.spec import TaskSpec
 
@@ -41,6 +41,12 @@ class StackReader:
     layout: Layout
     nq: int
     nv: int
+
+    @classmethod
+    def of(cls, task: TaskSpec) -> StackReader:
+        """For snapshots and states of the task's own model."""
+        model = build_model(task)
+        return cls(task, layout_of(model, task), model.nq, model.nv)
 
     @property
     def width(self) -> int:

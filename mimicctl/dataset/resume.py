@@ -1,0 +1,55 @@
+"""What a batch command does about output that is there already: continue it, replace it, or refuse."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from mimicctl.dataset.reader import Dataset
+from mimicctl.dataset.writer import partial_path, refuse_existing
+from mimicctl.errors import UserError
+
+
+def find_unfinished(output: Path, lineage: Mapping[str, Any], *, resume: bool, overwrite: bool) -> bool:
+    """Whether there is a run to continue at `partial_path(output)`; if not, the way is free for a new one.
+
+    A finished output is moved back to where it is continued.
+
+    Args:
+        lineage: of the run that is asked for; one with another lineage is not continued.
+
+    Raises:
+        UserError: there is something, and neither was asked for; or the run to resume was another one.
+    """
+    partial = partial_path(output)
+    found = partial if partial.exists() else output
+    if resume and found.exists():
+        with Dataset(found, need_demos=False) as dataset:
+            _refuse_different_run(dataset, lineage)
+        if found == output:
+            output.rename(partial)
+        return True
+    if not overwrite:
+        refuse_existing(output)
+        if partial.exists():
+            raise UserError(
+                "An earlier run was interrupted and its demonstrations are still there.",
+                where=str(partial),
+                do="--resume continues it, --overwrite starts again",
+            )
+    partial.unlink(missing_ok=True)
+    return False
+
+
+def _refuse_different_run(dataset: Dataset, lineage: Mapping[str, Any]) -> None:
+    before = dataset.lineage
+    now = json.loads(json.dumps(lineage))
+    different = [key for key in now if before.get(key) != now[key]]
+    if different:
+        raise UserError(
+            f"The run to resume was another one: {', '.join(different)} changed since.",
+            where=str(dataset.path),
+            do="repeat the flags of that run, or --overwrite to start again",
+        )
