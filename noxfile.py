@@ -2,7 +2,7 @@
 
 import nox
 
-nox.options.sessions = ["tests", "lint"]
+nox.options.sessions = ["tests", "render", "lint"]
 nox.options.default_venv_backend = "venv"
 
 
@@ -11,6 +11,13 @@ def tests(session: nox.Session) -> None:
     """The default tests: base install, no torch."""
     session.install("-e", ".[test]")
     session.run("python", "-m", "pytest", *session.posargs)
+
+
+@nox.session
+def render(session: nox.Session) -> None:
+    """Pictures. Skipped with the reason where neither EGL nor OSMesa works."""
+    session.install("-e", ".[test]")
+    session.run("python", "-m", "pytest", "-m", "render", "-rs", *session.posargs)
 
 
 @nox.session

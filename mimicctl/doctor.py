@@ -14,10 +14,11 @@ from dataclasses import dataclass
 from importlib import metadata
 from pathlib import Path
 
+from mimicctl.envs.mujoco.gl import INSTALL
 from mimicctl.errors import UserError
 
 _TRAIN = 'pip install "mimicctl[train]" && pip install --no-deps robomimic==0.3.0'
-_GL = "apt-get install libegl1 libgl1-mesa-dri; only rendering pictures needs it"
+_GL = f"{INSTALL}; only cameras need it"
 _PROBE_SIMULATION = (
     "import numpy as np; from mimicctl.envs import make_env; from mimicctl.tasks import DEFAULT_TASK, find_task; "
     "env = make_env(DEFAULT_TASK); env.reset([0], [np.random.SeedSequence(0)]); "

@@ -25,7 +25,7 @@ def list_all(context: typer.Context, as_json: Json = False) -> None:
 
 @app.command("show")
 def show_task(task_id: str, as_json: Json = False) -> None:
-    """One task: objects, reset range, subtasks."""
+    """One task: objects, reset range, subtasks, cameras."""
     from mimicctl.tasks import find_task
 
     task = find_task(task_id)
@@ -44,4 +44,8 @@ def show_task(task_id: str, as_json: Json = False) -> None:
         for i, s in enumerate(subtasks)
     ]
     columns = ("eef", "#", "subtask", "object_ref", "ends with", "offset", "selection", "noise", "interpolation")
-    show(Outcome("", facts, [Table("Subtasks", columns, rows)], data=dataclasses.asdict(task)), as_json)
+    tables = [Table("Subtasks", columns, rows)]
+    if task.cameras:
+        seen = [(c.name, c.parent or "env", f"{c.height} x {c.width}", ", ".join(c.modalities)) for c in task.cameras]
+        tables.append(Table("Cameras", ("camera", "fixed to", "pixels", "sees"), seen))
+    show(Outcome("", facts, tables, data=dataclasses.asdict(task)), as_json)

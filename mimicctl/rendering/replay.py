@@ -104,7 +104,8 @@ def render_file(
     output = checked_output(output_file)
     with Dataset(input_file) as dataset:
         task = with_cameras(task_id or dataset.task_id)
-        _refuse_unfit(dataset, task, output)
+        positions = positions_of(task)
+        _refuse_unfit(dataset, task, output, positions)
         check_opengl()
         lineage = _lineage(dataset, task, settings)
         resumed = find_unfinished(output, lineage, resume=resume, overwrite=overwrite)
@@ -116,7 +117,7 @@ def render_file(
             done = len(writer)
             on_start(sum(dataset.length(name) for name in left))
             drawing = Drawing(task, settings.rendering_mode, settings.image_size)
-            with closing(frames_in_order(_scenes(dataset, left, positions_of(task)), drawing, settings.workers or os.cpu_count() or 1)) as frames:
+            with closing(frames_in_order(_scenes(dataset, left, positions), drawing, settings.workers or os.cpu_count() or 1)) as frames:
                 for name, images in frames:
                     writer.write_copy(dataset, name, images, leave_out=stale)
                     drawn += dataset.length(name)
@@ -134,7 +135,7 @@ def _scenes(dataset: Dataset, names: Sequence[str], positions: Callable[[Episode
             raise UserError(error.what, where=f"{name} of {dataset.path}", do=error.do) from None
 
 
-def _refuse_unfit(dataset: Dataset, task: TaskSpec, output: Path) -> None:
+def _refuse_unfit(dataset: Dataset, task: TaskSpec, output: Path, positions: Callable[[Episode], np.ndarray]) -> None:
     recorded_on = canonical_id(dataset.task_id)
     if recorded_on and family_of(recorded_on) != family_of(task.task_id):
         raise UserError(
@@ -144,6 +145,8 @@ def _refuse_unfit(dataset: Dataset, task: TaskSpec, output: Path) -> None:
         )
     if output == dataset.path:
         raise UserError("The output would replace the dataset that is read.", where=str(output), do="choose another --output-file")
+    for _ in _scenes(dataset, dataset.demos, positions):
+        pass  # an hour of drawing should not end at a demo that has no states
 
 
 def _lineage(dataset: Dataset, task: TaskSpec, settings: RenderSettings) -> dict[str, Any]:
