@@ -27,6 +27,7 @@ from tests.rendering.conftest import COSMOS, VISUOMOTOR
 
 pytestmark = pytest.mark.render
 
+ABSOLUTE = "MuJoCo-Stack-Cube-Franka-IK-Abs-v0"
 SMALL = RenderSettings(rendering_mode="performance", image_size=24, workers=1)
 
 
@@ -183,9 +184,13 @@ def test_what_cannot_be_drawn_is_refused_in_one_message_and_leaves_nothing(tmp_p
         writer.write(make_episode(0, states={}, initial_state={}))
     with pytest.raises(UserError, match="no recorded states"):
         render_file(tmp_path / "c.hdf5", tmp_path / "b.hdf5", SMALL)
+    with pytest.raises(UserError, match="no cameras"):
+        render_file(tmp_path / "a.hdf5", tmp_path / "b.hdf5", SMALL, task_id=ABSOLUTE)
+    with DatasetWriter(tmp_path / "d.hdf5", task_id=ABSOLUTE, lineage={}) as writer:
+        writer.write(make_episode(0))
     with pytest.raises(UserError, match="another task"):
-        render_file(tmp_path / "a.hdf5", tmp_path / "b.hdf5", SMALL, task_id="MuJoCo-Stack-Cube-Franka-IK-Abs-v0")
-    assert sorted(path.name for path in tmp_path.iterdir()) == ["a.hdf5", "c.hdf5"]
+        render_file(tmp_path / "d.hdf5", tmp_path / "b.hdf5", SMALL, task_id=VISUOMOTOR)
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["a.hdf5", "c.hdf5", "d.hdf5"]
 
 
 def test_contact_sheet_shows_every_key(tmp_path, generated, mimicctl):
