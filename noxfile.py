@@ -17,7 +17,7 @@ def tests(session: nox.Session) -> None:
 def render(session: nox.Session) -> None:
     """Pictures. Skipped with the reason where neither EGL nor OSMesa works."""
     session.install("-e", ".[test]")
-    session.run("python", "-m", "pytest", "-m", "render", "-rs", *session.posargs)
+    session.run("python", "-m", "pytest", "tests/rendering", "tests/envs", "-m", "render", "-rs", *session.posargs)
 
 
 @nox.session

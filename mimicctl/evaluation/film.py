@@ -9,7 +9,8 @@ from pathlib import Path
 
 import numpy as np
 
-from mimicctl.envs.mujoco.rendering import TableView, choose_gl
+from mimicctl.envs.mujoco.gl import choose_gl
+from mimicctl.envs.mujoco.rendering import TableView
 from mimicctl.errors import UserError
 from mimicctl.evaluation.rollouts import Rollout
 from mimicctl.tasks import TaskSpec

@@ -23,7 +23,6 @@ from mimicctl.generation.source import SourceDemo, SourcePool
 from mimicctl.schema import Episode
 from mimicctl.tasks import Subtask, TaskSpec
 
-
 _LOOK_EVERY = 3
 """Control steps of a source between two looks at how much room it leaves the hand: the hand is many times wider than what it moves in them."""
 

@@ -82,7 +82,7 @@ STACK_CUBE_ABS = _stack("abs", action_scale=1.0, noise=(0.01, 0.003))
 _TABLE_CAM = CameraSpec("table_cam", "", (1.0, 0.0, 0.4), (-0.61237, -0.61237, 0.35355, 0.35355), 200, 200)
 _WRIST_CAM = CameraSpec("wrist_cam", "panda_hand", (0.13, 0.0, -0.15), (0.03701, 0.03701, -0.70614, -0.70614), 200, 200)
 
-# Isaac Lab's mapping; what is left over is (150, 150, 150) there, and is not in this scene.
+# Isaac Lab's mapping.
 _SEMANTIC_COLORS = {
     "cube_1": (120, 230, 255),
     "cube_2": (255, 36, 66),

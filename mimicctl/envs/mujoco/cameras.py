@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from mimicctl.envs.mujoco.gl import choose_gl, new_context
+from mimicctl.envs.mujoco.gl import new_context
 from mimicctl.envs.mujoco.looks import RenderingMode, build_looks
 from mimicctl.tasks.spec import CameraSpec, Modality, TaskSpec
 
@@ -18,6 +18,8 @@ if TYPE_CHECKING:
 
 CHANNELS: dict[Modality, tuple[int, str]] = {"rgb": (3, "uint8"), "depth": (1, "float32"), "normals": (3, "float32"), "segmentation": (4, "uint8")}
 """Channels and dtype of each modality's image (H, W, C)."""
+
+_UNLABELLED = (150, 150, 150)
 
 _FLAT = (0, 6)
 """mjGEOM_PLANE and mjGEOM_BOX: their normals are known exactly."""
@@ -43,18 +45,18 @@ def image_shapes(cameras: Sequence[CameraSpec]) -> dict[str, tuple[tuple[int, in
 
 
 class SceneRenderer:
-    """Draws what `cameras` see. Holds a GL context, which belongs to the thread that made it.
+    """Draws what `cameras` see. `choose_gl` comes first. Holds a GL context, which belongs to the thread that made it.
 
-    Raises:
-        UserError: no off-screen OpenGL works here.
+    Attributes:
+        nq: joint positions of the scene, as many as the physics has.
     """
 
     def __init__(self, task: TaskSpec, mode: RenderingMode, cameras: Sequence[CameraSpec]) -> None:
-        choose_gl()
         import mujoco
 
         self._mujoco, self._cameras = mujoco, tuple(cameras)
         self._model = build_looks(task, mode, cameras)
+        self.nq = self._model.nq
         self._data = mujoco.MjData(self._model)
         self._scene = mujoco.MjvScene(self._model, maxgeom=self._model.ngeom + 100)
         self._option = mujoco.MjvOption()
@@ -180,9 +182,9 @@ def _free(gl: Any, *contexts: mujoco.MjrContext) -> None:
 
 
 def _palette(task: TaskSpec, model: mujoco.MjModel) -> np.ndarray:
-    """RGBA (ngeom + 1, 4) uint8 of each geom's class; the last row, which -1 finds, is the background's."""
+    """RGBA (ngeom + 1, 4) uint8 of each geom's class; the last row, which -1 finds, is the background's. Isaac Lab's grey where a task names no colour."""
     classes = [model.geom(i).name.split("/")[0] for i in range(model.ngeom)]
-    return np.array([(*task.semantic_colors[name], 255) for name in [*classes, "background"]], np.uint8)
+    return np.array([(*task.semantic_colors.get(name, _UNLABELLED), 255) for name in [*classes, "background"]], np.uint8)
 
 
 def _metres(raw: np.ndarray, clip: tuple[float, float]) -> np.ndarray:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import functools
 import importlib
 import os
+import platform
 import subprocess
 import sys
 from typing import Any
@@ -18,40 +19,41 @@ from mimicctl.errors import UserError
 INSTALL = "apt-get install libegl1 libopengl0 libgl1 libgl1-mesa-dri (or, less to download: libosmesa6)"
 
 _VARIABLE = "MUJOCO_GL"
-_CANDIDATES = ("egl", "osmesa")
+_LIBRARIES = {"Linux": ("egl", "osmesa"), "Darwin": ("cgl",), "Windows": ("wgl",)}
+_OWN_MODULES = ("egl", "osmesa", "cgl")
 _TRY = "from mimicctl.envs.mujoco.gl import new_context; import mujoco; c = new_context(8, 8); mujoco.MjrContext(mujoco.MjModel.from_xml_string('<mujoco/>'), 100)"
 _PATIENCE = 60.0
 """Seconds a driver may take to start."""
 
 
-@functools.cache
 def choose_gl() -> str:
-    """The library to draw with: that of MUJOCO_GL if it is set, else the first that works. MUJOCO_GL then says so to MuJoCo and to child processes.
+    """The library to draw with: what MUJOCO_GL names if that works, else the first that does.
+
+    MUJOCO_GL says so afterwards, to MuJoCo and to processes started later.
 
     Raises:
         UserError: none works.
     """
     asked = os.environ.get(_VARIABLE, "").lower()
-    if not asked and sys.platform != "linux":
-        return ""  # MuJoCo's own choice: there is always one
+    candidates = list(dict.fromkeys(name for name in (asked, *_LIBRARIES.get(platform.system(), ())) if name))
     failures = {}
-    for name in [asked] if asked else _CANDIDATES:
+    for name in candidates:
         failures[name] = _failure(name)
         if not failures[name]:
             os.environ[_VARIABLE] = name
             return name
     tried = "; ".join(f"{name}: {reason}" for name, reason in failures.items())
-    do = f"unset {_VARIABLE}, or: {INSTALL}" if asked else INSTALL
-    raise UserError("Pictures cannot be drawn: no off-screen OpenGL works here.", where=tried, do=do)
+    raise UserError("Pictures need off-screen OpenGL, and none works here.", where=f"tried {tried}", do=INSTALL)
 
 
+@functools.cache
 def _failure(name: str) -> str:
     """Why `name` does not work; "" if it does."""
     environment = {**os.environ, _VARIABLE: name}
     try:
         done = subprocess.run([sys.executable, "-c", _TRY], env=environment, capture_output=True, text=True, timeout=_PATIENCE, stdin=subprocess.DEVNULL)
     except subprocess.TimeoutExpired:
-        return f"no answer in {_PATIENCE:.0f} s"
+        return f"no answer in {_PATIENCE:g} s"
     if done.returncode == 0:
         return ""
     errors = [line for line in done.stderr.splitlines() if "Error" in line and not line.startswith(" ")]
@@ -59,11 +61,11 @@ def _failure(name: str) -> str:
 
 
 def new_context(width: int, height: int) -> Any:
-    """A current GL context for images of this size, of the library that MUJOCO_GL names.
+    """A current GL context for images of this size, of the library that `choose_gl` chose.
 
     It is made by MuJoCo's module of that name: `mujoco.GLContext` is decided when mujoco is first imported, which may be long past.
     """
     name = os.environ.get(_VARIABLE, "").lower()
-    context = importlib.import_module(f"mujoco.{name}" if name in _CANDIDATES else "mujoco").GLContext(width, height)
+    context = importlib.import_module(f"mujoco.{name}" if name in _OWN_MODULES else "mujoco").GLContext(width, height)
     context.make_current()
     return context
