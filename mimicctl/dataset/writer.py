@@ -17,7 +17,6 @@ import numpy as np
 from mimicctl.dataset.committed_file import CommittedFile
 from mimicctl.dataset.frames import Frames, write_frames
 from mimicctl.dataset.reader import Dataset, demo_number, is_demo_name, open_hdf5
-from mimicctl.dataset.split import write_masks
 from mimicctl.errors import RunFailed, UserError
 from mimicctl.schema import ATTEMPTS_PATH, FORMAT_VERSION, GYM_ENV_TYPE, LINEAGE_ATTR, Episode
 
