@@ -21,7 +21,7 @@ from mimicctl.dataset.merge_plan import MergePlan, Move, Source, plan_merge
 from mimicctl.dataset.reader import Dataset, file_sha256
 from mimicctl.dataset.writer import checked_output, is_no_space, partial_path, refuse_existing, write_masks
 from mimicctl.errors import RunFailed, UserError
-from mimicctl.schema import FORMAT_VERSION, LINEAGE_ATTR
+from mimicctl.schema import FORMAT_VERSION, INTENDED_ACTIONS, LINEAGE_ATTR
 
 _META_BLOCK = 1 << 20  # metadata in few large blocks: three times as fast as HDF5's own 2 kB
 _ROOM = 1.02  # the output may be a little larger than the inputs together
@@ -120,7 +120,7 @@ def _copy_demo(dataset: Dataset, data: h5py.Group, move: Move, plan: MergePlan) 
         copy = data.create_group(move.name)
         for key, value in demo.attrs.items():
             copy.attrs[key] = value
-        for path in plan.keys:
+        for path in (*plan.keys, *({INTENDED_ACTIONS} & demo.keys())):
             folder, _, name = path.rpartition("/")
             demo.file.copy(demo[path], copy.require_group(folder) if folder else copy, name)
     else:

@@ -17,7 +17,7 @@ import numpy as np
 from mimicctl.dataset.info import keys_of
 from mimicctl.dataset.reader import Dataset, demo_number, whole_number
 from mimicctl.errors import UserError, listed
-from mimicctl.schema import FORMAT_VERSION
+from mimicctl.schema import FORMAT_VERSION, INTENDED_ACTIONS
 from mimicctl.tasks import canonical_id
 
 _SPLIT = {"train", "valid"}
@@ -168,8 +168,10 @@ def _unsound(datasets: Sequence[Dataset]) -> Iterator[str]:
 
 
 def _kinds(demo: h5py.Group) -> Keys:
-    """`keys_of`, but signals are signals, be they (T,), (T, 1) or (1, T)."""
-    return {path: ((), dtype) if "_signals/" in path else (shape, dtype) for path, (shape, dtype) in keys_of(demo).items()}
+    """`keys_of`, but signals are signals, be they (T,), (T, 1) or (1, T). Intended actions are left out: recorded demos have none, and need none."""
+    kinds = {path: ((), dtype) if "_signals/" in path else (shape, dtype) for path, (shape, dtype) in keys_of(demo).items()}
+    kinds.pop(INTENDED_ACTIONS, None)
+    return kinds
 
 
 @dataclass(frozen=True)

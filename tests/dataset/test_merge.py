@@ -176,6 +176,17 @@ def test_common_keys_keep_what_all_demos_have(tmp_path):
         assert dataset.attributes("demo_1")["num_samples"] == 21 and dataset.demo_lineage("demo_1")["number"] == 1
 
 
+@pytest.mark.parametrize("common_keys", [False, True])
+def test_recorded_and_generated_demos_merge(tmp_path, common_keys):
+    recorded = make_file(tmp_path / "a.hdf5", range(1))
+    generated = make_file(tmp_path / "b.hdf5", range(1, 2), intended_actions=np.ones((21, 7), np.float32))
+    if common_keys:
+        edit(recorded, lambda file: file["data/demo_0/obs"].__delitem__("object"))
+    with Dataset(merge([recorded, generated], tmp_path / "c.hdf5", common_keys=common_keys).path) as dataset:
+        assert "intended_actions" not in dataset.group("demo_0")
+        assert np.all(dataset.episode("demo_1").intended_actions == 1)
+
+
 def test_common_keys_do_not_help_against_another_shape(tmp_path):
     with pytest.raises(UserError, match="actions is"):
         merge(spoil(tmp_path, "shape"), tmp_path / "out.hdf5", common_keys=True)
