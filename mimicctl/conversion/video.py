@@ -125,6 +125,7 @@ def read_frames(path: Path, size: tuple[int, int]) -> Iterator[np.ndarray]:
     try:
         with av.open(str(path)) as container:
             for frame in container.decode(video=0):
-                yield scaler.reformat(frame, width=width, height=height, format="rgb24", interpolation=interpolation).to_ndarray()
+                scaled = scaler.reformat(frame, width=width, height=height, format="rgb24", interpolation=interpolation)
+                yield np.ascontiguousarray(scaled.to_ndarray())  # FFmpeg's rows may be longer than the picture is wide
     except av.error.FFmpegError as error:
         raise RunFailed(f"The video cannot be decoded: {error.strerror}.", where=str(path), do="make it again") from None

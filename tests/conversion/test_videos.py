@@ -360,6 +360,16 @@ def test_a_folder_without_videos_is_said(work, folder, message):
         read_videos(work / "a.hdf5", work / folder, work / "b.hdf5")
 
 
+@pytest.mark.parametrize("size", [(200, 200), (37, 53)], ids=["Isaac Lab's", "odd"])
+def test_pictures_of_any_size_come_back(tmp_path, size):
+    path = camera_file(tmp_path / "a.hdf5", 1, size=size)
+    make_videos(path, tmp_path / "v", keys=["table_cam"], form=VideoFormat(320, 240, 20))
+    read_videos(path, tmp_path / "v", tmp_path / "b.hdf5")
+    before, after = stored(path, "demo_0", "table_cam"), stored(tmp_path / "b.hdf5", "demo_0", "table_cam")
+    assert after.shape == before.shape == (12, *size, 3)
+    assert np.median(np.abs(after.astype(int) - before)) <= 2
+
+
 def test_another_camera_can_have_been_augmented(work):
     (work / "wrist").mkdir()
     shutil.copy(work / "a" / "demo_1_wrist_cam.mp4", work / "wrist")
