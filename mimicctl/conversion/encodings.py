@@ -1,7 +1,7 @@
 """What the arrays of a camera look like as pictures. The rules are Isaac Lab's, told apart by words in the key.
 
     ...normals...               stored (n + 1) / 2, times 255
-    ...shaded_segmentation...   made here: the segmentation's colours, darker where the surface turns away from the camera
+    ...shaded_segmentation...   made here: the segmentation's colours, darker the less the surface faces up
     ...depth...                 metres, white near and black from 1.5 m on; nothing measured counts as far
     any other                   colours as they are, without alpha
 
@@ -21,7 +21,7 @@ DEFAULT_KEYS = ("table_cam", "wrist_cam", "table_cam_segmentation", "table_cam_n
 
 _FAR = 1.5
 _NOTHING_MEASURED = 0.01  # of _FAR
-_TO_LIGHT = 2  # the normals' axis that points at the light, which is at the camera
+_TO_LIGHT = 2  # z: normals are in the env frame, and the light is above
 
 _PALETTE = ((120, 230, 255), (255, 36, 66), (55, 255, 139), (255, 237, 218), (100, 100, 100), (204, 110, 248), (150, 150, 150), (200, 200, 200))
 """Colours of Isaac Lab's segmentation: cubes 1 to 3, table, ground, robot, unlabelled, background."""
@@ -73,7 +73,7 @@ def segmentation(stored: np.ndarray) -> np.ndarray:
 
 
 def shaded_segmentation(stored: np.ndarray, stored_normals: np.ndarray) -> np.ndarray:
-    """Between half and full brightness, by the normal's part along the line of sight."""
+    """Between half and full brightness, by the stored z of the normal: full where a surface faces up, half where it faces down."""
     facing = stored_normals[..., _TO_LIGHT : _TO_LIGHT + 1]
     if facing.dtype == np.uint8:
         facing = facing / np.float32(255)
