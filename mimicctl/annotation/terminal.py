@@ -25,7 +25,7 @@ _ARROWS = {"\x1b[C": ".", "\x1b[D": ","}
 
 
 def annotate_by_hand(input_file: Path, output_file: str, *, task_id: str = "", overwrite: bool = False) -> tuple[Path, list[DemoAnnotation]]:
-    """Show each demo step by step and let a person mark where its subtasks end.
+    """Show each demo step by step and let a person mark where its subtasks end. Ctrl-C ends it and keeps what was accepted.
 
     Raises:
         UserError: the input is no terminal, or no recording of a known task, or the output exists.
@@ -38,11 +38,18 @@ def annotate_by_hand(input_file: Path, output_file: str, *, task_id: str = "", o
         env = make_env(task)
         found: list[DemoAnnotation] = []
         with annotation_output(dataset, task, env.sim_args, output_file, "manual", overwrite=overwrite) as output:
-            for name, episode in dataset.episodes():
+            unmarked = dict.fromkeys(task.term_signals)
+            for number, (name, episode) in enumerate(dataset.episodes()):
                 replayed, snapshots = replay(env, episode)
-                marks = _mark(env, name, snapshots)
+                try:
+                    marks = _mark(env, name, snapshots)
+                except KeyboardInterrupt:
+                    if not len(output.writer):
+                        raise
+                    found += [DemoAnnotation(later, "", "-", unmarked, "not reached before the end") for later in dataset.demos[number:]]
+                    break
                 if marks is None:
-                    found.append(DemoAnnotation(name, "", replayed, dict.fromkeys(task.term_signals), "skipped by the annotator"))
+                    found.append(DemoAnnotation(name, "", replayed, unmarked, "skipped by the annotator"))
                     continue
                 annotated = env.episode(snapshots, episode.actions, with_datagen_info=True)
                 annotated.datagen_info |= signals_from(task.term_signals, marks, len(episode))
