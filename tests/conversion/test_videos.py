@@ -243,7 +243,7 @@ def test_resuming_refuses_videos_that_it_would_not_make(work, how):
 def test_a_conversion_that_was_killed_is_resumed_to_the_same_videos(work, tmp_path):
     code = (
         "import os, signal; from pathlib import Path; from mimicctl.conversion import to_video as t; count = [0]; real = t.VideoWriter.write\n"
-        "def write(self, picture):\n count[0] += 1\n count[0] == 70 and os.kill(os.getpid(), signal.SIGKILL)\n real(self, picture)\n"
+        "def write(self, picture):\n count[0] += 1\n count[0] >= 70 and os.kill(os.getpid(), signal.SIGKILL)\n real(self, picture)\n"
         f"t.VideoWriter.write = write; t.make_videos({str(work / 'a.hdf5')!r}, {str(tmp_path / 'b')!r}, form=t.VideoFormat(96, 80, 20), workers=2)"
     )
     assert subprocess.run([sys.executable, "-c", code], timeout=120).returncode == -signal.SIGKILL
