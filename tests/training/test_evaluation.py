@@ -82,10 +82,13 @@ def paths(checkpoint: Path, numbers, num_envs: int):
 
     from mimicctl.training.policy import Policy
 
+    env, before = make_env(DEFAULT_TASK, num_envs), torch.get_num_threads()
     torch.set_num_threads(1)
-    env = make_env(DEFAULT_TASK, num_envs)
-    for rollout, snapshots in roll_out(env, Policy(checkpoint, seed=3), numbers, horizon=14, seed=3, recorded=99):
-        yield rollout.index, snapshots
+    try:
+        for rollout, snapshots in roll_out(env, Policy(checkpoint, seed=3), numbers, horizon=14, seed=3, recorded=99):
+            yield rollout.index, snapshots
+    finally:
+        torch.set_num_threads(before)  # other tests compare weights bit for bit with those of processes of their own
 
 
 @pytest.mark.parametrize("recipe", list(RECIPES))

@@ -159,7 +159,7 @@ def test_a_function_of_the_observations_is_learnt(data, tmp_path, monkeypatch):
     from mimicctl.training.policy import Policy
 
     # The actions depend on eef_pos alone; four hundred samples cannot tell that the noise beside it means nothing.
-    monkeypatch.setitem(RECIPES, "mlp", dataclasses.replace(RECIPES["mlp"], steps_per_epoch=100, obs_keys=("eef_pos",)))
+    monkeypatch.setitem(RECIPES, "mlp", dataclasses.replace(RECIPES["mlp"], steps_per_epoch=100, obs_keys=("eef_pos",), turn=0.0, obs_noise=0.0))
     made = run(data, tmp_path / "runs", epochs=4)
     assert made.losses[-1].train < made.losses[0].train - 1
     assert made.losses[-1].valid < made.losses[0].valid - 1
