@@ -86,9 +86,9 @@ def select_source(
     """Choose the source demo of a segment, and in which of its equivalent poses to see a symmetric object.
 
     A cube at a yaw of 80 degrees is also a cube at -10 degrees, so the yaw of a symmetric object says little about which
-    source resembles now. Instead of it, "nearest_neighbor_object" then counts how far the wrist would have to turn from here, and how far
-    from its rest it would end: it does not wind up, and a policy finds one way to turn and not four. Choices that would bring the hand close to another object are
-    passed over; if all would, those with the most room are left.
+    source resembles now. Instead of it, "nearest_neighbor_object" then counts how far the wrist would have to turn from
+    here, and how far from its rest it would end: it does not wind up, and a policy finds one way to turn and not four.
+    Choices that would bring the hand close to another object are passed over; if all would, those with the most room are left.
 
     Args:
         then: (D, 4, 4) pose of the reference object at the start of the segment in each demo.
@@ -101,8 +101,7 @@ def select_source(
     Returns:
         Demo number, and the object's pose (4, 4) now in the equivalent chosen.
     """
-    turns = poses.yaw_pose(np.zeros(3), 2 * np.pi * np.arange(yaw_symmetry) / yaw_symmetry)
-    equivalents = object_pose @ turns
+    equivalents = _equivalents(object_pose, yaw_symmetry)
     first, last = (equivalents @ (poses.inverse(then) @ eef_poses)[:, None] for eef_poses in (first_eef_poses, last_eef_poses))
     if subtask.selection_strategy == "nearest_neighbor_robot_distance":
         distance = _distance(subtask, first, eef_pose)
@@ -135,10 +134,14 @@ def grasp_correction(held_in_eef_source: np.ndarray, held_in_eef_now: np.ndarray
     Returns:
         (4, 4).
     """
-    turns = poses.yaw_pose(np.zeros(3), 2 * np.pi * np.arange(yaw_symmetry) / yaw_symmetry)
-    equivalents = held_in_eef_now @ turns
+    equivalents = _equivalents(held_in_eef_now, yaw_symmetry)
     angles = poses.rotation_angle(poses.rotation(equivalents), poses.rotation(held_in_eef_source))
     return held_in_eef_source @ poses.inverse(equivalents[int(np.argmin(angles))])
+
+
+def _equivalents(pose: np.ndarray, yaw_symmetry: int) -> np.ndarray:
+    """Poses (S, 4, 4) that a symmetric object at `pose` (4, 4) is in as well."""
+    return pose @ poses.yaw_pose(np.zeros(3), 2 * np.pi * np.arange(yaw_symmetry) / yaw_symmetry)
 
 
 def _distance(subtask: Subtask, a: np.ndarray, b: np.ndarray) -> np.ndarray:
