@@ -25,12 +25,14 @@ _CALM_BEFORE_CLOSING, _CALM_BEFORE_OPENING, _CALM_AFTER = 6, 10, 12
 """Control steps before and after a change of the gripper in which contact noise applies. Any more, and a policy never sees how to find
 back to the object while the hand comes down."""
 
-_ROOM, _ALIKE = 0.05, 0.01
-"""[m] Gap between the hand and other objects that is as good as any larger one, and how much less than the best is as good as the best.
-With little room, which of two ways to turn is taken must not hang on whether one just fits: a policy takes it where it just does not."""
+_ALIKE = 0.01
+"""[m] Where the hand would meet another object whatever is chosen: how much deeper than the best is as good as the best."""
 
-_REST_WEIGHT = 4.0
-"""Of the wrist's turn away from rest, beside its turn from here: enough that of quarter turns the one nearest to rest is taken."""
+_TURN_WEIGHT = 4.0
+"""Of the wrist's turn over the whole segment, beside its turn to where the segment begins: enough that of quarter turns the least is taken."""
+
+_WOUND_UP, _WINDING_WEIGHT = 1.8, 20.0
+"""[rad] Turn away from rest beyond which the wrist is on its way to its limit, and what each radian more counts for."""
 
 _ARCH_FULL_AT = 0.10
 """[m] Horizontal travel from which an arch has its full height; shorter bridges rise in proportion."""
@@ -86,9 +88,10 @@ def select_source(
     """Choose the source demo of a segment, and in which of its equivalent poses to see a symmetric object.
 
     A cube at a yaw of 80 degrees is also a cube at -10 degrees, so the yaw of a symmetric object says little about which
-    source resembles now. Instead of it, "nearest_neighbor_object" then counts how far the wrist would have to turn from
-    here, and how far from its rest it would end: it does not wind up, and a policy finds one way to turn and not four.
-    Choices that would bring the hand close to another object are passed over; if all would, those with the most room are left.
+    source resembles now. Instead of it, "nearest_neighbor_object" then counts how far the wrist would have to turn, and
+    whether it would wind up. The face nearest to the jaw is a choice that shows in how hand and object lie to one another,
+    at any moment of the segment: a policy, which sees no more than that, can learn it.
+    Choices that would bring the hand into another object are passed over; if all would, those that do it least are left.
 
     Args:
         then: (D, 4, 4) pose of the reference object at the start of the segment in each demo.
@@ -107,16 +110,17 @@ def select_source(
         distance = _distance(subtask, first, eef_pose)
     elif yaw_symmetry > 1:
         metres = np.linalg.norm(poses.position(then)[:, None] - poses.position(object_pose), axis=-1)
-        from_here = poses.rotation_angle(poses.rotation(first), poses.rotation(eef_pose))
-        from_rest = poses.rotation_angle(poses.rotation(last), poses.rotation(rest_pose))
-        distance = subtask.pos_weight * metres + subtask.rot_weight * (from_here + _REST_WEIGHT * from_rest)
+        to_first = poses.rotation_angle(poses.rotation(first), poses.rotation(eef_pose))
+        to_last = poses.rotation_angle(poses.rotation(last), poses.rotation(eef_pose))
+        wound_up = np.maximum(0.0, poses.rotation_angle(poses.rotation(last), poses.rotation(rest_pose)) - _WOUND_UP)
+        distance = subtask.pos_weight * metres + subtask.rot_weight * (to_first + _TURN_WEIGHT * to_last + _WINDING_WEIGHT * wound_up)
     else:
         distance = _distance(subtask, then[:, None], equivalents)
     if subtask.selection_strategy == "random":
         distance = distance + 1e3 * rng.permutation(len(then))[:, None]
     wanted = 1 if subtask.selection_strategy == "random" else subtask.nn_k
     gaps = np.stack([clearances(demo, equivalents) for demo in range(len(then))])
-    roomy = np.flatnonzero(gaps >= min(_ROOM, gaps.max() - _ALIKE))
+    roomy = np.flatnonzero(gaps >= min(0.0, gaps.max() - _ALIKE))
     choices = roomy[np.argsort(distance.flat[roomy], kind="stable")][:wanted]
     demo, turn = divmod(int(rng.choice(choices)), yaw_symmetry)
     return demo, equivalents[turn]

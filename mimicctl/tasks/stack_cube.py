@@ -36,6 +36,7 @@ _OBS_LAYOUT = {
     "object": "vqvqvq" + "v" * 6,
     "cube_positions": "vvv",
     "cube_orientations": "qqq",
+    "gripper_to_cube_yaw": "." * 6,
 }
 
 _HOME = (0.0444, -0.1894, -0.1107, -2.5148, 0.0044, 2.3775, 0.6952)

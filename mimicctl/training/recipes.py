@@ -56,8 +56,8 @@ RECIPES = {
         Recipe(
             "mlp",
             "BC with a Gaussian-mixture head on a 2 x 512 MLP: minutes on a laptop CPU",
-            # What the arm does next depends on how fast it moves now.
-            obs_keys=(*OBS_KEYS, "joint_vel"),
+            # What the arm does next depends on how fast it moves now, and on which face of the cube is nearest.
+            obs_keys=(*OBS_KEYS, "joint_vel", "gripper_to_cube_yaw"),
             labels=INTENDED_ACTIONS,
             epochs=40,
             steps_per_epoch=1000,

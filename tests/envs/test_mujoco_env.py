@@ -71,7 +71,24 @@ def test_observations_have_isaac_labs_keys_and_shapes(env):
     assert shapes == {
         "actions": (7,), "joint_pos": (9,), "joint_vel": (9,), "object": (39,), "cube_positions": (9,),
         "cube_orientations": (12,), "eef_pos": (3,), "eef_quat": (4,), "gripper_pos": (2,),
+        "gripper_to_cube_yaw": (6,),  # ours
     }  # fmt: skip
+
+
+def test_relative_yaw_reads_the_same_for_every_face_and_follows_the_hand(env):
+    state = {path: value[0] for path, value in env.scene_state(env.snapshot([0])).items()}
+
+    def seen_with_cube_turned(degrees: float) -> np.ndarray:
+        placed = np.concatenate([[0.5, 0.0, 0.0203], poses.quat_from_matrix(poses.yaw_pose(np.zeros(3), np.radians(degrees))[:3, :3])])
+        env.reset_to([0], [{**state, "rigid_object/cube_2/root_pose": placed}])
+        return env.observations(env.snapshot([0]))["gripper_to_cube_yaw"][0, 2:4]
+
+    hand = poses.rotation(env.eef_poses(env.snapshot([0]))["franka"][0])
+    heading = np.degrees(np.arctan2(hand[1, 0], hand[0, 0]))
+    np.testing.assert_allclose(seen_with_cube_turned(heading), [1, 0], atol=0.02)  # aligned, but for the hand's tilt
+    for turn in (10, 100, -80, 190):
+        # The hand looks down, so the cube's turn is the other way round in its frame.
+        np.testing.assert_allclose(seen_with_cube_turned(heading + turn), [np.cos(np.radians(40)), -np.sin(np.radians(40))], atol=0.02)
 
 
 def test_object_observation_is_poses_then_differences(env):

@@ -37,7 +37,7 @@ def test_a_turned_scene_is_observed_as_turning_says(monkeypatch, control):
     from mimicctl.training.turning import packed_layout
 
     env = make_env(f"MuJoCo-Stack-Cube-Franka-IK-{control}-v0")
-    keys, angle = ["eef_pos", "eef_quat", "gripper_pos", "object", "joint_vel"], 0.3
+    keys, angle = ["eef_pos", "eef_quat", "gripper_pos", "object", "joint_vel", "gripper_to_cube_yaw"], 0.3
 
     def look() -> np.ndarray:
         seen = env.observations(env.snapshot())

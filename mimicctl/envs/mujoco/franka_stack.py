@@ -1,12 +1,12 @@
 """Reading snapshots of a Franka scene with cubes: poses, signals, success, observations, scene state.
 
 All functions are pure and take any batch shape (..., K). Keys, shapes, frames and thresholds are Isaac Lab's
-stack task; where its tests are loose these are strict, and the docstring says how.
+stack task; where its tests are loose these are strict, and the docstring says how. One observation is ours.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -162,11 +162,24 @@ class StackReader:
             "object": np.concatenate([*posed, *relative], axis=-1),
             "cube_positions": np.concatenate(positions, axis=-1),
             "cube_orientations": np.concatenate(quats, axis=-1),
+            "gripper_to_cube_yaw": self._relative_yaws(poses.rotation(eef), quats),
             "eef_pos": eef_pos,
             "eef_quat": poses.quat_beside(poses.quat_from_matrix(poses.rotation(eef)), panda.POINTING_DOWN),
             "gripper_pos": fingers * (1.0, -1.0),
         }
         return {key: np.ascontiguousarray(value, dtype=np.float32) for key, value in values.items()}
+
+    def _relative_yaws(self, eef_rotation: np.ndarray, quats: Sequence[np.ndarray]) -> np.ndarray:
+        """(..., 2 n): cosine and sine of each object's yaw in the eef frame, times the number of its equal faces, so that what looks alike reads alike.
+
+        The turn that a grasp needs. Isaac Lab leaves it to the policy to find it in the two quaternions; few networks do.
+        """
+        parts = []
+        for item, quat in zip(self.task.objects, quats, strict=True):
+            axis = np.einsum("...ij,...i->...j", eef_rotation, poses.matrix_from_quat(quat)[..., 0])
+            angle = item.yaw_symmetry * np.arctan2(axis[..., 1], axis[..., 0])
+            parts += [np.cos(angle), np.sin(angle)]
+        return np.stack(parts, axis=-1)
 
     def scene_state(self, rows: np.ndarray) -> dict[str, np.ndarray]:
         joints = np.concatenate([self.layout.arm_qpos, self.layout.finger_qpos])
