@@ -16,7 +16,7 @@ from mimicctl.cli.common import Overwrite, note, stdout
 
 def command(
     folder: Annotated[Path, typer.Option(help="Where everything goes.")] = Path("mimicctl-demo"),
-    demos: Annotated[int, typer.Option(min=10, help="Demonstrations to generate.")] = 200,
+    demos: Annotated[int, typer.Option(min=10, help="Demonstrations to generate.")] = 1000,
     epochs: Annotated[int, typer.Option(min=1, help="Epochs to train.")] = 15,
     overwrite: Overwrite = False,
 ) -> None:
