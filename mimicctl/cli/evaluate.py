@@ -13,6 +13,11 @@ if TYPE_CHECKING:
     from mimicctl.evaluation.report import Evaluation
     from mimicctl.tasks import TaskSpec
 
+NormFactorMin = Annotated[
+    Optional[float], typer.Option(help="Minimum that normalised actions stand for; only for checkpoints that mimicctl did not write.", show_default=False)
+]
+NormFactorMax = Annotated[Optional[float], typer.Option(help="Maximum that normalised actions stand for.", show_default=False)]
+
 app = typer.Typer(help="Evaluate trained policies.", no_args_is_help=True)
 
 
@@ -33,6 +38,8 @@ def play(
     seed: Annotated[Optional[int], typer.Option(help="Of the start states and of what a policy draws [101].", show_default=False)] = None,
     num_envs: Annotated[Optional[int], typer.Option(help="Envs per worker process [25].", show_default=False)] = None,
     workers: Annotated[Optional[int], typer.Option(help="Worker processes [one a core].", show_default=False)] = None,
+    norm_factor_min: NormFactorMin = None,
+    norm_factor_max: NormFactorMax = None,
     video: Annotated[Optional[int], typer.Option(help="Film this many rollouts of each checkpoint, the first ones [0].", show_default=False)] = None,
     output_dir: Annotated[Optional[str], typer.Option(help="Where the report goes.", show_default=False)] = None,
     config: ConfigFile = None,
@@ -42,7 +49,7 @@ def play(
     """Roll checkpoints out, all on the same start states."""
     flags = {
         "eval.checkpoint": checkpoint or None, "eval.rollouts": rollouts, "eval.horizon": horizon, "eval.seed": seed,
-        "eval.num_envs": num_envs, "eval.workers": workers, "eval.video": video, "eval.output_dir": output_dir,
+        "eval.num_envs": num_envs, "eval.workers": workers, "eval.norm_factor_min": norm_factor_min, "eval.norm_factor_max": norm_factor_max, "eval.video": video, "eval.output_dir": output_dir,
     }  # fmt: skip
     run_config = resolve_settings(flags, config, override).config
     from mimicctl.errors import RunFailed
@@ -58,7 +65,7 @@ def play(
     videos = folder / "videos" if settings.video else None
     if videos:
         film.prepare()
-    evaluated = found.task_of(checkpoints, task or "")
+    evaluated = found.task_of(checkpoints, task or "", settings.action_range)
     note(f"Evaluating {len(checkpoints)} checkpoints of {', '.join(map(str, sources))}.")
     labels = dict(zip(checkpoints, found.labels_of(checkpoints), strict=True))
     finished: dict[Path, list[Any]] = {path: [] for path in checkpoints}
