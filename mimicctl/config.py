@@ -19,7 +19,7 @@ from pydantic import BaseModel, Field, TypeAdapter, ValidationError, field_valid
 from pydantic.fields import FieldInfo
 
 from mimicctl.errors import UserError
-from mimicctl.settings import ConvertSettings, CosmosSettings, MergeSettings, Section
+from mimicctl.settings import ConvertSettings, CosmosSettings, MergeSettings, RobustSettings, Section
 from mimicctl.tasks import DEFAULT_TASK, Subtask
 
 FILE_NAME = "mimicctl.toml"
@@ -172,6 +172,7 @@ class RunConfig(Section):
     render: RenderSettings = Field(default_factory=RenderSettings)
     train: TrainSettings = Field(default_factory=TrainSettings)
     eval: EvalSettings = Field(default_factory=EvalSettings)
+    robust: RobustSettings = Field(default_factory=RobustSettings)
 
 
 @dataclasses.dataclass(frozen=True)

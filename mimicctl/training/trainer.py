@@ -22,6 +22,7 @@ from mimicctl.dataset.reader import Dataset
 from mimicctl.dataset.split import split_names
 from mimicctl.errors import RunFailed, UserError
 from mimicctl.training import robomimic_seam as seam
+from mimicctl.training.config_file import config_from_json
 from mimicctl.training.images import bytes_of, load_images, scratch_for
 from mimicctl.training.loader import Frames, GatherLoader, action_range, check_demos, load_frames, observation_statistics
 from mimicctl.training.recipes import AUTO, RECIPES, Recipe
@@ -33,7 +34,7 @@ if TYPE_CHECKING:
 _STATE = "training_state.pth"
 _VALIDATION_SAMPLES = {"numbers": 20_000, "images": 1_000}
 _REPLACED = (
-    *("models/*.pth", "logs/*.txt", "logs/tb/events.*", "losses.*", "evaluation.*", "videos/*/rollout_*.mp4"),
+    *("models/*.pth", "logs/*.txt", "logs/tb/events.*", "losses.*", "evaluation.*", "videos/*/rollout_*.mp4", "robust/*"),
     *("config.json", "lineage.json", _STATE),
 )
 """What a run and its evaluation write: all that --overwrite removes."""
@@ -182,7 +183,7 @@ def _prepare(
 ) -> tuple[_Run, str]:
     device = seam.device_of(settings.device)
     if recipe is None:
-        config, recipe = seam.config_from_json(Path(settings.config_json))
+        config, recipe = config_from_json(Path(settings.config_json))
         recipe = with_changes(recipe, settings)
     else:
         config = seam.config_of(recipe, dataset_path.absolute(), folder, seed)
