@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from mimicctl.envs.mujoco.appearance import Appearance
 from mimicctl.envs.mujoco.cameras import SceneRenderer
 from mimicctl.envs.mujoco.looks import RenderingMode
 from mimicctl.tasks import CameraSpec, TaskSpec
@@ -66,6 +67,10 @@ class Sight:
         """Observation key to (n, H, W, 3) uint8 of snapshots (n, K), which begin with joint positions."""
         seen = [self._renderer.images(snapshot[: self._renderer.nq]) for snapshot in snapshots]
         return {key: np.stack([images[key] for images in seen]) for key in seen[0]}
+
+    def wear(self, appearance: Appearance) -> None:
+        """Draw the scene so from now on."""
+        self._renderer.wear(appearance)
 
     def close(self) -> None:
         self._renderer.close()
