@@ -85,7 +85,7 @@ def command(
             if not settings.config_json and RECIPES[recipe.name].turn and not recipe.turn:
                 note("Scenes are not turned in training: what the columns of these observations mean is not known for the task of this dataset.")
             reporter.set_total(recipe.epochs)
-            reporter.update(0, "")
+            reporter.update(0, "under way")
 
         def decoded(demos: int, of: int) -> None:
             reporter.set_total(of)
