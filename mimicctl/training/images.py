@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+import os
 import shutil
 import tempfile
 from collections.abc import Callable, Mapping, Sequence
@@ -100,6 +102,9 @@ def _room(shape: tuple[int, ...], scratch: Path | None) -> np.ndarray:
     if scratch is None:
         return np.empty(shape, np.uint8)
     with tempfile.TemporaryFile(dir=scratch) as file:
+        if hasattr(os, "posix_fallocate"):
+            # Or else a disk that fills up later would end the process without a word.
+            os.posix_fallocate(file.fileno(), 0, math.prod(shape))
         return np.memmap(file, np.uint8, "w+", shape=shape)
 
 
