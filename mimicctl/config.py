@@ -19,7 +19,7 @@ from pydantic import BaseModel, Field, TypeAdapter, ValidationError, field_valid
 from pydantic.fields import FieldInfo
 
 from mimicctl.errors import UserError
-from mimicctl.settings import ConvertSettings, CosmosSettings, MergeSettings, Section
+from mimicctl.settings import ConvertSettings, CosmosSettings, MergeSettings, RobustSettings, Section
 from mimicctl.tasks import DEFAULT_TASK, Subtask
 
 FILE_NAME = "mimicctl.toml"
@@ -111,7 +111,7 @@ class TrainSettings(Section):
     """`mimicctl train`."""
 
     dataset: str = Field("", description="Dataset to learn from; empty: the last generated one.")
-    recipe: str = Field("mlp", description="Named recipe; mimicctl train --list shows them.")
+    recipe: str = Field("auto", description="Named recipe; mimicctl train --list shows them. auto: image-mlp where there are images, else mlp.")
     config_json: str = Field("", description="A robomimic JSON config, used instead of a recipe.")
     name: str = Field("", description="Name of the run; empty: the recipe's.")
     log_dir: str = Field("runs", description="Folder of all runs.")
@@ -132,6 +132,8 @@ class EvalSettings(Section):
     seed: int = Field(101, ge=0, description="Of the start states and of what a policy draws; never the seed data was generated with.")
     num_envs: int = Field(25, ge=1, le=1024, description="Envs per worker process.")
     workers: int = Field(0, ge=0, le=512, description="Worker processes; 0: one a core.")
+    norm_factor_min: float | None = Field(None, description="Minimum that normalised actions stand for, where the checkpoint does not say.")
+    norm_factor_max: float | None = Field(None, description="Maximum that normalised actions stand for.")
     video: int = Field(0, ge=0, description="Rollouts of each checkpoint to film, the first ones.")
     output_dir: str = Field("", description="Where the report goes; empty: the run folder, or with several of them the working folder.")
 
@@ -139,6 +141,21 @@ class EvalSettings(Section):
     @classmethod
     def _one_or_more(cls, value: Any) -> Any:
         return [value] if isinstance(value, str) and value else value or []
+
+    @property
+    def action_range(self) -> tuple[float, float] | None:
+        """What actions in [-1, 1] stand for, if that was said.
+
+        Raises:
+            UserError: half of it is missing, or the minimum is not below the maximum.
+        """
+        low, high = self.norm_factor_min, self.norm_factor_max
+        if low is None and high is None:
+            return None
+        if low is None or high is None or low >= high:
+            what = f"Actions are mapped from [-1, 1] to a range, which {low} to {high} is not."
+            raise UserError(what, where="--norm-factor-min, --norm-factor-max", do="give both, as in logs/normalization_params.txt of the run")
+        return low, high
 
 
 class RunConfig(Section):
@@ -155,6 +172,7 @@ class RunConfig(Section):
     render: RenderSettings = Field(default_factory=RenderSettings)
     train: TrainSettings = Field(default_factory=TrainSettings)
     eval: EvalSettings = Field(default_factory=EvalSettings)
+    robust: RobustSettings = Field(default_factory=RobustSettings)
 
 
 @dataclasses.dataclass(frozen=True)

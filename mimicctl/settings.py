@@ -5,7 +5,7 @@ The sections of the data loop itself are in `config`.
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Literal, get_args
 
 from pydantic import BaseModel, ConfigDict, Field
 
@@ -13,6 +13,10 @@ from pydantic import BaseModel, ConfigDict, Field
 class Section(BaseModel):
     # Strict, because TOML has types of its own: `true` is no number and "8" is no integer.
     model_config = ConfigDict(extra="forbid", validate_default=True, strict=True, allow_inf_nan=False)
+
+
+RobustSetting = Literal["vanilla", "light_intensity", "light_color", "light_texture", "table_texture", "robot_texture", "all"]
+"""What `mimicctl eval robust` changes about the scene, by Isaac Lab's names."""
 
 
 class MergeSettings(Section):
@@ -35,6 +39,18 @@ class ConvertSettings(Section):
     output_file: str = Field("datasets/augmented.hdf5", description="Where mp4-to-hdf5 puts the demos with augmented images.")
     camera: str = Field("table_cam", description="Camera that was augmented.")
     workers: int = Field(0, ge=0, le=512, description="Videos at once; 0: one a core.")
+
+
+class RobustSettings(Section):
+    """`mimicctl eval robust`, which takes checkpoints, horizon and workers from `eval`."""
+
+    start_epoch: int = Field(0, ge=0, description="Checkpoints of earlier epochs are left out.")
+    rollouts: int = Field(15, ge=1, description="Rollouts per checkpoint, setting and seed.")
+    num_seeds: int = Field(3, ge=1, le=1000, description="Seeds to draw where none are named.")
+    seeds: list[int] = Field(default_factory=list, description="Seeds of start states and appearances; each is a repetition of the whole.")
+    settings: list[RobustSetting] = Field(default_factory=lambda: list(get_args(RobustSetting)), min_length=1, description="What is changed about the scene.")
+    log_dir: str = Field("", description="Where the results go; empty: robust in the run folder, or with several of them in the working folder.")
+    log_file: str = Field("results", description="Name of the text files, one a seed: <log_file>_seed_<seed>.")
 
 
 class CosmosSettings(Section):

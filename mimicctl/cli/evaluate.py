@@ -7,11 +7,17 @@ from typing import TYPE_CHECKING, Annotated, Any, Optional
 
 import typer
 
-from mimicctl.cli.common import ConfigFile, Json, Outcome, Override, Table, Task, note, reporting, resolve_settings, show
+from mimicctl.cli.common import ConfigFile, Json, Outcome, Override, Overwrite, Resume, Table, Task, note, reporting, resolve_settings, show
 
 if TYPE_CHECKING:
     from mimicctl.evaluation.report import Evaluation
+    from mimicctl.evaluation.robust_report import Results
     from mimicctl.tasks import TaskSpec
+
+NormFactorMin = Annotated[
+    Optional[float], typer.Option(help="Minimum that normalised actions stand for; only for checkpoints that mimicctl did not write.", show_default=False)
+]
+NormFactorMax = Annotated[Optional[float], typer.Option(help="Maximum that normalised actions stand for.", show_default=False)]
 
 app = typer.Typer(help="Evaluate trained policies.", no_args_is_help=True)
 
@@ -33,6 +39,8 @@ def play(
     seed: Annotated[Optional[int], typer.Option(help="Of the start states and of what a policy draws [101].", show_default=False)] = None,
     num_envs: Annotated[Optional[int], typer.Option(help="Envs per worker process [25].", show_default=False)] = None,
     workers: Annotated[Optional[int], typer.Option(help="Worker processes [one a core].", show_default=False)] = None,
+    norm_factor_min: NormFactorMin = None,
+    norm_factor_max: NormFactorMax = None,
     video: Annotated[Optional[int], typer.Option(help="Film this many rollouts of each checkpoint, the first ones [0].", show_default=False)] = None,
     output_dir: Annotated[Optional[str], typer.Option(help="Where the report goes.", show_default=False)] = None,
     config: ConfigFile = None,
@@ -42,7 +50,7 @@ def play(
     """Roll checkpoints out, all on the same start states."""
     flags = {
         "eval.checkpoint": checkpoint or None, "eval.rollouts": rollouts, "eval.horizon": horizon, "eval.seed": seed,
-        "eval.num_envs": num_envs, "eval.workers": workers, "eval.video": video, "eval.output_dir": output_dir,
+        "eval.num_envs": num_envs, "eval.workers": workers, "eval.norm_factor_min": norm_factor_min, "eval.norm_factor_max": norm_factor_max, "eval.video": video, "eval.output_dir": output_dir,
     }  # fmt: skip
     run_config = resolve_settings(flags, config, override).config
     from mimicctl.errors import RunFailed
@@ -58,7 +66,7 @@ def play(
     videos = folder / "videos" if settings.video else None
     if videos:
         film.prepare()
-    evaluated = found.task_of(checkpoints, task or "")
+    evaluated = found.task_of(checkpoints, task or "", settings.action_range)
     note(f"Evaluating {len(checkpoints)} checkpoints of {', '.join(map(str, sources))}.")
     labels = dict(zip(checkpoints, found.labels_of(checkpoints), strict=True))
     finished: dict[Path, list[Any]] = {path: [] for path in checkpoints}
@@ -80,6 +88,97 @@ def play(
         show(_outcome(evaluated, complete, labels, facts, folder, videos), as_json)
     if stopped is not None:
         raise stopped
+
+
+@app.command()
+def robust(
+    more_seeds: Annotated[Optional[list[int]], typer.Argument(hidden=True)] = None,
+    task: Task = None,
+    checkpoint: Annotated[
+        Optional[list[str]],
+        typer.Option("--checkpoint", "--input-dir", help="Run folder, folder of checkpoints or checkpoint; may be repeated.", show_default=False),
+    ] = None,
+    start_epoch: Annotated[Optional[int], typer.Option(help="Leave out checkpoints of earlier epochs [0].", show_default=False)] = None,
+    num_rollouts: Annotated[
+        Optional[int], typer.Option("--num-rollouts", "--rollouts", help="Rollouts per checkpoint, setting and seed [15].", show_default=False)
+    ] = None,
+    num_seeds: Annotated[Optional[int], typer.Option(help="Seeds to draw where none are named [3].", show_default=False)] = None,
+    seeds: Annotated[Optional[list[int]], typer.Option(help="Seeds, as in --seeds 0 1000 5000.", show_default=False)] = None,
+    horizon: Annotated[Optional[int], typer.Option(help="Steps a rollout may take [400].", show_default=False)] = None,
+    norm_factor_min: NormFactorMin = None,
+    norm_factor_max: NormFactorMax = None,
+    workers: Annotated[Optional[int], typer.Option(help="Worker processes [one a core].", show_default=False)] = None,
+    log_dir: Annotated[Optional[str], typer.Option(help="Where the results go [robust in the run folder].", show_default=False)] = None,
+    log_file: Annotated[Optional[str], typer.Option(help="Name of the text files, one a seed [results].", show_default=False)] = None,
+    resume: Resume = False,
+    overwrite: Overwrite = False,
+    config: ConfigFile = None,
+    override: Override = None,
+    as_json: Json = False,
+) -> None:
+    """Roll image policies out under changed light, background and textures, all on the same start states."""
+    from mimicctl.errors import RunFailed, UserError
+
+    if more_seeds and not seeds:
+        raise UserError(f"{more_seeds[0]} belongs to no option.", where=f"... {more_seeds[0]}", do="name seeds as in --seeds 0 1000 5000")
+    flags = {
+        "eval.checkpoint": checkpoint or None, "eval.horizon": horizon, "eval.workers": workers, "eval.norm_factor_min": norm_factor_min,
+        "eval.norm_factor_max": norm_factor_max, "robust.start_epoch": start_epoch, "robust.rollouts": num_rollouts, "robust.num_seeds": num_seeds,
+        "robust.seeds": [*seeds, *(more_seeds or ())] if seeds else None, "robust.log_dir": log_dir, "robust.log_file": log_file,
+    }  # fmt: skip
+    run_config = resolve_settings(flags, config, override).config
+    from mimicctl.evaluation import checkpoints as found
+    from mimicctl.evaluation.journal import Journal
+    from mimicctl.evaluation.report import writable_folder
+    from mimicctl.evaluation.robust import cells_of, chosen_checkpoints, chosen_seeds, roll_out_cells
+    from mimicctl.evaluation.robust_report import Results
+
+    settings, chosen = run_config.eval, run_config.robust
+    sources = [Path(source) for source in settings.checkpoint] or [found.last_run(Path(run_config.train.log_dir))]
+    checkpoints = chosen_checkpoints(sources, chosen.start_epoch)
+    folder = writable_folder(Path(chosen.log_dir or (found.run_folder(sources[0]) if len(sources) == 1 else Path(".")) / "robust"))
+    evaluated = found.task_of(checkpoints, task or "", settings.action_range, need_images=True)
+    labels = dict(zip(checkpoints, found.labels_of(checkpoints), strict=True))
+    cells = cells_of(chosen_seeds(chosen, run_config.seed), chosen.settings, checkpoints)
+    total = len(cells) * chosen.rollouts
+    identity = {"task": evaluated.task_id, "horizon": settings.horizon, "action range": list(settings.action_range or ()) or None}
+    stopped: BaseException | None = None
+    with Journal(folder / "rollouts.jsonl", identity, checkpoints, resume=resume, overwrite=overwrite) as journal:
+        finished = {cell: {i: r for i, r in journal.done.get(cell, {}).items() if i < chosen.rollouts} for cell in cells}
+        before = sum(map(len, finished.values()))
+        note(f"{len(checkpoints)} checkpoints of {', '.join(map(str, sources))}, {len(chosen.settings)} settings, seeds {', '.join(map(str, _seeds_in(cells)))}.")
+        note(f"{total} rollouts{f', {before} of them done before' if before else ''}.")
+        with reporting("robust", total) as reporter:
+            try:
+                for cell, rollout in roll_out_cells(cells, finished, evaluated, chosen, settings) if before < total else ():
+                    journal.add(cell, rollout)
+                    finished[cell][rollout.index] = rollout
+                    good = sum(r.success for r in finished[cell].values())
+                    where = f"seed {cell.seed}, {cell.setting}, {labels[cell.checkpoint]}"
+                    reporter.update(sum(map(len, finished.values())), f"{where}: {good} of {len(finished[cell])} succeeded")
+            except (KeyboardInterrupt, RunFailed) as error:
+                stopped = error
+    whole = {cell: tuple(done[i] for i in sorted(done)) for cell, done in finished.items() if len(done) == chosen.rollouts}
+    if whole:
+        facts = {**identity, "rollouts": chosen.rollouts, "seeds": _seeds_in(cells), "settings": chosen.settings, "stopped": stopped is not None}
+        show(_robust_outcome(Results(whole, labels), facts, folder, chosen.log_file), as_json)
+    if stopped is not None:
+        note("The rollouts that were done are kept: --resume goes on.")
+        raise stopped
+
+
+def _seeds_in(cells: list[Any]) -> list[int]:
+    return list(dict.fromkeys(cell.seed for cell in cells))
+
+
+def _robust_outcome(results: Results, facts: dict[str, Any], folder: Path, log_file: str) -> Outcome:
+    from mimicctl.evaluation.robust_report import as_dict, table_rows, write_reports
+
+    data = as_dict(results, facts)
+    report, picture, texts = write_reports(folder, log_file, results, data)
+    table = Table("Over all seeds", ("setting", "checkpoint", "success", "beside vanilla"), table_rows(results))
+    shown = [("task", facts["task"]), ("report", report), ("plot", picture), ("results", ", ".join(map(str, texts)))]
+    return Outcome("Evaluated.", shown, [table], data=data)
 
 
 def _outcome(task: TaskSpec, evaluations: list[Evaluation], labels: dict[Path, str], facts: dict[str, Any], folder: Path, videos: Path | None) -> Outcome:

@@ -29,7 +29,7 @@ def command(
     task: Task = None,
     dataset: Annotated[Optional[str], typer.Option(help="Dataset to learn from.", show_default=False)] = None,
     algo: Annotated[str, typer.Option(help="Only bc, behavioural cloning.")] = "bc",
-    recipe: Annotated[Optional[str], typer.Option(help="Named recipe [mlp].", show_default=False)] = None,
+    recipe: Annotated[Optional[str], typer.Option(help="Named recipe [image-mlp where there are images, else mlp].", show_default=False)] = None,
     config_json: Annotated[Optional[str], typer.Option(help="A robomimic JSON config instead of a recipe.", show_default=False)] = None,
     name: Annotated[Optional[str], typer.Option(help="Name of the run.", show_default=False)] = None,
     log_dir: Annotated[Optional[str], typer.Option(help="Folder of all runs [runs].", show_default=False)] = None,
@@ -62,7 +62,7 @@ def command(
     }  # fmt: skip
     run_config = resolve_settings(flags, config, override).config
     from mimicctl.errors import UserError
-    from mimicctl.training.recipes import RECIPES
+    from mimicctl.training.recipes import AUTO, RECIPES
     from mimicctl.training.trainer import train
 
     if algo != "bc":
@@ -80,16 +80,23 @@ def command(
             nonlocal steps
             steps = recipe.steps_per_epoch
             note(f"{recipe.name}: {recipe.description}. {frames} frames, {parameters} parameters, {recipe.epochs} epochs of {recipe.steps_per_epoch} steps.")
-            if not settings.config_json and RECIPES[settings.recipe].turn and not recipe.turn:
+            if settings.recipe == AUTO and recipe.rgb_keys and not settings.config_json:
+                note("The dataset has camera images, so they are what is learnt from. --recipe mlp learns from states.")
+            if not settings.config_json and RECIPES[recipe.name].turn and not recipe.turn:
                 note("Scenes are not turned in training: what the columns of these observations mean is not known for the task of this dataset.")
             reporter.set_total(recipe.epochs)
+            reporter.update(0, "under way")
+
+        def decoded(demos: int, of: int) -> None:
+            reporter.set_total(of)
+            reporter.update(demos, "demos with their images decoded")
 
         def progressed(losses: Any, epochs: int) -> None:
             left = (epochs - losses.epoch) * losses.seconds / 60
             speed = f"{steps / losses.seconds:.0f} steps/s, {left:.0f} min left"
             reporter.update(losses.epoch, f"loss {losses.train:.4f}, valid {losses.valid:.4f}, {speed}")
 
-        made = train(data, settings, run_config.seed, resume=resume, overwrite=overwrite, on_epoch=progressed, on_start=started)
+        made = train(data, settings, run_config.seed, resume=resume, overwrite=overwrite, on_epoch=progressed, on_start=started, on_images=decoded)
     best = min(made.losses, key=lambda losses: losses.valid)
     facts = [
         ("run", made.folder),

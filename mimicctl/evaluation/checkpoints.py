@@ -9,7 +9,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from mimicctl.envs import make_env
+from mimicctl.envs.mujoco.gl import choose_gl
 from mimicctl.errors import UserError
+from mimicctl.rendering.replay import with_cameras
 from mimicctl.tasks import TaskSpec, find_task
 
 if TYPE_CHECKING:
@@ -70,24 +72,33 @@ def labels_of(checkpoints: Sequence[Path]) -> list[str]:
     return short if len(set(short)) == len(short) else [str(name) for name in names]
 
 
-def task_of(checkpoints: Sequence[Path], task_id: str = "") -> TaskSpec:
+def task_of(checkpoints: Sequence[Path], task_id: str = "", action_range: tuple[float, float] | None = None, *, need_images: bool = False) -> TaskSpec:
     """The task to roll all of them out on. Each is loaded, so that none turns out unfit after hours.
 
     Args:
         task_id: "" to take the checkpoints' word for it.
+        action_range: see `Policy`.
+        need_images: refuse policies that see none.
 
     Raises:
-        UserError: a checkpoint cannot be loaded, does not say its task, or was trained on another one.
+        UserError: a checkpoint cannot be loaded, does not say its task, or was trained on another one; or it sees images and no OpenGL works here.
     """
     from mimicctl.training.policy import Policy
 
-    policies = [Policy(path) for path in checkpoints]
-    task = find_task(task_id) if task_id else _task_named_in(policies[0])
+    policies = [Policy(path, action_range=action_range) for path in checkpoints]
+    for policy in policies:
+        if need_images and not policy.rgb_keys:
+            raise UserError(
+                "The policy sees no camera images, so the look of the scene changes nothing for it.",
+                where=str(policy.path),
+                do="mimicctl eval play says how often it succeeds; or train on a dataset with images (mimicctl train --recipe image-mlp)",
+            )
+    task = _task_of(policies[0], task_id)
     env = make_env(task)
     given = {key: value.shape[1:] for key, value in env.observations(env.snapshot()).items()}
     env.close()
     for policy in policies:
-        named = task if task_id else _task_named_in(policy)
+        named = _task_of(policy, task_id)
         if named != task:
             raise UserError(
                 f"The checkpoints are of different tasks: this one of {named.task_id}, the first of {task.task_id}.",
@@ -95,7 +106,15 @@ def task_of(checkpoints: Sequence[Path], task_id: str = "") -> TaskSpec:
                 do="evaluate them one task at a time, or give --task",
             )
         _check_fit(policy, task, given)
+    if any(policy.rgb_keys for policy in policies):
+        choose_gl()
     return task
+
+
+def _task_of(policy: Policy, task_id: str) -> TaskSpec:
+    """With cameras if the policy sees images: the physics are the same."""
+    task = find_task(task_id) if task_id else _task_named_in(policy)
+    return with_cameras(task.task_id) if policy.rgb_keys else task
 
 
 def _task_named_in(policy: Policy) -> TaskSpec:
@@ -109,8 +128,9 @@ def _task_named_in(policy: Policy) -> TaskSpec:
 
 
 def _check_fit(policy: Policy, task: TaskSpec, given: Mapping[str, tuple[int, ...]]) -> None:
-    """UserError unless the task gives what the policy observes, in the same shapes, and takes its actions."""
+    """UserError unless the task gives what the policy observes, in the same shapes (images are drawn in any), and takes its actions."""
     where, do = str(policy.path), "give the --task it was trained on"
+    given = {**given, **{camera.name: policy.obs_shapes.get(camera.name, ()) for camera in task.cameras if camera.name in policy.rgb_keys}}
     missing = [key for key in policy.obs_keys if key not in given]
     if missing:
         raise UserError(f"The policy observes {', '.join(missing)}, which {task.task_id} does not give.", where=where, do=do)

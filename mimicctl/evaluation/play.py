@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator, Sequence
-from contextlib import ExitStack, closing, contextmanager
+from contextlib import ExitStack, closing, contextmanager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -13,6 +13,7 @@ from mimicctl.envs import make_env
 from mimicctl.evaluation.checkpoints import labels_of
 from mimicctl.evaluation.film import Film, clear_unfinished
 from mimicctl.evaluation.rollouts import Rollout, roll_out
+from mimicctl.evaluation.sight import Sight, view_of
 from mimicctl.processes import SharedNumbers, results_of
 from mimicctl.tasks import TaskSpec
 
@@ -31,6 +32,7 @@ class _Job:
     horizon: int
     seed: int
     num_envs: int
+    action_range: tuple[float, float] | None
     films: tuple[Path, ...] = ()
     filmed: int = 0
 
@@ -50,7 +52,7 @@ def play(checkpoints: Sequence[Path], task: TaskSpec, settings: EvalSettings, vi
     workers = min(settings.workers or os.cpu_count() or 1, settings.rollouts)
     films = tuple(videos / label for label in labels_of(checkpoints)) if settings.video and videos else ()
     num_envs = min(settings.num_envs, -(-settings.rollouts // workers))
-    job = _Job(task, tuple(checkpoints), settings.horizon, settings.seed, num_envs, films, settings.video if films else 0)
+    job = _Job(task, tuple(checkpoints), settings.horizon, settings.seed, num_envs, settings.action_range, films, settings.video if films else 0)
     if workers > 1:
         shared = [SharedNumbers(0, settings.rollouts) for _ in checkpoints]
         results = results_of(_work, (job, shared), workers, do="use fewer --workers")
@@ -68,19 +70,21 @@ def _work(job: _Job, numbers: Sequence[Iterator[int]]) -> Iterator[tuple[Path, R
     from mimicctl.training.policy import Policy
 
     with ExitStack() as stack:
-        stack.enter_context(_one_thread())
+        stack.enter_context(one_thread())
         env = stack.enter_context(closing(make_env(job.task, job.num_envs)))
         film = stack.enter_context(closing(Film(job.task))) if job.films else None
         for i, checkpoint in enumerate(job.checkpoints):
-            policy = Policy(checkpoint, seed=job.seed)
-            for rollout, snapshots in roll_out(env, policy, numbers[i], horizon=job.horizon, seed=job.seed, recorded=job.filmed):
-                if film is not None and snapshots is not None:
-                    film.write(job.films[i], rollout, snapshots)
-                yield checkpoint, rollout
+            policy = Policy(checkpoint, seed=job.seed, action_range=job.action_range)
+            view = view_of(policy, job.task)
+            with closing(Sight(view)) if view else nullcontext() as sight:
+                for rollout, snapshots in roll_out(env, policy, numbers[i], horizon=job.horizon, seed=job.seed, recorded=job.filmed, sight=sight):
+                    if film is not None and snapshots is not None:
+                        film.write(job.films[i], rollout, snapshots)
+                    yield checkpoint, rollout
 
 
 @contextmanager
-def _one_thread() -> Iterator[None]:
+def one_thread() -> Iterator[None]:
     """torch on one thread, as in a worker: how sums are split up over threads would show in the last digit."""
     from mimicctl.training.robomimic_seam import import_robomimic
 

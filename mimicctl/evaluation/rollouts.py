@@ -40,13 +40,22 @@ class Rollout:
     steps: int
 
 
-def roll_out(env: MimicEnv, policy: Acts, numbers: Iterator[int], *, horizon: int, seed: int, recorded: int = 0) -> Iterator[tuple[Rollout, np.ndarray | None]]:
+class Sees(Protocol):
+    """What draws camera images for a policy; see `mimicctl.evaluation.sight.Sight`."""
+
+    def images(self, snapshots: np.ndarray) -> dict[str, np.ndarray]: ...
+
+
+def roll_out(
+    env: MimicEnv, policy: Acts, numbers: Iterator[int], *, horizon: int, seed: int, recorded: int = 0, sight: Sees | None = None
+) -> Iterator[tuple[Rollout, np.ndarray | None]]:
     """Roll out start states `numbers`, each until success has held or for `horizon` steps; results as they are ready.
 
     A result depends on the policy, the seed and the number of its start state alone.
 
     Args:
         recorded: rollouts of smaller numbers come with their snapshots (steps + 1, K), the others with None.
+        sight: gives the policy its camera images, if it sees any.
     """
     slots: dict[int, _Slot] = {}
     policy.start(env.num_envs)
@@ -54,7 +63,8 @@ def roll_out(env: MimicEnv, policy: Acts, numbers: Iterator[int], *, horizon: in
         _begin(env, policy, slots, env_id, numbers, seed, recorded)
     while slots:
         ids = list(slots)
-        observations = env.observations(env.snapshot(ids))
+        snapshots = env.snapshot(ids)
+        observations = env.observations(snapshots) | (sight.images(snapshots) if sight else {})
         env.step(policy.act(observations, ids), ids)
         after = env.snapshot(ids)
         success, signals = env.success(after), env.signals(after)

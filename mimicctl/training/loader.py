@@ -1,4 +1,4 @@
-"""Training data in memory: everything in two tensors, batches gathered by index.
+"""Training data in memory: batches gathered by index, from one table of numbers and one of images a camera.
 
 Samples and padding are those of robomimic's `SequenceDataset`: one sample per step of every demo, its frames repeated at
 the beginning (frame stack) and at the end (sequence).
@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import difflib
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -16,6 +16,7 @@ import numpy as np
 from mimicctl.dataset.reader import Dataset
 from mimicctl.errors import UserError
 from mimicctl.schema import INTENDED_ACTIONS
+from mimicctl.training.images import check_images, colour_statistics
 from mimicctl.training.recipes import Recipe
 
 if TYPE_CHECKING:
@@ -35,16 +36,24 @@ class Frames:
         obs: key to (F, D) float32.
         actions: (F, A) float32.
         first, last: (F,) index of the first and last frame of each frame's demo.
+        images: key to (F, H, W, 3) uint8.
     """
 
     obs: dict[str, np.ndarray]
     actions: np.ndarray
     first: np.ndarray
     last: np.ndarray
+    images: dict[str, np.ndarray] = field(default_factory=dict)
+
+    @property
+    def shapes(self) -> dict[str, tuple[int, ...]]:
+        """What a network sees of each observation: (D,), or (3, H, W) of images."""
+        seen = {key: (3, *frames.shape[1:3]) for key, frames in self.images.items()}
+        return {key: values.shape[1:] for key, values in self.obs.items()} | seen
 
 
 def load_frames(dataset: Dataset, names: Sequence[str], obs_keys: Sequence[str], labels: str = "actions") -> Frames:
-    """Read demos that `check_demos` has passed.
+    """Read demos that `check_demos` has passed, all but their images.
 
     Args:
         labels: what to learn, "actions" or `INTENDED_ACTIONS`, which are the actions where a demo has no others.
@@ -62,12 +71,13 @@ def load_frames(dataset: Dataset, names: Sequence[str], obs_keys: Sequence[str],
     return Frames(columns, actions, first, np.repeat(starts + np.array(lengths) - 1, lengths))
 
 
-def check_demos(dataset: Dataset, names: Sequence[str], obs_keys: Sequence[str]) -> None:
-    """UserError unless every demo has numeric tables of actions and `obs_keys`, of its own length and of the widths of the first demo."""
+def check_demos(dataset: Dataset, names: Sequence[str], obs_keys: Sequence[str], rgb_keys: Sequence[str] = ()) -> None:
+    """UserError unless every demo has numeric tables of actions and `obs_keys`, of its own length and of the widths of the first demo, and
+    images under `rgb_keys`."""
     paths = ["actions", INTENDED_ACTIONS, *(f"obs/{key}" for key in obs_keys)]
     widths: dict[str, tuple[int, str]] = {}
     for name in names:
-        _check_keys(dataset, name, obs_keys)
+        _check_keys(dataset, name, (*obs_keys, *rgb_keys))
         demo = dataset.group(name)
         for path in paths:
             if path == INTENDED_ACTIONS and path not in demo:
@@ -80,6 +90,7 @@ def check_demos(dataset: Dataset, names: Sequence[str], obs_keys: Sequence[str])
             if array.shape[1] != width:
                 what = f"{path} of {name} has {array.shape[1]} columns, that of {first} has {width}."
                 raise UserError(what, where=str(dataset.path), do="mimicctl dataset check shows which demos differ; leave them out")
+    check_images(dataset, names, rgb_keys)
 
 
 def _check_keys(dataset: Dataset, name: str, obs_keys: Sequence[str]) -> None:
@@ -124,8 +135,8 @@ def action_range(dataset: Dataset) -> tuple[float, float]:
 
 
 def observation_statistics(frames: Frames) -> dict[str, dict[str, np.ndarray]]:
-    """Mean and standard deviation (1, D) of each observation, the form robomimic stores."""
-    return {
+    """Mean and standard deviation (1, ...) of each observation, the form robomimic stores."""
+    return colour_statistics(frames.images) | {
         key: {
             "mean": values.mean(axis=0, keepdims=True, dtype=np.float64).astype(np.float32),
             "std": np.maximum(values.std(axis=0, keepdims=True, dtype=np.float64), _LEAST_STD).astype(np.float32),
@@ -141,8 +152,8 @@ class GatherLoader:
         stats: applied to the observations.
         action_range: (minimum, maximum) that actions are mapped from to [-1, 1]; None leaves them.
         turning: applied to each batch before anything else.
-        noise: standard deviation of what is added to the observations of each batch, from torch's own generator.
-        device: where the tensors live.
+        noise: standard deviation of what is added to the observations of each batch but for images, from torch's own generator.
+        device: where batches go. Numbers live there, images in the machine's memory, whence a batch of them is moved as bytes.
     """
 
     def __init__(
@@ -162,6 +173,13 @@ class GatherLoader:
         self._keys = list(frames.obs)
         self._widths = [frames.obs[key].shape[1] for key in self._keys]
         packed = np.concatenate([*frames.obs.values(), frames.actions], axis=1)
+        self._images = {key: torch.from_numpy(images) for key, images in frames.images.items()}
+        # One number a colour, whatever the size of the images.
+        self._colours = {
+            key: None if stats is None else [torch.from_numpy(stats[key][name][0, :, :1, :1].copy()).to(device) for name in ("mean", "std")]
+            for key in self._images
+        }
+        self._device = device
         self._frames = torch.from_numpy(np.ascontiguousarray(packed, dtype=np.float32)).to(device)
         width = frames.actions.shape[1]
         low, high = action_range or (-1.0, 1.0)
@@ -179,7 +197,7 @@ class GatherLoader:
         return len(self._frames)
 
     def batch(self, samples: torch.Tensor) -> dict:
-        """Samples (B,) as {"obs": key to (B, S, D), "actions": (B, S, A)}, S = frame_stack - 1 + seq_length."""
+        """Samples (B,) as {"obs": key to (B, S, D), or (B, S, 3, H, W) of images, "actions": (B, S, A)}, S = frame_stack - 1 + seq_length."""
         import torch
 
         steps = samples[:, None] + self._offsets
@@ -191,4 +209,15 @@ class GatherLoader:
         if self._noise:
             frames[..., :observed] += self._noise * torch.randn_like(frames[..., :observed])
         parts = frames.split([*self._widths, frames.shape[-1] - observed], dim=-1)
-        return {"obs": dict(zip(self._keys, parts, strict=False)), "actions": parts[-1]}
+        pictures = {key: self._pictures(key, steps) for key in self._images}
+        return {"obs": dict(zip(self._keys, parts, strict=False)) | pictures, "actions": parts[-1]}
+
+    def _pictures(self, key: str, steps: torch.Tensor) -> torch.Tensor:
+        """Images of frames (B, S), from 0 to 1 or normalised: (B, S, 3, H, W) float32."""
+        images = self._images[key]
+        bytes_ = images.index_select(0, steps.flatten().to(images.device)).to(self._device)
+        pictures = bytes_.permute(0, 3, 1, 2).contiguous().float() / 255
+        if self._colours[key] is not None:
+            mean, std = self._colours[key]
+            pictures = pictures.sub_(mean).div_(std)
+        return pictures.view(*steps.shape, *pictures.shape[1:])

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from mimicctl.errors import UserError
 from mimicctl.training import robomimic_seam as seam
 
 if TYPE_CHECKING:
@@ -17,6 +18,9 @@ if TYPE_CHECKING:
 _TOGETHER = 32
 """Rows of a call of the network, always. A batch of another size may be multiplied by another kernel, which rounds differently, and
 then the number of envs would show in the actions."""
+
+_IMAGES_TOGETHER = 8
+"""The same where there are images, each of which takes so long that to fill up would cost more than it saves."""
 
 
 class Policy:
@@ -29,12 +33,15 @@ class Policy:
         path: the .pth file.
         device: torch's name of it.
         seed: of what a mixture head draws.
+        together: rows that the network is called on at once, filled up where there are fewer; None for a number that suits many envs. The
+            actions of another number may differ in their last digits.
+        action_range: minimum and maximum that actions in [-1, 1] stand for, where the checkpoint does not say.
 
     Raises:
-        UserError: not a checkpoint, or a package is missing.
+        UserError: not a checkpoint, one that says another range, or a package is missing.
     """
 
-    def __init__(self, path: Path, device: str = "cpu", seed: int = 0) -> None:
+    def __init__(self, path: Path, device: str = "cpu", seed: int = 0, *, together: int | None = None, action_range: tuple[float, float] | None = None) -> None:
         self._algo, contents = seam.load_checkpoint(path, device)
         # After the line above, which says how to get torch where it is missing.
         import torch
@@ -46,15 +53,21 @@ class Policy:
         self.obs_shapes: dict[str, tuple[int, ...]] = {key: tuple(shape) for key, shape in contents["shape_metadata"]["all_shapes"].items()}
         self.action_dim: int = contents["shape_metadata"]["ac_dim"]
         self.obs_keys: tuple[str, ...] = tuple(contents["shape_metadata"]["all_obs_keys"])
+        self.rgb_keys = seam.rgb_keys(self._algo)
         stats = contents.get("obs_normalization_stats")
-        self._stats = None if stats is None else {k: (np.array(s["mean"], np.float32), np.array(s["std"], np.float32)) for k, s in stats.items()}
-        self._action_range = self.facts.get("action_range")
+        self._stats = None if stats is None else {k: tuple(np.asarray(s[name], dtype=np.float32) for name in ("mean", "std")) for k, s in stats.items()}
+        known = self.facts.get("action_range")
+        if self.facts and action_range and not (known and np.allclose(known, action_range)):
+            said = f"{known[0]:g} to {known[1]:g}" if known else "no range"
+            what = f"The policy was trained with {said} of actions, not {action_range[0]:g} to {action_range[1]:g}."
+            raise UserError(what, where=str(path), do="leave out --norm-factor-min and --norm-factor-max; the checkpoint knows")
+        self._action_range = known or action_range
         config = self._algo.global_config
         self._horizon = config.algo.rnn.horizon if config.algo.rnn.enabled else 0
         self._open_loop = bool(self._horizon and config.algo.rnn.open_loop)
         self._context = config.train.frame_stack if config.algo.transformer.enabled else 0
         self._draws_inside = seam.draws_inside(self._algo)
-        self._together = 1 if self._draws_inside else _TOGETHER
+        self._together = 1 if self._draws_inside else together or (_IMAGES_TOGETHER if self.rgb_keys else _TOGETHER)
 
     def start(self, rows: int) -> None:
         """Begin episodes 0, 1, ... in `rows` envs."""
@@ -66,7 +79,7 @@ class Policy:
         self._window: dict[str, np.ndarray] | None = None
         self._held: dict[str, torch.Tensor] = {}
         if self._horizon:
-            self._memory = self._algo.nets["policy"].get_rnn_init_state(batch_size=rows + 1, device=self._algo.device)
+            self._memory = seam.empty_memory(self._algo, rows + 1)
 
     def restart(self, row: int, episode: int) -> None:
         """Begin episode number `episode` in one env."""
@@ -77,7 +90,7 @@ class Policy:
         return np.random.default_rng(np.random.SeedSequence(self._seed, spawn_key=(episode,)))
 
     def act(self, observations: Mapping[str, np.ndarray], rows: Sequence[int]) -> np.ndarray:
-        """Actions (n, A) for the envs `rows`, from their observations, key to (n, D)."""
+        """Actions (n, A) for the envs `rows`, from their observations, key to (n, D), or images (n, H, W, C) uint8."""
         index = list(rows)
         parts = []
         for first in range(0, len(index), self._together):
@@ -107,6 +120,8 @@ class Policy:
         return answer.cpu().numpy()[: len(envs)]
 
     def _normalised(self, key: str, values: np.ndarray) -> np.ndarray:
+        if key in self.rgb_keys:
+            values = np.moveaxis(values, -1, -3) / np.float32(255)
         if self._stats is None:
             return values
         mean, std = self._stats[key]
@@ -127,26 +142,27 @@ class Policy:
     def _hold(self, key: str, values: torch.Tensor, index: list[int], fresh: torch.Tensor) -> torch.Tensor:
         """What was observed when the memory was last emptied: all that an open-loop policy sees."""
         if key not in self._held:
-            self._held[key] = values.new_zeros(len(self._steps), values.shape[-1])
-        self._held[key][index] = self._torch.where(fresh[:, None], values, self._held[key][index])
+            self._held[key] = values.new_zeros(len(self._steps), *values.shape[1:])
+        self._held[key][index] = self._torch.where(fresh.view(-1, *[1] * (values.ndim - 1)), values, self._held[key][index])
         return self._held[key][index]
 
     def _stacked(self, observed: dict[str, np.ndarray], index: list[int]) -> dict[str, np.ndarray]:
-        """The last `context` observations (n, S, D), the first of an episode repeated before it."""
+        """The last `context` observations (n, S, ...), the first of an episode repeated before it."""
         if self._window is None:
             rows = len(self._steps)
-            self._window = {key: np.zeros((rows, self._context, value.shape[-1]), np.float32) for key, value in observed.items()}
+            self._window = {key: np.zeros((rows, self._context, *value.shape[1:]), np.float32) for key, value in observed.items()}
         fresh = self._steps[index] == 0
         for key, value in observed.items():
             window = self._window[key][index]
-            window = np.where(fresh[:, None, None], value[:, None], np.concatenate([window[:, 1:], value[:, None]], axis=1))
+            begins = fresh.reshape(-1, *[1] * value.ndim)
+            window = np.where(begins, value[:, None], np.concatenate([window[:, 1:], value[:, None]], axis=1))
             self._window[key][index] = window
             observed[key] = window
         return observed
 
 
 def _filled_up(values: np.ndarray, rows: int) -> np.ndarray:
-    """Values (n, D) as float32 (rows, D), with zeros below."""
+    """Values (n, ...) as float32 (rows, ...), with zeros below."""
     filled = np.zeros((rows, *values.shape[1:]), np.float32)
     filled[: len(values)] = values
     return filled

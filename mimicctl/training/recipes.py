@@ -10,6 +10,13 @@ from mimicctl.schema import INTENDED_ACTIONS
 OBS_KEYS = ("eef_pos", "eef_quat", "gripper_pos", "object")
 """What Isaac Lab's low-dimensional stack config observes."""
 
+CAMERAS = ("table_cam", "wrist_cam")
+"""What its image config sees, beside the observations of the robot itself."""
+
+
+AUTO = "auto"
+"""In place of a recipe's name: the one that fits the dataset."""
+
 
 @dataclass(frozen=True)
 class Recipe:
@@ -18,6 +25,9 @@ class Recipe:
     Attributes:
         algo: settings of robomimic's `algo` section, dotted key to value.
         obs_keys: low-dimensional observation keys.
+        rgb_keys: keys of camera images.
+        encoder: how images are encoded, settings of robomimic's `observation.encoder.rgb` section, dotted key to value.
+        crop: share of an image's height and width that is seen, in training a random part of it; 0 for all.
         seq_length: steps of a training sample.
         frame_stack: observations given at once (transformers).
         epochs, steps_per_epoch, batch_size, learning_rate, save_every: as in robomimic; save_every in epochs.
@@ -42,13 +52,31 @@ class Recipe:
     turn: float = 0.0
     obs_noise: float = 0.0
     obs_keys: tuple[str, ...] = OBS_KEYS
+    rgb_keys: tuple[str, ...] = ()
+    encoder: dict[str, Any] = field(default_factory=dict)
+    crop: float = 0.0
     seq_length: int = 1
     frame_stack: int = 1
     algo: dict[str, Any] = field(default_factory=dict)
 
 
 _GMM = {"gmm.enabled": True, "gmm.num_modes": 5, "gmm.min_std": 1e-4, "gmm.low_noise_eval": True}
+_OWN_BODY = ("eef_pos", "eef_quat", "gripper_pos")
+_KEYPOINTS = {
+    "core_class": "VisualCore",
+    "core_kwargs.pool_class": "SpatialSoftmax",
+    "core_kwargs.pool_kwargs": {"num_kp": 32, "learnable_temperature": False, "temperature": 1.0, "noise_std": 0.0},
+    "core_kwargs.flatten": True,
+    "core_kwargs.feature_dimension": 64,
+}
 _LSTM = {"rnn.enabled": True, "rnn.horizon": 10, "rnn.hidden_dim": 400, "rnn.num_layers": 2, "actor_layer_dims": []}
+_MLP = {
+    "actor_layer_dims": [512, 512],
+    **_GMM,
+    "gmm.min_std": 0.01,
+    "optim_params.policy.optimizer_type": "adamw",
+    "optim_params.policy.regularization.L2": 0.1,
+}
 
 RECIPES = {
     recipe.name: recipe
@@ -68,13 +96,7 @@ RECIPES = {
             # A thousand demos are a thousand scenes, which this network learns by heart unless it is kept from it.
             turn=0.5,
             obs_noise=0.03,
-            algo={
-                "actor_layer_dims": [512, 512],
-                **_GMM,
-                "gmm.min_std": 0.01,
-                "optim_params.policy.optimizer_type": "adamw",
-                "optim_params.policy.regularization.L2": 0.1,
-            },
+            algo=_MLP,
         ),
         Recipe(
             "rnn",
@@ -117,6 +139,43 @@ RECIPES = {
                 "actor_layer_dims": [],
                 **_GMM,
             },
+        ),
+        Recipe(
+            "image-mlp",
+            "the mlp recipe from camera images by way of a shallow convolutional network: for 84 x 84 pixels on a CPU",
+            obs_keys=(*_OWN_BODY, "joint_vel"),
+            rgb_keys=CAMERAS,
+            encoder={**_KEYPOINTS, "core_kwargs.backbone_class": "ShallowConv", "core_kwargs.backbone_kwargs": {}},
+            crop=0.905,
+            labels=INTENDED_ACTIONS,
+            epochs=20,
+            steps_per_epoch=250,
+            batch_size=64,
+            learning_rate=1e-3,
+            final_learning_rate=1e-5,
+            save_every=5,
+            obs_noise=0.03,
+            algo=_MLP,
+        ),
+        Recipe(
+            "image-rnn",
+            "Isaac Lab's own for images: BC-RNN-GMM, 2 x 1000 LSTM over 10 steps, a ResNet-18 a camera, 300 000 steps (needs a GPU)",
+            obs_keys=_OWN_BODY,
+            rgb_keys=CAMERAS,
+            encoder={
+                **_KEYPOINTS,
+                "core_kwargs.backbone_class": "ResNet18Conv",
+                "core_kwargs.backbone_kwargs": {"pretrained": False, "input_coord_conv": False},
+            },
+            crop=0.905,
+            epochs=600,
+            steps_per_epoch=500,
+            batch_size=16,
+            learning_rate=1e-4,
+            save_every=20,
+            normalize_obs=False,
+            seq_length=10,
+            algo={**_LSTM, "rnn.hidden_dim": 1000, **_GMM},
         ),
     )
 }

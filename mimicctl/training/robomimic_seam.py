@@ -1,9 +1,8 @@
-"""The only module that knows robomimic. Nothing of its shape leaks out of here."""
+"""The only module that knows robomimic, but for `config_file`, which reads its configs. Nothing of its shape leaks out of the two."""
 
 from __future__ import annotations
 
 import contextlib
-import difflib
 import io
 import json
 import os
@@ -78,15 +77,30 @@ def config_of(recipe: Recipe, dataset: Path, output_dir: Path, seed: int) -> Con
         train.seq_length, train.frame_stack = recipe.seq_length, recipe.frame_stack
         train.dataset_keys = ["actions"]
         train.hdf5_normalize_obs = recipe.normalize_obs
-        for key, value in recipe.algo.items():
-            *parents, last = key.split(".")
-            section = config.algo
-            for parent in parents:
-                section = section[parent]
-            section[last] = value
+        _put(config.algo, recipe.algo)
+        _put(config.observation.encoder.rgb, recipe.encoder)
         config.observation.modalities.obs.low_dim = list(recipe.obs_keys)
+        config.observation.modalities.obs.rgb = list(recipe.rgb_keys)
     set_run(config, recipe, dataset, output_dir, seed)
     return config
+
+
+def _put(section: Config, settings: Mapping[str, Any]) -> None:
+    """Dotted keys and their values."""
+    for key, value in settings.items():
+        *parents, last = key.split(".")
+        target = section
+        for parent in parents:
+            target = target[parent]
+        target[last] = value
+
+
+def set_crop(config: Config, height: int, width: int) -> None:
+    """Let images be cropped to this size [pixels]: by chance in training, in the middle afterwards."""
+    with config.unlocked():
+        encoder = config.observation.encoder.rgb
+        encoder.obs_randomizer_class = "CropRandomizer"
+        encoder.obs_randomizer_kwargs = {"crop_height": height, "crop_width": width, "num_crops": 1, "pos_enc": False}
 
 
 def set_run(config: Config, recipe: Recipe, dataset: Path, output_dir: Path, seed: int) -> None:
@@ -100,92 +114,50 @@ def set_run(config: Config, recipe: Recipe, dataset: Path, output_dir: Path, see
         config.algo.optim_params.policy.learning_rate.initial = recipe.learning_rate
 
 
-def config_from_json(path: Path) -> tuple[Config, Recipe]:
-    """A robomimic config file (Isaac Lab's, for instance), and what our loop needs to know of it.
+def make_algo(config: Config, obs_shapes: Mapping[str, Sequence[int]], action_dim: int, device: str) -> PolicyAlgo:
+    """The network, on `device`, with its optimiser.
+
+    Args:
+        obs_shapes: as the network sees them: (D,), and (C, H, W) of images.
 
     Raises:
-        UserError: not a JSON object, an unknown algorithm or key, a value that cannot work, or image or goal observations.
+        UserError: robomimic cannot make it.
     """
-    from robomimic.config import config_factory
-
-    try:
-        values = json.loads(path.read_text())
-    except (OSError, ValueError) as error:
-        raise UserError(f"Cannot read the config: {error}.", where=str(path), do="give a robomimic JSON file") from None
-    if not isinstance(values, dict) or values.get("algo_name") != "bc":
-        named = values.get("algo_name") if isinstance(values, dict) else None
-        raise UserError(f"Only BC configs are supported, not {named!r}.", where=str(path), do='use a config with "algo_name": "bc"')
-    config = config_factory("bc")
-    _check_keys(values, config, "", path)
-    with config.values_unlocked():
-        config.update(values)
-    _check_values(config, path)
-    every = config.experiment.save.every_n_epochs
-    recipe = Recipe(
-        name=str(config.experiment.name),
-        description=f"robomimic config {path.name}",
-        epochs=config.train.num_epochs,
-        steps_per_epoch=config.experiment.epoch_every_n_steps or 0,
-        batch_size=config.train.batch_size,
-        learning_rate=config.algo.optim_params.policy.learning_rate.initial,
-        save_every=every or config.train.num_epochs,
-        normalize_obs=bool(config.train.hdf5_normalize_obs),
-        obs_keys=tuple(config.observation.modalities.obs.low_dim),
-        seq_length=config.train.seq_length,
-        frame_stack=config.train.frame_stack,
-    )
-    return config, recipe
-
-
-def _check_keys(values: Mapping[str, Any], known: Config, prefix: str, path: Path) -> None:
-    """UserError if the file has a key that robomimic's config has not, or a value where it has a section."""
-    for key, value in values.items():
-        name = f"{prefix}{key}"
-        if key not in known:
-            if known.key_lockable:
-                near = difflib.get_close_matches(key, list(known), 1)
-                raise UserError(f'robomimic has no setting "{name}".', where=str(path), do=f"did you mean {prefix}{near[0]}?" if near else "remove it")
-        elif isinstance(known[key], dict):
-            if not isinstance(value, dict):
-                raise UserError(f'"{name}" is a section of settings, not {value!r}.', where=str(path), do=f'give it as {{"{key}": {{...}}}}')
-            _check_keys(value, known[key], f"{name}.", path)
-
-
-def _check_values(config: Config, path: Path) -> None:
-    train, modalities = config.train, config.observation.modalities
-    counts = {
-        "train.num_epochs": train.num_epochs,
-        "train.batch_size": train.batch_size,
-        "train.seq_length": train.seq_length,
-        "train.frame_stack": train.frame_stack,
-        "experiment.epoch_every_n_steps": config.experiment.epoch_every_n_steps or 1,
-        "experiment.save.every_n_epochs": config.experiment.save.every_n_epochs or 1,
-    }
-    for name, value in counts.items():
-        if not isinstance(value, int) or value < 1:
-            raise UserError(f"{name} is {value!r}.", where=str(path), do="give a whole number above 0")
-    rate = config.algo.optim_params.policy.learning_rate.initial
-    if not isinstance(rate, (int, float)) or not 0 < rate < float("inf"):
-        raise UserError(f"The initial learning rate is {rate!r}.", where=str(path), do="give a number above 0")
-    observed = modalities.obs
-    if any(observed[kind] for kind in ("rgb", "depth", "scan")):
-        raise UserError("The config observes images, which this version does not train on.", where=str(path), do="use a low-dimensional config")
-    if any(modalities.goal[kind] for kind in modalities.goal):
-        raise UserError("The config observes goals, which this version does not train on.", where=str(path), do="empty observation.modalities.goal")
-    if not observed.low_dim or not isinstance(observed.low_dim, list):
-        raise UserError("The config observes nothing.", where=str(path), do="list keys in observation.modalities.obs.low_dim")
-
-
-def make_algo(config: Config, obs_shapes: Mapping[str, Sequence[int]], action_dim: int, device: str) -> PolicyAlgo:
-    """The network, on `device`, with its optimiser."""
     import robomimic.utils.obs_utils as ObsUtils
     import torch
     from robomimic.algo import algo_factory
 
-    with _silenced():
-        ObsUtils.initialize_obs_utils_with_config(config)
-        shapes = OrderedDict((key, list(obs_shapes[key])) for key in sorted(obs_shapes))
-        return algo_factory(config.algo_name, config, obs_key_shapes=shapes, ac_dim=action_dim, device=torch.device(device))
+    _check_crop(config, obs_shapes)
+    shapes = OrderedDict((key, list(obs_shapes[key])) for key in sorted(obs_shapes))
+    try:
+        with _silenced():
+            ObsUtils.initialize_obs_utils_with_config(config)
+            return algo_factory(config.algo_name, config, obs_key_shapes=shapes, ac_dim=action_dim, device=torch.device(device))
+    except (AssertionError, AttributeError, KeyError, NameError, TypeError, ValueError, OSError) as error:
+        # Of classes and arguments that the config names, a package that one of them needs, or weights that cannot be downloaded.
+        what = f"robomimic cannot make this network ({type(error).__name__}: {error})."
+        raise UserError(what, where="the config's algo and observation.encoder", do="correct it, or use a recipe (mimicctl train --list)") from error
+
+
+def _check_crop(config: Config, obs_shapes: Mapping[str, Sequence[int]]) -> None:
+    """UserError if images are no larger than what is to be cropped from them."""
+    encoder = config.observation.encoder.rgb
+    if encoder.obs_randomizer_class != "CropRandomizer":
+        return
+    height, width = (int(encoder.obs_randomizer_kwargs.get(f"crop_{side}", 76)) for side in ("height", "width"))
+    for key in config.observation.modalities.obs.rgb:
+        if obs_shapes[key][-2] <= height or obs_shapes[key][-1] <= width:
+            size = f"{obs_shapes[key][-2]} x {obs_shapes[key][-1]}"
+            raise UserError(
+                f"The config crops images to {height} x {width} pixels; those of {key} are {size}, which must be more.",
+                where="observation.encoder.rgb.obs_randomizer_kwargs",
+                do="render the dataset larger (mimicctl dataset render --image-size), or lower crop_height and crop_width",
+            )
+
+
+def rgb_keys(algo: PolicyAlgo) -> tuple[str, ...]:
+    """Observations that are camera images."""
+    return tuple(algo.global_config.observation.modalities.obs.rgb)
 
 
 def device_of(name: str) -> str:
@@ -275,13 +247,22 @@ def checkpoint_contents(
             "ac_dim": action_dim,
             "all_shapes": OrderedDict((key, list(obs_shapes[key])) for key in sorted(obs_shapes)),
             "all_obs_keys": sorted(obs_shapes),
-            "use_images": False,
+            "use_images": bool(rgb_keys(algo)),
         },
         "mimicctl": dict(extra),
     }
     if obs_stats is not None:
-        contents["obs_normalization_stats"] = {k: {name: v.tolist() for name, v in s.items()} for k, s in obs_stats.items()}
+        contents["obs_normalization_stats"] = {k: {name: _storable(v) for name, v in s.items()} for k, s in obs_stats.items()}
     return contents
+
+
+def _storable(values: np.ndarray) -> Any:
+    """Numbers in a form that torch loads without trusting the file, and robomimic turns into an array. Of images, one number a channel, spread out."""
+    import torch
+
+    if values.ndim == 2:
+        return values.tolist()
+    return torch.from_numpy(values[..., :1, :1].copy()).expand(*values.shape)
 
 
 def save_atomically(contents: dict[str, Any], path: Path) -> None:
@@ -365,12 +346,18 @@ def answer(algo: PolicyAlgo, inputs: Mapping[str, torch.Tensor]) -> torch.Tensor
     return Mixture.of(policy.forward_train(inputs))
 
 
+def empty_memory(algo: PolicyAlgo, rows: int) -> tuple[torch.Tensor, ...]:
+    """What a recurrent network remembers at the beginning, parts (layers, rows, H): two of an LSTM, one of a GRU."""
+    state = algo.nets["policy"].get_rnn_init_state(batch_size=rows, device=algo.device)
+    return state if isinstance(state, tuple) else (state,)
+
+
 def answer_with_memory(
     algo: PolicyAlgo, inputs: Mapping[str, torch.Tensor], state: tuple[torch.Tensor, ...]
 ) -> tuple[torch.Tensor | Mixture, tuple[torch.Tensor, ...]]:
     """The same for a recurrent network, and its memory after the step."""
     policy = algo.nets["policy"]
-    if not hasattr(policy, "num_modes"):
-        return policy.forward_step(inputs, rnn_state=state)
-    distribution, state = policy.forward_train_step(inputs, rnn_state=state)
-    return Mixture.of(distribution), state
+    mixed = hasattr(policy, "num_modes")
+    step = policy.forward_train_step if mixed else policy.forward_step
+    given, after = step(inputs, rnn_state=state if len(state) > 1 else state[0])
+    return Mixture.of(given) if mixed else given, after if isinstance(after, tuple) else (after,)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import dataclasses
+import itertools
 import json
 import math
 import os
@@ -21,17 +22,19 @@ from mimicctl.dataset.reader import Dataset
 from mimicctl.dataset.split import split_names
 from mimicctl.errors import RunFailed, UserError
 from mimicctl.training import robomimic_seam as seam
-from mimicctl.training.loader import GatherLoader, action_range, check_demos, load_frames, observation_statistics
-from mimicctl.training.recipes import RECIPES, Recipe
+from mimicctl.training.config_file import config_from_json
+from mimicctl.training.images import bytes_of, load_images, scratch_for
+from mimicctl.training.loader import Frames, GatherLoader, action_range, check_demos, load_frames, observation_statistics
+from mimicctl.training.recipes import AUTO, RECIPES, Recipe
 from mimicctl.training.turning import Turning, packed_layout
 
 if TYPE_CHECKING:
     from torch.utils.tensorboard import SummaryWriter
 
 _STATE = "training_state.pth"
-_VALIDATION_SAMPLES = 20_000
+_VALIDATION_SAMPLES = {"numbers": 20_000, "images": 1_000}
 _REPLACED = (
-    *("models/*.pth", "logs/*.txt", "logs/tb/events.*", "losses.*", "evaluation.*", "videos/*/rollout_*.mp4"),
+    *("models/*.pth", "logs/*.txt", "logs/tb/events.*", "losses.*", "evaluation.*", "videos/*/rollout_*.mp4", "robust/*"),
     *("config.json", "lineage.json", _STATE),
 )
 """What a run and its evaluation write: all that --overwrite removes."""
@@ -81,15 +84,20 @@ class _Run:
     device: str
 
 
-def choose_recipe(settings: TrainSettings) -> Recipe:
-    """The named recipe, with the settings' changes.
+def choose_recipe(settings: TrainSettings, dataset_path: Path) -> Recipe:
+    """The named recipe, with the settings' changes. "auto" is the one for images where the dataset has all that it sees.
 
     Raises:
-        UserError: there is none of that name.
+        UserError: there is none of that name, or the dataset cannot be read.
     """
-    if settings.recipe not in RECIPES:
-        raise UserError(f'There is no recipe "{settings.recipe}".', where="--recipe", do=f"choose one of {', '.join(RECIPES)}")
-    return with_changes(RECIPES[settings.recipe], settings)
+    name = settings.recipe
+    if name == AUTO:
+        with Dataset(dataset_path) as dataset:
+            seen = dataset.group(dataset.demos[0]).get("obs", ())
+            name = "image-mlp" if all(key in seen for key in RECIPES["image-mlp"].rgb_keys) else "mlp"
+    if name not in RECIPES:
+        raise UserError(f'There is no recipe "{name}".', where="--recipe", do=f"choose {AUTO} or one of {', '.join(RECIPES)}")
+    return with_changes(RECIPES[name], settings)
 
 
 def with_changes(recipe: Recipe, settings: TrainSettings) -> Recipe:
@@ -111,24 +119,27 @@ def train(
     overwrite: bool = False,
     on_epoch: Callable[[EpochLosses, int], None] = lambda losses, epochs: None,
     on_start: Callable[[Recipe, int, int], None] = lambda recipe, frames, parameters: None,
+    on_images: Callable[[int, int], None] = lambda demos, of: None,
 ) -> Trained:
     """Train on `mask/train`, validate on `mask/valid`; without masks, on a split of its own.
 
     Args:
         resume: continue a run from the end of its last whole epoch; the result is the same as without interruption.
         overwrite: start again in an existing run folder.
+        on_images: called as the images of demos are decoded, with how many are and how many there are.
 
     Raises:
         UserError: the dataset does not fit, the run folder exists or is of another run, or a package is missing.
         RunFailed: the loss is no longer a number.
     """
-    folder = Path(settings.log_dir).absolute() / (settings.name or _default_name(settings))
+    recipe = None if settings.config_json else choose_recipe(settings, dataset_path)
+    folder = Path(settings.log_dir).absolute() / (settings.name or (recipe.name if recipe else Path(settings.config_json).stem))
     _check_folder(folder, resume=resume, overwrite=overwrite)
     seam.import_robomimic()
     import torch
 
     torch.manual_seed(seed)
-    run, masks_from = _prepare(dataset_path, settings, seed, folder)
+    run, masks_from = _prepare(dataset_path, settings, recipe, seed, folder, on_images)
     on_start(run.recipe, len(run.train), sum(p.numel() for p in run.algo.nets.parameters()))
     state = _load_state(run) if resume and (folder / _STATE).exists() else {"epoch": 0, "losses": [], "best": math.inf, "best_file": ""}
     if not state["epoch"]:
@@ -167,34 +178,35 @@ def _check_folder(folder: Path, *, resume: bool, overwrite: bool) -> None:
         raise UserError("A run of this name exists.", where=str(folder), do="--resume continues it, --overwrite replaces it, --name makes another")
 
 
-def _default_name(settings: TrainSettings) -> str:
-    return Path(settings.config_json).stem if settings.config_json else settings.recipe
-
-
-def _prepare(dataset_path: Path, settings: TrainSettings, seed: int, folder: Path) -> tuple[_Run, str]:
+def _prepare(
+    dataset_path: Path, settings: TrainSettings, recipe: Recipe | None, seed: int, folder: Path, on_images: Callable[[int, int], None]
+) -> tuple[_Run, str]:
     device = seam.device_of(settings.device)
-    if settings.config_json:
-        config, recipe = seam.config_from_json(Path(settings.config_json))
+    if recipe is None:
+        config, recipe = config_from_json(Path(settings.config_json))
         recipe = with_changes(recipe, settings)
     else:
-        recipe = choose_recipe(settings)
         config = seam.config_of(recipe, dataset_path.absolute(), folder, seed)
     with Dataset(dataset_path) as dataset:
         masks, masks_from = _masks(dataset, config.train.hdf5_filter_key, config.train.hdf5_validation_filter_key)
-        check_demos(dataset, [*masks["train"], *masks["valid"]], recipe.obs_keys)
+        check_demos(dataset, [*masks["train"], *masks["valid"]], recipe.obs_keys, recipe.rgb_keys)
         spread = action_range(dataset) if settings.normalize_actions else None
         frames = {key: load_frames(dataset, masks[key], recipe.obs_keys, recipe.labels) for key in ("train", "valid")}
+        _add_images(dataset, masks, frames, recipe, folder, on_images)
         env_args, lineage = dataset.env_args, dataset.lineage
         content_hash = dataset.content_hash()
     stats = observation_statistics(frames["train"]) if recipe.normalize_obs else None
     if not recipe.steps_per_epoch:
         recipe = dataclasses.replace(recipe, steps_per_epoch=math.ceil(len(frames["train"].first) / recipe.batch_size))
     seam.set_run(config, recipe, dataset_path.absolute(), folder, seed)
-    shapes = {key: values.shape[1:] for key, values in frames["train"].obs.items()}
+    shapes = frames["train"].shapes
+    if recipe.crop:
+        seam.set_crop(config, *(round(recipe.crop * min(shapes[key][axis] for key in recipe.rgb_keys)) for axis in (1, 2)))
     action_dim = frames["train"].actions.shape[1]
     algo = seam.make_algo(config, shapes, action_dim, device)
     # The keys in the order of the loader's columns.
-    layout = packed_layout(str(env_args.get("env_name", "")), {key: shape[0] for key, shape in shapes.items()}, action_dim, list(shapes))
+    widths = {key: values.shape[1] for key, values in frames["train"].obs.items()}
+    layout = packed_layout(str(env_args.get("env_name", "")), widths, action_dim, list(widths))
     if recipe.turn and layout is None:
         recipe = dataclasses.replace(recipe, turn=0.0)
     altered = {"turning": Turning(layout, recipe.turn, device) if recipe.turn else None, "noise": recipe.obs_noise}
@@ -213,6 +225,19 @@ def _prepare(dataset_path: Path, settings: TrainSettings, seed: int, folder: Pat
         return seam.checkpoint_contents(algo, config, env_args, shapes, action_dim, stats, {**facts, **extra})
 
     return _Run(folder, recipe, config, algo, loaders["train"], loaders["valid"], contents, identity, seed, device), masks_from
+
+
+def _add_images(
+    dataset: Dataset, masks: dict[str, tuple[str, ...]], frames: dict[str, Frames], recipe: Recipe, folder: Path, on_images: Callable[[int, int], None]
+) -> None:
+    """Decode the images of all demos into `frames`."""
+    if not recipe.rgb_keys:
+        return
+    names = [name for part in frames for name in masks[part]]
+    scratch = scratch_for(bytes_of(dataset, names, recipe.rgb_keys), folder)
+    done = itertools.count(1)
+    for part, held in frames.items():
+        held.images = load_images(dataset, masks[part], recipe.rgb_keys, scratch, lambda: on_images(next(done), len(names)))
 
 
 def _fixed(recipe: Recipe) -> dict[str, Any]:
@@ -295,11 +320,12 @@ def _cosine(recipe: Recipe, progress: float) -> float:
 def _validate(run: _Run, epoch: int) -> float:
     import torch
 
-    count = min(len(run.valid), _VALIDATION_SAMPLES)
+    images = bool(run.recipe.rgb_keys)
+    count = min(len(run.valid), _VALIDATION_SAMPLES["images" if images else "numbers"])
     chosen = torch.from_numpy(np.linspace(0, len(run.valid) - 1, count).astype(np.int64)).to(run.device)
     total = 0.0
     with seam.true_noise(run.algo):
-        for part in chosen.split(1024):
+        for part in chosen.split(run.recipe.batch_size if images else 1024):
             batch = run.algo.process_batch_for_training(run.valid.batch(part))
             total += len(part) * float(run.algo.train_on_batch(batch, epoch, validate=True)["losses"]["action_loss"])
     return total / count

@@ -260,7 +260,8 @@ def write_json(folder: Path, values: object) -> str:
         ({**LOW_DIM, "train": {"num_epochs": 0}}, "train.num_epochs is 0"),
         ({**LOW_DIM, "algo": {"optim_params": {"policy": {"learning_rate": {"initial": -1}}}}}, "learning rate is -1"),
         ({"algo_name": "bc", "observation": {"modalities": {"obs": {"low_dim": []}}}}, "observes nothing"),
-        ({"algo_name": "bc", "observation": {"modalities": {"obs": {"low_dim": ["eef_pos"], "rgb": ["table_cam"]}}}}, "observes images"),
+        ({"algo_name": "bc", "observation": {"modalities": {"obs": {"low_dim": ["eef_pos"], "rgb": "table_cam"}}}}, "observes nothing"),
+        ({"algo_name": "bc", "observation": {"modalities": {"obs": {"low_dim": ["eef_pos"], "depth": ["table_cam"]}}}}, "observes depth"),
         ({"algo_name": "bc", "observation": {"modalities": {"obs": {"low_dim": ["eef_pos"]}, "goal": {"low_dim": ["eef_pos"]}}}}, "observes goals"),
         ({**LOW_DIM, "train": {"hdf5_filter_key": "best"}}, "mask/best is missing"),
     ],
@@ -319,12 +320,13 @@ def test_a_mixture_draws_the_same_actions_again(data, tmp_path):
     np.testing.assert_array_equal(actions(), actions())
 
 
-def test_an_open_loop_policy_acts_as_in_stock_robomimic(data, tmp_path):
+@pytest.mark.parametrize("rnn", [{"open_loop": True}, {"rnn_type": "GRU", "num_layers": 2}, {"rnn_type": "GRU", "open_loop": True}])
+def test_recurrent_policies_of_every_kind_act_as_in_stock_robomimic(data, tmp_path, rnn):
     import robomimic.utils.file_utils as file_utils
 
     from mimicctl.training.policy import Policy
 
-    values = {**LOW_DIM, "algo": {"rnn": {"enabled": True, "horizon": 5, "open_loop": True}}, "train": {"seq_length": 5}}
+    values = {**LOW_DIM, "algo": {"rnn": {"enabled": True, "horizon": 5, **rnn}}, "train": {"seq_length": 5}}
     checkpoint = run(data, tmp_path / "runs", config_json=write_json(tmp_path, values)).checkpoints[-1]
     stock, _ = file_utils.policy_from_checkpoint(ckpt_path=str(checkpoint), device="cpu", verbose=False)
     ours = Policy(checkpoint)

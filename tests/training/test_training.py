@@ -25,6 +25,7 @@ from mimicctl.training import robomimic_seam as seam
 from mimicctl.training.recipes import RECIPES
 from tests.conftest import run_cli
 from tests.episodes import make_episode
+from tests.training.images import LOW_DIM_RECIPES
 
 pytestmark = pytest.mark.train
 
@@ -63,7 +64,7 @@ def run(data: Path, folder: Path, name: str = "run", resume: bool = False, overw
     return train(data, TrainSettings(log_dir=str(folder), name=name, **{**SMALL, **settings}), 1, resume=resume, overwrite=overwrite)
 
 
-@pytest.mark.parametrize("recipe", list(RECIPES))
+@pytest.mark.parametrize("recipe", LOW_DIM_RECIPES)
 def test_batches_are_robomimics_own(data, recipe):
     import robomimic.utils.obs_utils as obs_utils
     import torch
@@ -88,7 +89,7 @@ def test_batches_are_robomimics_own(data, recipe):
             np.testing.assert_array_equal(batch["obs"][key][index].numpy(), item["obs"][key])
 
 
-@pytest.mark.parametrize("recipe", list(RECIPES))
+@pytest.mark.parametrize("recipe", LOW_DIM_RECIPES)
 @pytest.mark.parametrize("normalize_actions", [False, True])
 def test_checkpoint_acts_the_same_in_stock_robomimic(data, tmp_path, quick, monkeypatch, recipe, normalize_actions):
     import robomimic.utils.file_utils as file_utils

@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from mimicctl.envs.mujoco.appearance import Appearance
+from mimicctl.envs.mujoco.dressing import Dresser
 from mimicctl.envs.mujoco.gl import new_context
 from mimicctl.envs.mujoco.looks import RenderingMode, build_looks
 from mimicctl.tasks.spec import CameraSpec, Modality, TaskSpec
@@ -57,6 +59,7 @@ class SceneRenderer:
         self._mujoco, self._cameras = mujoco, tuple(cameras)
         self._model = build_looks(task, mode, cameras)
         self.nq = self._model.nq
+        self._dresser = Dresser(self._model)
         self._data = mujoco.MjData(self._model)
         self._scene = mujoco.MjvScene(self._model, maxgeom=self._model.ngeom + 100)
         self._option = mujoco.MjvOption()
@@ -75,6 +78,14 @@ class SceneRenderer:
         context = mujoco.MjrContext(self._model, mujoco.mjtFontScale.mjFONTSCALE_100.value)
         context.readDepthMap = mujoco.mjtDepthMap.mjDEPTH_ZEROFAR
         return context
+
+    def wear(self, appearance: Appearance) -> None:
+        """Draw the scene so from now on. Takes a second at most, and no time if it looks so already."""
+        if appearance == self._dresser.worn:
+            return
+        self._gl.make_current()
+        for texture in self._dresser.put_on(appearance):
+            self._mujoco.mjr_uploadTexture(self._model, self._smooth, texture)
 
     def images(self, qpos: np.ndarray) -> dict[str, np.ndarray]:
         """Observation key to (H, W, C) of the scene with joint positions `qpos` (nq,)."""

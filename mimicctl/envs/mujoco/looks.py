@@ -12,8 +12,10 @@ import numpy as np
 
 from mimicctl import poses
 from mimicctl.envs.mujoco import panda
+from mimicctl.envs.mujoco.appearance import DEFAULT_DIRECTION
 from mimicctl.envs.mujoco.assets import robots_folder
 from mimicctl.envs.mujoco.collada import Part, read_parts, simplified
+from mimicctl.envs.mujoco.dressing import add_canvases
 from mimicctl.envs.mujoco.scene import build_spec
 from mimicctl.tasks.spec import CameraSpec, TaskSpec
 
@@ -63,13 +65,18 @@ def build_looks(task: TaskSpec, mode: RenderingMode, cameras: Sequence[CameraSpe
 
     Geoms are named after the class they count to in a segmentation: "robot/...", "table/...", "ground", and the names of the objects.
     """
+    import mujoco
+
     effort = _EFFORTS[mode]
     spec = build_spec(task)
+    # Where sleep is allowed, what stands still, lamps too, is looked at once and never again.
+    spec.option.enableflags &= ~mujoco.mjtEnableBit.mjENBL_SLEEP.value
     # MuJoCo drops shapes that collide with nothing when it reads a URDF.
     spec.compiler.discardvisual = False
     _dress_robot(spec, effort.mesh_cell)
     _furnish(spec)
     _light(spec, shadows=effort.shadows)
+    add_canvases(spec)
     spec.visual.quality.offsamples = effort.samples
     spec.visual.global_.offheight = max(camera.height for camera in cameras)
     spec.visual.global_.offwidth = max(camera.width for camera in cameras)
@@ -158,7 +165,7 @@ def _light(spec: mujoco.MjSpec, *, shadows: bool) -> None:
         type=mujoco.mjtLightType.mjLIGHT_DIRECTIONAL,
         # Shadows reach no farther from here than the clip distance.
         pos=[0.45, -0.05, 1.05],
-        dir=[-0.10, 0.12, -1.0],
+        dir=DEFAULT_DIRECTION,
         diffuse=[0.42] * 3,
         specular=[0.08] * 3,
         castshadow=shadows,

@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from mimicctl import poses
+from mimicctl.envs.mujoco.appearance import Appearance
 from mimicctl.envs.mujoco.cameras import SceneRenderer
 from mimicctl.tasks.spec import CameraSpec, TaskSpec
 
@@ -20,6 +21,10 @@ class TableView:
 
     def __init__(self, task: TaskSpec, width: int, height: int) -> None:
         self._renderer = SceneRenderer(task, "balanced", [_view(width, height)])
+
+    def wear(self, appearance: Appearance) -> None:
+        """Show the scene so from now on."""
+        self._renderer.wear(appearance)
 
     def picture(self, snapshot: np.ndarray) -> np.ndarray:
         """RGB (height, width, 3) uint8 of one env's snapshot (K,), which begins with its joint positions."""
