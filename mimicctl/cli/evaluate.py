@@ -146,7 +146,9 @@ def robust(
     with Journal(folder / "rollouts.jsonl", identity, checkpoints, resume=resume, overwrite=overwrite) as journal:
         finished = {cell: {i: r for i, r in journal.done.get(cell, {}).items() if i < chosen.rollouts} for cell in cells}
         before = sum(map(len, finished.values()))
-        note(f"{len(checkpoints)} checkpoints of {', '.join(map(str, sources))}, {len(chosen.settings)} settings, seeds {', '.join(map(str, _seeds_in(cells)))}.")
+        note(
+            f"{len(checkpoints)} checkpoints of {', '.join(map(str, sources))}, {len(chosen.settings)} settings, seeds {', '.join(map(str, _seeds_in(cells)))}."
+        )
         note(f"{total} rollouts{f', {before} of them done before' if before else ''}.")
         with reporting("robust", total) as reporter:
             try:

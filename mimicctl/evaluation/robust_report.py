@@ -89,7 +89,13 @@ def as_dict(results: Results, facts: Mapping[str, Any]) -> dict[str, Any]:
                     entry["compared_to_vanilla"] = {renamed.get(key, key): value for key, value in asdict(compared).items()}
                 pooled.append(entry)
     cells = [
-        {"seed": cell.seed, "setting": cell.setting, "checkpoint": str(cell.checkpoint), **_counted([r.success for r in done]), "results": [vars(r) for r in done]}
+        {
+            "seed": cell.seed,
+            "setting": cell.setting,
+            "checkpoint": str(cell.checkpoint),
+            **_counted([r.success for r in done]),
+            "results": [vars(r) for r in done],
+        }
         for cell, done in results.cells.items()
     ]
     best = {setting: str(results.best(setting)) for setting in results.settings}

@@ -99,7 +99,10 @@ def test_a_policy_sees_what_its_dataset_would_show(run):
         ({}, None),
         ({"settings": {"trials": 3}, "render": {"rendering_mode": "quality"}}, "quality"),
         ({"settings": {"rendering_mode": "performance", "image_size": 84}}, "performance"),
-        ({"inputs": [{"file": "a", "lineage": None}, {"file": "b", "lineage": {"inputs": [{"lineage": {"render": {"rendering_mode": "quality"}}}]}}]}, "quality"),
+        (
+            {"inputs": [{"file": "a", "lineage": None}, {"file": "b", "lineage": {"inputs": [{"lineage": {"render": {"rendering_mode": "quality"}}}]}}]},
+            "quality",
+        ),
     ],
 )
 def test_how_images_were_drawn_is_found_in_the_lineage(lineage, mode):
