@@ -152,13 +152,13 @@ def _task_seen_whole(task_id: str) -> TaskSpec:
 
 def _check_images(dataset: Dataset, task: TaskSpec) -> None:
     """UserError unless every demo has every image that is painted from, one for each step, all of a size."""
-    problems = []
+    problems: dict[str, list[str]] = {}
     for name in dataset.demos:
         obs, length = dataset.group(name).get("obs", {}), dataset.length(name)
         shapes = {key: obs[key].shape if key in obs else None for camera in painted_cameras(task) for key in map(camera.key, NEEDED)}
         missing = [f"obs/{key}" for key, shape in shapes.items() if shape is None]
         if missing:
-            problems.append(f"{name} has no {', '.join(missing)}")
+            problems.setdefault(f"has no {', '.join(missing)}", []).append(name)
             continue
         channels = {camera.key(modality): CHANNELS[modality][0] for camera in painted_cameras(task) for modality in NEEDED}
         size = next(iter(shapes.values()))[1:3]
@@ -167,11 +167,11 @@ def _check_images(dataset: Dataset, task: TaskSpec) -> None:
         unfit += [f"obs/{key} is {obs[key].dtype}" for key in others if obs[key].dtype != np.uint8 or obs[key].ndim != 4 or len(obs[key]) != length]
         unfit += [f"obs/{c.name} is {obs[c.name].dtype}" for c in painted_cameras(task) if obs[c.name].dtype != np.uint8]
         if unfit:
-            problems.append(f"{name} of {length} steps: {', '.join(unfit)}")
+            problems.setdefault(f"of {length} steps: {', '.join(unfit)}", []).append(name)
     if problems:
         raise UserError(
-            f"Images are missing or do not fit in {len(problems)} of {len(dataset)} demos; the procedural engine needs colour, depth, normals and segmentation.",
-            where=listed([f"{problem}, in {dataset.path}" for problem in problems]),
+            f"Images are missing or do not fit in {sum(map(len, problems.values()))} of {len(dataset)} demos; the procedural engine needs colour, depth, normals and segmentation.",
+            where=listed([f"{name}{f' (and {len(more)} more)' if more else ''} {problem}, in {dataset.path}" for problem, (name, *more) in problems.items()]),
             do=f"mimicctl dataset render {dataset.path} --task {task.task_id} adds them, or --engine rerender, which needs no images",
         )
 

@@ -104,7 +104,7 @@ def command(
     data = {"file": str(made.path), "task": made.task.task_id, "engine": settings.engine, "demos": demos, "steps": made.steps, "images": made.keys}
     data |= {"light_only": made.light_only, "resumed_at": made.resumed_at}
     ready = settings.with_originals or settings.engine == "rerender"
-    next_command = f"mimicctl train --dataset {made.path}" if ready else f"mimicctl merge {source} {made.path}"
+    next_command = f"mimicctl dataset contact-sheet {made.path}" if ready else f"mimicctl merge {source} {made.path}"
     show(Outcome("Augmented.", facts, next_command=next_command, data=data), as_json)
 
 
