@@ -168,6 +168,25 @@ def test_an_interrupted_run_resumes_to_the_same_file(seen, made, tmp_path):
     assert again.resumed_at == 1 and hash_of(again.path) == hash_of(made)
 
 
+def test_isaac_labs_files_are_painted_alike(seen, made, tmp_path):
+    """Its task id, and segmentation as Isaac Lab 3.0 stores it: floats less the mean of each picture."""
+    path = tmp_path / "isaac.hdf5"
+    path.write_bytes(seen.read_bytes())
+    with h5py.File(path, "r+") as file:
+        file["data"].attrs["env_args"] = json.dumps({"env_name": COSMOS.replace("MuJoCo", "Isaac").replace("-v0", "-Mimic-v0"), "type": 2})
+        for demo in file["data"].values():
+            stored = demo["obs/table_cam_segmentation"][:].astype(np.float32) / 255
+            del demo["obs/table_cam_segmentation"]
+            demo["obs/table_cam_segmentation"] = stored - stored.mean(axis=(1, 2), keepdims=True)
+    with pytest.raises(UserError, match="Isaac Lab") as caught:
+        run(path, tmp_path / "a.hdf5")
+    assert f"--task {COSMOS}" in caught.value.do
+    done = run(path, tmp_path / "a.hdf5", task_id=COSMOS)
+    with h5py.File(done.path) as ours, h5py.File(made) as same:
+        for demo in same["data"]:
+            assert np.array_equal(ours[f"data/{demo}/obs/table_cam"][:], same[f"data/{demo}/obs/table_cam"][:])
+
+
 def test_originals_and_copies_lie_in_one_file_and_keep_to_their_masks(seen, made, tmp_path):
     done = run(seen, tmp_path / "a.hdf5", copies=2, with_originals=True)
     with Dataset(seen) as before, Dataset(done.path) as after, Dataset(made) as single:
