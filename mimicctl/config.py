@@ -19,7 +19,7 @@ from pydantic import BaseModel, Field, TypeAdapter, ValidationError, field_valid
 from pydantic.fields import FieldInfo
 
 from mimicctl.errors import UserError
-from mimicctl.settings import ConvertSettings, CosmosSettings, MergeSettings, RobustSettings, Section
+from mimicctl.settings import AugmentSettings, ConvertSettings, CosmosSettings, MergeSettings, RobustSettings, Section
 from mimicctl.tasks import DEFAULT_TASK, Subtask
 
 FILE_NAME = "mimicctl.toml"
@@ -166,6 +166,7 @@ class RunConfig(Section):
     record: RecordSettings = Field(default_factory=RecordSettings)
     annotate: AnnotateSettings = Field(default_factory=AnnotateSettings)
     generate: GenerateSettings = Field(default_factory=GenerateSettings)
+    augment: AugmentSettings = Field(default_factory=AugmentSettings)
     convert: ConvertSettings = Field(default_factory=ConvertSettings)
     cosmos: CosmosSettings = Field(default_factory=CosmosSettings)
     merge: MergeSettings = Field(default_factory=MergeSettings)

@@ -8,14 +8,22 @@ import multiprocessing.queues
 import os
 import signal
 import threading
-from collections.abc import Callable, Iterator
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import Future, ProcessPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeVar
 
 from mimicctl.errors import RunFailed
 
 _POLL = 0.5
 _SPAWN = multiprocessing.get_context("spawn")
+
+_AHEAD = 2
+"""Items under way beyond the one that is waited for, plus one for every eight workers."""
+
+Item = TypeVar("Item")
 
 
 class SharedNumbers:
@@ -70,6 +78,50 @@ def results_of(work: Callable[..., Iterator[Any]], arguments: tuple[Any, ...], w
             process.terminate()
         for process in started:
             process.join()
+
+
+def results_in_order(
+    items: Iterable[tuple[Item, Sequence[Any]]],
+    work: Callable[[Any], Any],
+    workers: int,
+    *,
+    begin: Callable[..., None],
+    arguments: tuple[Any, ...],
+    died: RunFailed,
+) -> Iterator[tuple[Item, list[Any]]]:
+    """Each item with what `work(job)` made of each of its jobs in `workers` processes, in the order they are handed in.
+
+    A few items are under way at a time, however many there are. Close the iterator to stop.
+
+    Args:
+        items: with their jobs, few or many.
+        begin: called in each process first, with `arguments`.
+        died: what is raised when a process dies.
+    """
+    pool = ProcessPoolExecutor(workers, _SPAWN, initializer=_begin, initargs=(begin, arguments))
+    waiting: deque[tuple[Item, list[Future]]] = deque()
+    try:
+        for item, jobs in items:
+            with one_thread_each():
+                waiting.append((item, [pool.submit(work, job) for job in jobs]))
+            while len(waiting) > _AHEAD + workers // 8:
+                yield _collected(*waiting.popleft())
+        while waiting:
+            yield _collected(*waiting.popleft())
+    except BrokenProcessPool:
+        raise died from None
+    finally:
+        pool.shutdown(cancel_futures=True)
+
+
+def _collected(item: Item, parts: Sequence[Future]) -> tuple[Item, list[Any]]:
+    return item, [part.result() for part in parts]
+
+
+def _begin(begin: Callable[..., None], arguments: tuple[Any, ...]) -> None:
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the parent's business
+    threading.Thread(target=end_with_parent, daemon=True).start()
+    begin(*arguments)
 
 
 class _Finished:

@@ -41,6 +41,19 @@ class ConvertSettings(Section):
     workers: int = Field(0, ge=0, le=512, description="Videos at once; 0: one a core.")
 
 
+class AugmentSettings(Section):
+    """`mimicctl augment`. How rerender draws is in the section render."""
+
+    input_file: str = Field("", description="Dataset to augment; empty: the generated one.")
+    output_file: str = Field("datasets/augmented.hdf5", description="Where the augmented demos go.")
+    engine: Literal["procedural", "rerender"] = Field(
+        "procedural", description="procedural paints over the images by depth, normals and segmentation; rerender draws the recorded states again."
+    )
+    copies: int = Field(1, ge=1, le=1000, description="Augmented demos to make of each demo.")
+    with_originals: bool = Field(False, description="Put the demos as they look without augmentation first, into the same file.")
+    workers: int = Field(0, ge=0, le=512, description="Worker processes; 0: one a core.")
+
+
 class RobustSettings(Section):
     """`mimicctl eval robust`, which takes checkpoints, horizon and workers from `eval`."""
 

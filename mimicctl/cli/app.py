@@ -12,7 +12,7 @@ from typing import Any
 import typer
 
 from mimicctl import __version__
-from mimicctl.cli import annotate, configure, convert, cosmos, dataset, demo, doctor, evaluate, generate, merge, record, tasks, train
+from mimicctl.cli import annotate, augment, configure, convert, cosmos, dataset, demo, doctor, evaluate, generate, merge, record, tasks, train
 from mimicctl.errors import UserError
 
 _INTERRUPTED = 130
@@ -34,6 +34,7 @@ app.command("teleop", rich_help_panel=_PIPELINE)(record.teleop)
 app.command("record", rich_help_panel=_PIPELINE)(record.record)
 app.command("annotate", rich_help_panel=_PIPELINE)(annotate.command)
 app.command("generate", rich_help_panel=_PIPELINE)(generate.command)
+app.command("augment", rich_help_panel=_PIPELINE)(augment.command)
 app.add_typer(convert.app, name="convert", rich_help_panel=_PIPELINE)
 app.command("merge", rich_help_panel=_PIPELINE)(merge.command)
 app.command("train", rich_help_panel=_PIPELINE)(train.command)

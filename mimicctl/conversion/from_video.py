@@ -23,7 +23,7 @@ import mimicctl
 from mimicctl.conversion.names import in_natural_order, parse_video_name
 from mimicctl.conversion.video import import_av, probe, read_frames
 from mimicctl.dataset.reader import Dataset, file_sha256
-from mimicctl.dataset.writer import DatasetWriter, checked_output, partial_path, refuse_existing
+from mimicctl.dataset.writer import DatasetWriter, checked_output, copy_demo, partial_path, refuse_existing
 from mimicctl.errors import RunFailed, UserError, listed
 from mimicctl.schema import LINEAGE_ATTR
 
@@ -196,7 +196,7 @@ def _compressed_frames(pair: Pair) -> list[bytes]:
 
 def _fill(dataset: Dataset, pair: Pair, camera: str, chunks: Sequence[bytes], target: h5py.Group) -> None:
     try:
-        _copy_without(dataset.group(pair.demo), target, camera)
+        copy_demo(dataset.group(pair.demo), target, leave_out=(camera,))
     except RuntimeError:
         raise RunFailed("The demo cannot be copied: the file is damaged.", where=f"{pair.demo} of {dataset.path}", do="mimicctl dataset check") from None
     obs, shape = target["obs"], (pair.size[1], pair.size[0], 3)
@@ -206,16 +206,6 @@ def _fill(dataset: Dataset, pair: Pair, camera: str, chunks: Sequence[bytes], ta
     for i, chunk in enumerate(chunks):
         pictures.id.write_direct_chunk((i, 0, 0, 0), chunk)
     target.attrs[LINEAGE_ATTR] = json.dumps(_demo_lineage(dataset, pair, camera))
-
-
-def _copy_without(demo: h5py.Group, target: h5py.Group, camera: str) -> None:
-    """Everything of the demo but the camera's pictures, as it is stored."""
-    for source, copy, left_out in ((demo, target, "obs"), (demo["obs"], target.create_group("obs"), camera)):
-        for key, value in source.attrs.items():
-            copy.attrs[key] = value
-        for key in source:
-            if key != left_out:
-                source.file.copy(source[key], copy, key)
 
 
 # Lineage ------------------------------------------------------------------------------------------------

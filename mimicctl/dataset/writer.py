@@ -271,6 +271,29 @@ def write_array(group: h5py.Group, path: str, array: np.ndarray) -> None:
     dataset.write(h5py.h5s.ALL, h5py.h5s.ALL, array)
 
 
+def copy_demo(demo: h5py.Group, target: h5py.Group, *, leave_out: Collection[str]) -> None:
+    """Everything of a demo but the observations `leave_out`, as it is stored: nothing is decompressed.
+
+    Args:
+        target: the empty group of the copy.
+
+    Raises:
+        RuntimeError: the demo's file is damaged.
+    """
+    for key, value in demo.attrs.items():
+        target.attrs[key] = value
+    for key in demo:
+        if key != "obs":
+            demo.file.copy(demo[key], target, key)
+    if "obs" in demo:
+        obs = target.create_group("obs")
+        for key, value in demo["obs"].attrs.items():
+            obs.attrs[key] = value
+        for key in demo["obs"]:
+            if key not in leave_out:
+                demo.file.copy(demo[f"obs/{key}"], obs, key)
+
+
 def write_masks(file: h5py.File, masks: Mapping[str, Sequence[str]]) -> None:
     """Set filter keys, byte strings as robomimic writes them."""
     if "mask" in file and not isinstance(file["mask"], h5py.Group):

@@ -105,7 +105,7 @@ def render_file(
     with Dataset(input_file) as dataset:
         task = with_cameras(task_id or dataset.task_id)
         positions = positions_of(task)
-        _refuse_unfit(dataset, task, output, positions)
+        refuse_unfit(dataset, task, output)
         check_opengl()
         lineage = _lineage(dataset, task, settings)
         resumed = find_unfinished(output, lineage, resume=resume, overwrite=overwrite)
@@ -117,7 +117,7 @@ def render_file(
             done = len(writer)
             on_start(sum(dataset.length(name) for name in left))
             drawing = Drawing(task, settings.rendering_mode, settings.image_size)
-            with closing(frames_in_order(_scenes(dataset, left, positions), drawing, settings.workers or os.cpu_count() or 1)) as frames:
+            with closing(frames_in_order(scenes_of(dataset, left, positions), drawing, settings.workers or os.cpu_count() or 1)) as frames:
                 for name, images in frames:
                     writer.write_copy(dataset, name, images, leave_out=stale)
                     drawn += dataset.length(name)
@@ -127,7 +127,8 @@ def render_file(
         return Rendered(output, task, image_shapes(cameras), len(dataset), dataset.total, done if resumed else 0)
 
 
-def _scenes(dataset: Dataset, names: Sequence[str], positions: Callable[[Episode], np.ndarray]) -> Iterator[tuple[str, np.ndarray]]:
+def scenes_of(dataset: Dataset, names: Sequence[str], positions: Callable[[Episode], np.ndarray]) -> Iterator[tuple[str, np.ndarray]]:
+    """Demos with their joint positions (T, nq)."""
     for name in names:
         try:
             yield name, positions(dataset.episode(name, only=("actions", "states/", "initial_state/")))
@@ -135,7 +136,8 @@ def _scenes(dataset: Dataset, names: Sequence[str], positions: Callable[[Episode
             raise UserError(error.what, where=f"{name} of {dataset.path}", do=error.do) from None
 
 
-def _refuse_unfit(dataset: Dataset, task: TaskSpec, output: Path, positions: Callable[[Episode], np.ndarray]) -> None:
+def refuse_unfit(dataset: Dataset, task: TaskSpec, output: Path) -> None:
+    """UserError if the dataset is of another task, has demos without states, or would be replaced by `output`."""
     recorded_on = canonical_id(dataset.task_id)
     if recorded_on and family_of(recorded_on) != family_of(task.task_id):
         raise UserError(
@@ -145,7 +147,7 @@ def _refuse_unfit(dataset: Dataset, task: TaskSpec, output: Path, positions: Cal
         )
     if output == dataset.path:
         raise UserError("The output would replace the dataset that is read.", where=str(output), do="choose another --output-file")
-    for _ in _scenes(dataset, dataset.demos, positions):
+    for _ in scenes_of(dataset, dataset.demos, positions_of(task)):
         pass  # an hour of drawing should not end at a demo that has no states
 
 

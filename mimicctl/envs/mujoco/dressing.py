@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -124,6 +125,7 @@ class Dresser:
         return float(max(1.0, (now / (ambient + (diffuse + lamp_diffuse))).max()))
 
 
+@functools.lru_cache(maxsize=64)
 def tint_of(background: Surface | None) -> np.ndarray:
     """(3,) by how much more or less of each colour the surroundings send than plain ones do."""
     if background is None:

@@ -89,17 +89,12 @@ def build_looks(task: TaskSpec, mode: RenderingMode, cameras: Sequence[CameraSpe
 def _dress_robot(spec: mujoco.MjSpec, mesh_cell: float) -> None:
     import mujoco
 
-    folder = robots_folder() / _MESHES
     for body in [body for body in spec.bodies if body.name.startswith("panda_")]:
         for geom in list(body.geoms):
             spec.delete(geom)
-        link = "finger" if body.name in panda.FINGER_BODIES else body.name.removeprefix("panda_")
-        path = folder / f"{link}.dae"
-        if not path.is_file():
-            continue  # a frame without a shape
         # Hand and fingers are what the cameras see from near.
         near = body.name in (panda.HAND_BODY, *panda.FINGER_BODIES)
-        for i, part in enumerate(_parts(path, mesh_cell / 2 if near else mesh_cell)):
+        for i, part in enumerate(link_parts(body.name, mesh_cell / 2 if near else mesh_cell)):
             name = f"robot/{body.name}_{i}"
             mesh = spec.add_mesh(name=name, uservert=part.vertices.ravel(), userface=part.faces.ravel())
             # The meshes are not closed, so they have no volume to take an inertia from; nobody asks for it.
@@ -108,7 +103,12 @@ def _dress_robot(spec: mujoco.MjSpec, mesh_cell: float) -> None:
             _add_shape(body, name, mujoco.mjtGeom.mjGEOM_MESH, meshname=name, rgba=part.rgba, quat=turned)
 
 
-def _parts(path, mesh_cell: float) -> list[Part]:
+def link_parts(body: str, mesh_cell: float) -> list[Part]:
+    """The visual meshes of a body of the arm, in its frame; none for a frame without a shape. The right finger's are the left one's, to be turned round."""
+    link = "finger" if body in panda.FINGER_BODIES else body.removeprefix("panda_")
+    path = robots_folder() / _MESHES / f"{link}.dae"
+    if not path.is_file():
+        return []
     parts = read_parts(path)
     if mesh_cell:
         parts = [simplified(part, mesh_cell) for part in parts]
