@@ -67,7 +67,7 @@ class RobustSettings(Section):
 
 
 class CosmosSettings(Section):
-    """`mimicctl cosmos`. Hyper-parameters are those that Isaac Lab documents for Transfer1."""
+    """`mimicctl cosmos`. Hyper-parameters are those that Isaac Lab documents for Transfer1; the wording of the negative prompt is ours."""
 
     templates_path: str = Field("", description="File of prompt templates; empty: the one that comes with the task.")
     num_prompts: int = Field(10, ge=1, description="Prompts to write.")
@@ -75,9 +75,7 @@ class CosmosSettings(Section):
     specs_dir: str = Field("datasets/controlnet_specs", description="Where the control specs go, one a demo.")
     model: Literal["transfer1", "transfer2.5"] = Field("transfer1", description="Release of Cosmos Transfer that the specs are for.")
     negative_prompt: str = Field(
-        "The video captures a game playing, with bad crappy graphics and cartoonish frames. It represents a recording of old outdated games. "
-        "The images are very pixelated and of poor CG quality. There are many subtitles in the footage. Overall, the video is unrealistic and appears cg. "
-        "Plane background.",
+        "Looks like a dated video game: rough computer graphics, cartoon-like surfaces, coarse pixels, captions over the picture. Unreal, an empty backdrop.",
         description="What the video should not be.",
     )
     sigma_max: float | None = Field(None, gt=0, le=200, description="Noise added to the input; none: 50 for transfer1, the model's own for transfer2.5.")

@@ -25,23 +25,23 @@ from mimicctl.cli.common import (
 
 
 def command(
-    file: Annotated[Optional[str], typer.Argument(help="Dataset to augment [the generated one].", show_default=False)] = None,
+    file: Annotated[Optional[str], typer.Argument(help="Dataset to augment (the generated one).", show_default=False)] = None,
     input_file: Annotated[Optional[str], typer.Option(help="The same, as a flag.", show_default=False)] = None,
     engine: Annotated[
         Optional[str],
         typer.Option(
-            help="procedural paints over images with depth, normals and segmentation; rerender draws the states again, with OpenGL [procedural].",
+            help="procedural paints over images with depth, normals and segmentation; rerender draws the states again, with OpenGL (procedural).",
             show_default=False,
         ),
     ] = None,
-    output_file: Annotated[Optional[str], typer.Option(help="Where the augmented demos go [datasets/augmented.hdf5].", show_default=False)] = None,
-    copies: Annotated[Optional[int], typer.Option(help="Augmented demos to make of each demo [1].", show_default=False)] = None,
+    output_file: Annotated[Optional[str], typer.Option(help="Where the augmented demos go (datasets/augmented.hdf5).", show_default=False)] = None,
+    copies: Annotated[Optional[int], typer.Option(help="Augmented demos to make of each demo (1).", show_default=False)] = None,
     with_originals: Annotated[Optional[bool], typer.Option("--with-originals", help="Put the originals first, into the same file.", show_default=False)] = None,
     seed: Seed = None,
-    task: Annotated[Optional[str], typer.Option("--task", help="Whose cameras [the dataset's task, or its variant with cameras].", show_default=False)] = None,
-    rendering_mode: Annotated[Optional[str], typer.Option(help="rerender: performance, balanced or quality [balanced].", show_default=False)] = None,
-    image_size: Annotated[Optional[int], typer.Option(help="rerender: height and width of the images [those of the task].", show_default=False)] = None,
-    workers: Annotated[Optional[int], typer.Option(help="Worker processes [one a core].", show_default=False)] = None,
+    task: Annotated[Optional[str], typer.Option("--task", help="Whose cameras (the dataset's task, or its variant with cameras).", show_default=False)] = None,
+    rendering_mode: Annotated[Optional[str], typer.Option(help="rerender: performance, balanced or quality (balanced).", show_default=False)] = None,
+    image_size: Annotated[Optional[int], typer.Option(help="rerender: height and width of the images (those of the task).", show_default=False)] = None,
+    workers: Annotated[Optional[int], typer.Option(help="Worker processes (one a core).", show_default=False)] = None,
     resume: Resume = False,
     overwrite: Overwrite = False,
     config: ConfigFile = None,

@@ -26,7 +26,7 @@ from mimicctl.cli.common import (
 app = typer.Typer(help="Camera images to videos, and augmented videos back.", no_args_is_help=True)
 
 Input = Annotated[Optional[str], typer.Option("--input-file", help="Dataset with camera images.", show_default=False)]
-Workers = Annotated[Optional[int], typer.Option(help="Videos at once [one a core].", show_default=False)]
+Workers = Annotated[Optional[int], typer.Option(help="Videos at once (one a core).", show_default=False)]
 
 
 def _source(run_config: Any) -> Path:
@@ -46,11 +46,11 @@ def hdf5_to_mp4(
     more_keys: Annotated[Optional[list[str]], typer.Argument(hidden=True)] = None,
     input_file: Input = None,
     output_dir: Annotated[Optional[str], typer.Option(help="Folder for the videos.", show_default=False)] = None,
-    input_keys: Annotated[Optional[list[str]], typer.Option(help="Camera keys, as in --input-keys A B C [Isaac Lab's six].", show_default=False)] = None,
+    input_keys: Annotated[Optional[list[str]], typer.Option(help="Camera keys, as in --input-keys A B C (Isaac Lab's six).", show_default=False)] = None,
     demo_id: Annotated[Optional[int], typer.Option(min=0, help="Convert this demo only.", show_default=False)] = None,
-    video_height: Annotated[Optional[int], typer.Option(help="Pixels [704].", show_default=False)] = None,
-    video_width: Annotated[Optional[int], typer.Option(help="Pixels [1280].", show_default=False)] = None,
-    framerate: Annotated[Optional[int], typer.Option(help="Frames per second; one frame is one control step [30].", show_default=False)] = None,
+    video_height: Annotated[Optional[int], typer.Option(help="Pixels (704).", show_default=False)] = None,
+    video_width: Annotated[Optional[int], typer.Option(help="Pixels (1280).", show_default=False)] = None,
+    framerate: Annotated[Optional[int], typer.Option(help="Frames per second; one frame is one control step (30).", show_default=False)] = None,
     workers: Workers = None,
     resume: Resume = False,
     overwrite: Overwrite = False,

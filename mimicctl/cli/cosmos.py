@@ -17,8 +17,8 @@ SpecsDir = Annotated[Optional[str], typer.Option("--specs-dir", help="Folder of 
 @app.command()
 def prompts(
     task: Task = None,
-    templates_path: Annotated[Optional[str], typer.Option(help="Prompt templates [the task's].", show_default=False)] = None,
-    num_prompts: Annotated[Optional[int], typer.Option(help="Prompts to write [10].", show_default=False)] = None,
+    templates_path: Annotated[Optional[str], typer.Option(help="Prompt templates (the task's).", show_default=False)] = None,
+    num_prompts: Annotated[Optional[int], typer.Option(help="Prompts to write (10).", show_default=False)] = None,
     output_path: Annotated[Optional[str], typer.Option(help="Where they go, one a line.", show_default=False)] = None,
     seed: Seed = None,
     overwrite: Overwrite = False,
@@ -48,11 +48,11 @@ def specs(
     videos_dir: Annotated[Optional[str], typer.Option(help="Folder of hdf5-to-mp4's videos.", show_default=False)] = None,
     prompts_file: Annotated[Optional[str], typer.Option(help="Prompts, one a line.", show_default=False)] = None,
     specs_dir: SpecsDir = None,
-    model: Annotated[Optional[str], typer.Option(help="transfer1 or transfer2.5 [transfer1].", show_default=False)] = None,
+    model: Annotated[Optional[str], typer.Option(help="transfer1 or transfer2.5 (transfer1).", show_default=False)] = None,
     control_weight: Annotated[
-        Optional[str], typer.Option(help="Of blur, edges, depth, segmentation; 0 leaves one out [0.3,0.3,0.6,0.7].", show_default=False)
+        Optional[str], typer.Option(help="Of blur, edges, depth, segmentation; 0 leaves one out (0.3,0.3,0.6,0.7).", show_default=False)
     ] = None,
-    sigma_max: Annotated[Optional[float], typer.Option(help="Noise added to the input [50 for transfer1].", show_default=False)] = None,
+    sigma_max: Annotated[Optional[float], typer.Option(help="Noise added to the input (50 for transfer1).", show_default=False)] = None,
     negative_prompt: Annotated[Optional[str], typer.Option(help="What the video should not be.", show_default=False)] = None,
     overwrite: Overwrite = False,
     config: ConfigFile = None,
@@ -91,14 +91,14 @@ def _numbers(text: str | None) -> list[float] | None:
 def run(
     specs_dir: SpecsDir = None,
     checkout: Annotated[Optional[str], typer.Option(help="Folder of the Cosmos Transfer repository.", show_default=False)] = None,
-    checkpoint_dir: Annotated[Optional[str], typer.Option(help="Checkpoints of transfer1 [checkpoints in the checkout].", show_default=False)] = None,
+    checkpoint_dir: Annotated[Optional[str], typer.Option(help="Checkpoints of transfer1 (checkpoints in the checkout).", show_default=False)] = None,
     command: Annotated[
         Optional[str],
         typer.Option(help="Run this for each demo instead: {spec}, {video}, {output}, {demo} and {gpu} are filled in.", show_default=False),
     ] = None,
     output_dir: Annotated[Optional[str], typer.Option(help="Where the augmented videos go.", show_default=False)] = None,
-    gpus: Annotated[Optional[str], typer.Option(help="GPUs to use, as in 0,1,2 [all].", show_default=False)] = None,
-    gpus_per_job: Annotated[Optional[int], typer.Option(help="GPUs that work on one video together [1].", show_default=False)] = None,
+    gpus: Annotated[Optional[str], typer.Option(help="GPUs to use, as in 0,1,2 (all).", show_default=False)] = None,
+    gpus_per_job: Annotated[Optional[int], typer.Option(help="GPUs that work on one video together (1).", show_default=False)] = None,
     resume: Resume = False,
     overwrite: Overwrite = False,
     config: ConfigFile = None,

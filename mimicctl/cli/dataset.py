@@ -78,7 +78,7 @@ def split(
 @app.command()
 def repair(
     file: File,
-    output: Annotated[Path | None, typer.Option("--output-file", help="Where the saved demos go [<name>.repaired.hdf5].", show_default=False)] = None,
+    output: Annotated[Path | None, typer.Option("--output-file", help="Where the saved demos go (<name>.repaired.hdf5).", show_default=False)] = None,
     overwrite: Overwrite = False,
     as_json: Json = False,
 ) -> None:
@@ -102,11 +102,11 @@ def repair(
 @app.command()
 def render(
     file: File,
-    task: Annotated[Optional[str], typer.Option("--task", help="Whose cameras [the dataset's task, or its -Visuomotor variant].", show_default=False)] = None,
-    output: Annotated[Optional[Path], typer.Option("--output-file", help="Where the copy goes [<name>.rendered.hdf5].", show_default=False)] = None,
-    rendering_mode: Annotated[Optional[str], typer.Option(help="performance, balanced or quality [balanced].", show_default=False)] = None,
-    image_size: Annotated[Optional[int], typer.Option(help="Height and width of the images [those of the task].", show_default=False)] = None,
-    workers: Annotated[Optional[int], typer.Option(help="Worker processes [one a core].", show_default=False)] = None,
+    task: Annotated[Optional[str], typer.Option("--task", help="Whose cameras (the dataset's task, or its -Visuomotor variant).", show_default=False)] = None,
+    output: Annotated[Optional[Path], typer.Option("--output-file", help="Where the copy goes (<name>.rendered.hdf5).", show_default=False)] = None,
+    rendering_mode: Annotated[Optional[str], typer.Option(help="performance, balanced or quality (balanced).", show_default=False)] = None,
+    image_size: Annotated[Optional[int], typer.Option(help="Height and width of the images (those of the task).", show_default=False)] = None,
+    workers: Annotated[Optional[int], typer.Option(help="Worker processes (one a core).", show_default=False)] = None,
     resume: Resume = False,
     overwrite: Overwrite = False,
     config: ConfigFile = None,
@@ -141,7 +141,7 @@ def render(
 @app.command("contact-sheet")
 def contact_sheet(
     file: File,
-    output: Annotated[Optional[Path], typer.Option("--output-file", help="The picture [<name>.png].", show_default=False)] = None,
+    output: Annotated[Optional[Path], typer.Option("--output-file", help="The picture (<name>.png).", show_default=False)] = None,
     demos: Annotated[int, typer.Option(min=1, max=100, help="Demos shown, the first ones.")] = 3,
     steps: Annotated[int, typer.Option(min=1, max=100, help="Steps shown of each.")] = 6,
     overwrite: Overwrite = False,

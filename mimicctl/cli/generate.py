@@ -35,12 +35,12 @@ _SHADES = " ░▒▓█"
 def command(
     task: Task = None,
     trials: Annotated[
-        Optional[int], typer.Option("--trials", "--generation-num-trials", help="Successful demonstrations wanted [1000].", show_default=False)
+        Optional[int], typer.Option("--trials", "--generation-num-trials", help="Successful demonstrations wanted (1000).", show_default=False)
     ] = None,
     input_file: Annotated[Optional[str], typer.Option(help="Annotated source demonstrations.", show_default=False)] = None,
     output_file: Annotated[Optional[str], typer.Option(help="Where the generated ones go.", show_default=False)] = None,
-    num_envs: Annotated[Optional[int], typer.Option(help="Envs per worker process [8].", show_default=False)] = None,
-    workers: Annotated[Optional[int], typer.Option(help="Worker processes [one a core].", show_default=False)] = None,
+    num_envs: Annotated[Optional[int], typer.Option(help="Envs per worker process (8).", show_default=False)] = None,
+    workers: Annotated[Optional[int], typer.Option(help="Worker processes (one a core).", show_default=False)] = None,
     guarantee: Annotated[Optional[bool], typer.Option("--guarantee/--no-guarantee", help="Count successes, or attempts.", show_default=False)] = None,
     max_failures: Annotated[Optional[int], typer.Option(help="Give up after this many failed attempts.", show_default=False)] = None,
     keep_failed: Annotated[
@@ -48,7 +48,7 @@ def command(
     ] = None,
     bridge: Annotated[Optional[str], typer.Option(help="Path between segments: arch, or straight as in Isaac Lab.", show_default=False)] = None,
     rendering_mode: Annotated[
-        Optional[str], typer.Option(help="How a task's cameras draw: performance, balanced or quality [balanced].", show_default=False)
+        Optional[str], typer.Option(help="How a task's cameras draw: performance, balanced or quality (balanced).", show_default=False)
     ] = None,
     seed: Seed = None,
     resume: Resume = False,

@@ -38,9 +38,9 @@ def teleop(
 def record(
     task: Task = None,
     device: DeviceOption = None,
-    num_demos: Annotated[Optional[int], typer.Option(help="Successful demonstrations wanted; 0 for no end [10].", show_default=False)] = None,
+    num_demos: Annotated[Optional[int], typer.Option(help="Successful demonstrations wanted; 0 for no end (10).", show_default=False)] = None,
     output_file: Annotated[Optional[str], typer.Option("--output-file", "--dataset-file", help="Where recordings go.", show_default=False)] = None,
-    num_success_steps: Annotated[Optional[int], typer.Option(help="Steps that success must hold [10].", show_default=False)] = None,
+    num_success_steps: Annotated[Optional[int], typer.Option(help="Steps that success must hold (10).", show_default=False)] = None,
     step_hz: StepHz = None,
     sensitivity: Sensitivity = None,
     speed: Speed = None,

@@ -117,7 +117,7 @@ def test_as_it_is_typed_with_the_documented_hyper_parameters(videos, tmp_path, m
     done = mimicctl("cosmos", "specs", "--videos-dir", "videos", "--prompts-file", "p.txt", "--specs-dir", "s")
     assert done.returncode == 0, done.stderr
     spec = json.loads((tmp_path / "s" / "demo_2.json").read_text())
-    assert spec["negative_prompt"] == CosmosSettings().negative_prompt and spec["negative_prompt"].startswith("The video captures a game playing")
+    assert spec["negative_prompt"] == CosmosSettings().negative_prompt and spec["negative_prompt"].startswith("Looks like a dated video game")
     assert [spec[c]["control_weight"] for c in ("vis", "edge", "depth", "seg")] == [0.3, 0.3, 0.6, 0.7] and spec["sigma_max"] == 50
     assert "Next: mimicctl cosmos run" in done.stdout
     other = mimicctl(
