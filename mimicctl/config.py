@@ -65,7 +65,7 @@ class GenerateSettings(Section):
     guarantee: bool = Field(True, description="Go on until the wanted number has succeeded.")
     max_failures: int | None = Field(None, ge=1, description="Give up after this many failed attempts.")
     keep_failed: bool = Field(False, description="Also write the failed attempts, to <output>_failed.hdf5.")
-    num_envs: int = Field(8, ge=1, le=1024, description="Envs per worker process.")
+    num_envs: int = Field(16, ge=1, le=1024, description="Envs per worker process.")
     workers: int = Field(0, ge=0, le=512, description="Worker processes; 0: one a core.")
     select_src_per_subtask: bool = Field(True, description="Choose the source demo anew for each subtask.")
     bridge: Literal["arch", "straight"] = Field("arch", description="Path between segments: arch rises over what was built; straight is Isaac Lab's.")

@@ -133,6 +133,9 @@ class StackReader:
 
     def success(self, rows: np.ndarray) -> np.ndarray:
         """Both stacks within 4 cm, gripper open, every cube slower than 5 cm/s."""
+        # Most steps end here: the hand is full.
+        if not np.any(gripper_open := self.gripper_open(rows)):
+            return gripper_open
         bottom, middle, top = self.task.stack_order
         stacked = self.stacked(rows, middle, bottom, SUCCESS_XY) & self.stacked(rows, top, middle, SUCCESS_XY)
         if not np.any(stacked):
