@@ -44,6 +44,7 @@ def test_vanilla_of_other_start_states_is_not_compared_with():
     assert rows[1][3] == ""
 
 
+@pytest.mark.train  # the plot
 def test_files_are_those_of_isaac_lab(tmp_path):
     report, picture, texts = write_reports(tmp_path, "results", SOME, as_dict(SOME, {}))
     assert sorted(p.name for p in tmp_path.iterdir()) == ["results_seed_0", "results_seed_9", "robust.json", "robust.png"]
@@ -57,6 +58,7 @@ def test_files_are_those_of_isaac_lab(tmp_path):
     assert summary[1:4] == ["model_epoch_5.pth: 0.5", "model_epoch_10.pth: 0.5", "Best model for setting overall is model_epoch_5.pth with success rate 0.5"]
 
 
+@pytest.mark.train  # the plot
 def test_the_mean_over_settings_counts_checkpoints_that_have_all_of_them(tmp_path):
     some = results(vanilla_0_a="+", vanilla_0_b="+", light_color_0_a="-")
     _, _, texts = write_reports(tmp_path, "r", some, as_dict(some, {}))
