@@ -25,6 +25,7 @@ class Recipe:
     Attributes:
         algo: settings of robomimic's `algo` section, dotted key to value.
         obs_keys: low-dimensional observation keys.
+        optional_keys: more of them, for datasets that have them; Isaac Lab's don't.
         rgb_keys: keys of camera images.
         encoder: how images are encoded, settings of robomimic's `observation.encoder.rgb` section, dotted key to value.
         crop: share of an image's height and width that is seen, in training a random part of it; 0 for all.
@@ -52,6 +53,7 @@ class Recipe:
     turn: float = 0.0
     obs_noise: float = 0.0
     obs_keys: tuple[str, ...] = OBS_KEYS
+    optional_keys: tuple[str, ...] = ()
     rgb_keys: tuple[str, ...] = ()
     encoder: dict[str, Any] = field(default_factory=dict)
     crop: float = 0.0
@@ -85,7 +87,8 @@ RECIPES = {
             "mlp",
             "BC with a Gaussian-mixture head on a 2 x 512 MLP: minutes on a laptop CPU",
             # What the arm does next depends on how fast it moves now, and on which face of the cube is nearest.
-            obs_keys=(*OBS_KEYS, "joint_vel", "gripper_to_cube_yaw"),
+            obs_keys=(*OBS_KEYS, "joint_vel"),
+            optional_keys=("gripper_to_cube_yaw",),
             labels=INTENDED_ACTIONS,
             epochs=40,
             steps_per_epoch=1000,

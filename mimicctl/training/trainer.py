@@ -85,19 +85,21 @@ class _Run:
 
 
 def choose_recipe(settings: TrainSettings, dataset_path: Path) -> Recipe:
-    """The named recipe, with the settings' changes. "auto" is the one for images where the dataset has all that it sees.
+    """The named recipe, with the settings' changes and what it observes of this dataset. "auto" is the one for images where there are all that it sees.
 
     Raises:
         UserError: there is none of that name, or the dataset cannot be read.
     """
     name = settings.recipe
-    if name == AUTO:
-        with Dataset(dataset_path) as dataset:
-            seen = dataset.group(dataset.demos[0]).get("obs", ())
-            name = "image-mlp" if all(key in seen for key in RECIPES["image-mlp"].rgb_keys) else "mlp"
-    if name not in RECIPES:
+    if name not in (AUTO, *RECIPES):
         raise UserError(f'There is no recipe "{name}".', where="--recipe", do=f"choose {AUTO} or one of {', '.join(RECIPES)}")
-    return with_changes(RECIPES[name], settings)
+    with Dataset(dataset_path) as dataset:
+        seen = set(dataset.group(dataset.demos[0]).get("obs", ()))
+    if name == AUTO:
+        name = "image-mlp" if seen.issuperset(RECIPES["image-mlp"].rgb_keys) else "mlp"
+    recipe = RECIPES[name]
+    observed = (*recipe.obs_keys, *(key for key in recipe.optional_keys if key in seen))
+    return with_changes(dataclasses.replace(recipe, obs_keys=observed), settings)
 
 
 def with_changes(recipe: Recipe, settings: TrainSettings) -> Recipe:

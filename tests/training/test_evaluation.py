@@ -22,7 +22,7 @@ from mimicctl.dataset.writer import DatasetWriter
 from mimicctl.envs import make_env
 from mimicctl.envs.mujoco import gl
 from mimicctl.errors import RunFailed
-from mimicctl.evaluation.play import play
+from mimicctl.evaluation.play import one_thread, play
 from mimicctl.evaluation.rollouts import Rollout, roll_out
 from mimicctl.processes import SharedNumbers, results_of
 from mimicctl.tasks import DEFAULT_TASK, find_task
@@ -79,17 +79,12 @@ def checkpoint_of(run: Path) -> Path:
 
 def paths(checkpoint: Path, numbers, num_envs: int):
     """Number and snapshots of every rollout; `play` tells less about them."""
-    import torch
-
     from mimicctl.training.policy import Policy
 
-    env, before = make_env(DEFAULT_TASK, num_envs), torch.get_num_threads()
-    torch.set_num_threads(1)
-    try:
+    env = make_env(DEFAULT_TASK, num_envs)
+    with one_thread():
         for rollout, snapshots in roll_out(env, Policy(checkpoint, seed=3), numbers, horizon=14, seed=3, recorded=99):
             yield rollout.index, snapshots
-    finally:
-        torch.set_num_threads(before)  # other tests compare weights bit for bit with those of processes of their own
 
 
 @pytest.mark.parametrize("recipe", LOW_DIM_RECIPES)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from contextlib import closing
 from pathlib import Path
 
 import numpy as np
@@ -14,6 +15,7 @@ from mimicctl.envs import make_env
 from mimicctl.envs.mujoco import gl
 from mimicctl.envs.mujoco.cameras import SceneRenderer, cameras_of
 from mimicctl.errors import UserError
+from mimicctl.evaluation.play import one_thread
 from mimicctl.evaluation.rollouts import roll_out
 from mimicctl.evaluation.sight import Sight, rendering_mode_in, view_of
 from mimicctl.processes import SharedNumbers, results_of
@@ -111,17 +113,14 @@ def test_how_images_were_drawn_is_found_in_the_lineage(lineage, mode):
 
 def paths(checkpoint: Path, numbers, num_envs: int):
     """Number and snapshots of every rollout."""
-    import torch
-
     from mimicctl.training.policy import Policy
 
     gl.choose_gl()
-    torch.set_num_threads(1)
-    env, policy = make_env(VISUOMOTOR, num_envs), Policy(checkpoint, seed=3)
-    sight = Sight(view_of(policy, env.task))
-    for rollout, snapshots in roll_out(env, policy, numbers, horizon=8, seed=3, recorded=99, sight=sight):
-        yield rollout.index, snapshots
-    sight.close(), env.close()
+    with one_thread(), closing(make_env(VISUOMOTOR, num_envs)) as env:
+        policy = Policy(checkpoint, seed=3)
+        with closing(Sight(view_of(policy, env.task))) as sight:
+            for rollout, snapshots in roll_out(env, policy, numbers, horizon=8, seed=3, recorded=99, sight=sight):
+                yield rollout.index, snapshots
 
 
 def test_envs_and_workers_change_nothing_bit_for_bit(run):

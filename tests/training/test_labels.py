@@ -1,16 +1,18 @@
-"""What training learns from: the actions meant before noise, where a demo has them."""
+"""What training learns from: the actions meant before noise, and observations of ours, where demos have them."""
 
 from __future__ import annotations
 
 import numpy as np
 import pytest
 
+from mimicctl.config import TrainSettings
 from mimicctl.dataset.check import check
 from mimicctl.dataset.reader import Dataset
 from mimicctl.dataset.writer import DatasetWriter
 from mimicctl.errors import UserError
 from mimicctl.schema import INTENDED_ACTIONS
 from mimicctl.training.loader import check_demos, load_frames
+from mimicctl.training.trainer import choose_recipe
 from tests.episodes import make_episode
 
 
@@ -51,3 +53,14 @@ def test_intended_actions_of_another_shape_are_refused(tmp_path):
         writer.write(make_episode(0, intended_actions=np.zeros((3, 7), np.float32)))
     with Dataset(path) as dataset, pytest.raises(UserError, match=r"intended_actions of demo_0 is \(3, 7\)"):
         check_demos(dataset, dataset.demos, ["eef_pos"])
+
+
+@pytest.mark.parametrize("present", [True, False])
+def test_an_observation_that_other_simulators_lack_is_used_where_it_is(tmp_path, present):
+    episode = make_episode(0)
+    if present:
+        episode.obs["gripper_to_cube_yaw"] = np.zeros((len(episode.actions), 6), np.float32)
+    with DatasetWriter(tmp_path / "a.hdf5", task_id="t", lineage={}) as writer:
+        writer.write(episode)
+    recipe = choose_recipe(TrainSettings(), tmp_path / "a.hdf5")
+    assert recipe.name == "mlp" and ("gripper_to_cube_yaw" in recipe.obs_keys) is present and "object" in recipe.obs_keys
