@@ -35,6 +35,7 @@ Task = Annotated[Optional[str], typer.Option("--task", help="Task id; see mimicc
 Seed = Annotated[Optional[int], typer.Option("--seed", help="Seed of everything drawn by chance.", show_default=False)]
 ConfigFile = Annotated[Optional[Path], typer.Option("--config", help="Config file, read after mimicctl.toml.", show_default=False)]
 Override = Annotated[Optional[list[str]], typer.Option("-o", help="Set any setting: section.key=value.", show_default=False)]
+Workers = Annotated[Optional[int], typer.Option("--workers", help="Worker processes (one a core).", show_default=False)]
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON document on stdout.")]
 Resume = Annotated[bool, typer.Option("--resume", help="Continue what an earlier run left.")]
 Overwrite = Annotated[bool, typer.Option("--overwrite", help="Replace existing output.")]

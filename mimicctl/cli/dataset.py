@@ -7,7 +7,7 @@ from typing import Annotated, Optional
 
 import typer
 
-from mimicctl.cli.common import ConfigFile, Json, Outcome, Override, Overwrite, Resume, Table, reporting, resolve_settings, show, size_of
+from mimicctl.cli.common import ConfigFile, Json, Outcome, Override, Overwrite, Resume, Table, Workers, reporting, resolve_settings, show, size_of
 
 app = typer.Typer(help="Look into datasets, check, split and repair them, add cameras.", no_args_is_help=True)
 
@@ -106,7 +106,7 @@ def render(
     output: Annotated[Optional[Path], typer.Option("--output-file", help="Where the copy goes (<name>.rendered.hdf5).", show_default=False)] = None,
     rendering_mode: Annotated[Optional[str], typer.Option(help="performance, balanced or quality (balanced).", show_default=False)] = None,
     image_size: Annotated[Optional[int], typer.Option(help="Height and width of the images (those of the task).", show_default=False)] = None,
-    workers: Annotated[Optional[int], typer.Option(help="Worker processes (one a core).", show_default=False)] = None,
+    workers: Workers = None,
     resume: Resume = False,
     overwrite: Overwrite = False,
     config: ConfigFile = None,

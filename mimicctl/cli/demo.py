@@ -20,7 +20,7 @@ def command(
     epochs: Annotated[int, typer.Option(min=1, help="Epochs to train.")] = 15,
     overwrite: Overwrite = False,
 ) -> None:
-    """The whole loop, small, in a few minutes: every command is shown as it runs."""
+    """The whole loop once, in about ten minutes: every command is shown as it runs."""
     from mimicctl.errors import RunFailed, UserError
 
     if folder.exists() and any(folder.iterdir()) and not overwrite:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Optional
 
 import typer
 
-from mimicctl.cli.common import ConfigFile, Json, Outcome, Override, Overwrite, Resume, Table, Task, note, reporting, resolve_settings, show
+from mimicctl.cli.common import ConfigFile, Json, Outcome, Override, Overwrite, Resume, Table, Task, Workers, note, reporting, resolve_settings, show
 
 if TYPE_CHECKING:
     from mimicctl.evaluation.report import Evaluation
@@ -38,7 +38,7 @@ def play(
     horizon: Annotated[Optional[int], typer.Option(help="Steps a rollout may take (400).", show_default=False)] = None,
     seed: Annotated[Optional[int], typer.Option(help="Of the start states and of what a policy draws (101).", show_default=False)] = None,
     num_envs: Annotated[Optional[int], typer.Option(help="Envs per worker process (25).", show_default=False)] = None,
-    workers: Annotated[Optional[int], typer.Option(help="Worker processes (one a core).", show_default=False)] = None,
+    workers: Workers = None,
     norm_factor_min: NormFactorMin = None,
     norm_factor_max: NormFactorMax = None,
     video: Annotated[Optional[int], typer.Option(help="Film this many rollouts of each checkpoint, the first ones (0).", show_default=False)] = None,
@@ -107,7 +107,7 @@ def robust(
     horizon: Annotated[Optional[int], typer.Option(help="Steps a rollout may take (400).", show_default=False)] = None,
     norm_factor_min: NormFactorMin = None,
     norm_factor_max: NormFactorMax = None,
-    workers: Annotated[Optional[int], typer.Option(help="Worker processes (one a core).", show_default=False)] = None,
+    workers: Workers = None,
     log_dir: Annotated[Optional[str], typer.Option(help="Where the results go (robust in the run folder).", show_default=False)] = None,
     log_file: Annotated[Optional[str], typer.Option(help="Name of the text files, one a seed (results).", show_default=False)] = None,
     resume: Resume = False,

@@ -18,6 +18,7 @@ from mimicctl.cli.common import (
     Seed,
     Table,
     Task,
+    Workers,
     first_existing,
     note,
     reporting,
@@ -40,7 +41,7 @@ def command(
     input_file: Annotated[Optional[str], typer.Option(help="Annotated source demonstrations.", show_default=False)] = None,
     output_file: Annotated[Optional[str], typer.Option(help="Where the generated ones go.", show_default=False)] = None,
     num_envs: Annotated[Optional[int], typer.Option(help="Envs per worker process (16).", show_default=False)] = None,
-    workers: Annotated[Optional[int], typer.Option(help="Worker processes (one a core).", show_default=False)] = None,
+    workers: Workers = None,
     guarantee: Annotated[Optional[bool], typer.Option("--guarantee/--no-guarantee", help="Count successes, or attempts.", show_default=False)] = None,
     max_failures: Annotated[Optional[int], typer.Option(help="Give up after this many failed attempts.", show_default=False)] = None,
     keep_failed: Annotated[

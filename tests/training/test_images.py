@@ -13,6 +13,7 @@ from mimicctl.cli import app as shell
 from mimicctl.config import TrainSettings
 from mimicctl.dataset.reader import Dataset
 from mimicctl.errors import UserError
+from mimicctl.evaluation.play import one_thread
 from mimicctl.training import images
 from mimicctl.training import robomimic_seam as seam
 from mimicctl.training.recipes import RECIPES
@@ -170,12 +171,8 @@ def test_checkpoint_acts_the_same_in_stock_robomimic(data, tmp_path, monkeypatch
 
 @pytest.mark.parametrize("recipe", IMAGE_RECIPES)
 def test_a_row_is_answered_the_same_wherever_it_stands(data, tmp_path, recipe):
-    import torch
-
     from mimicctl.training.policy import Policy
 
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
     policy = Policy(run(data, tmp_path / "runs", recipe=recipe).checkpoints[-1])
     seen = seen_episode(1, 20).obs
 
@@ -183,10 +180,10 @@ def test_a_row_is_answered_the_same_wherever_it_stands(data, tmp_path, recipe):
         policy.start(20)
         return np.stack([policy.act({key: value[rows] for key, value in seen.items()}, rows) for _ in range(3)], axis=1)
 
-    every = actions(list(range(20)))
-    for rows in ([7], [19, 0, 7], list(range(5, 18))):
-        np.testing.assert_array_equal(actions(rows), every[rows])
-    torch.set_num_threads(before)
+    with one_thread():
+        every = actions(list(range(20)))
+        for rows in ([7], [19, 0, 7], list(range(5, 18))):
+            np.testing.assert_array_equal(actions(rows), every[rows])
 
 
 def test_continued_training_ends_with_the_same_weights(data, tmp_path):
