@@ -29,6 +29,7 @@ def main() -> None:
 
     from mimicctl.dataset.reader import Dataset
     from mimicctl.training import robomimic_seam as seam
+    from mimicctl.training.cpu_images import hasten
     from mimicctl.training.images import load_images
     from mimicctl.training.loader import GatherLoader, load_frames
     from mimicctl.training.recipes import RECIPES
@@ -66,11 +67,13 @@ def main() -> None:
     print(f"the same by robomimic, images read from the file: {cpu_ms(their_batch, 2):.1f} ms")
     if asked.steps:
         shapes = frames.shapes
-        seam.set_crop(config, *(round(recipe.crop * min(shapes[key][axis] for key in recipe.rgb_keys)) for axis in (1, 2)))
+        seam.set_crop(config, *(2 * round(recipe.crop * min(shapes[key][axis] for key in recipe.rgb_keys) / 2) for axis in (1, 2)))
         algo = seam.make_algo(config, shapes, frames.actions.shape[1], "cpu")
         algo.set_train()
         batch = algo.process_batch_for_training(ours.batch(drawn))
-        print(f"gradient step: {cpu_ms(lambda: algo.train_on_batch(batch, 1), asked.steps):.0f} ms")
+        print(f"gradient step, stock: {cpu_ms(lambda: algo.train_on_batch(batch, 1), asked.steps):.0f} ms")
+        number_format = hasten(algo.nets)
+        print(f"gradient step, as trained (convolutions in {number_format}): {cpu_ms(lambda: algo.train_on_batch(batch, 1), asked.steps):.0f} ms")
 
 
 if __name__ == "__main__":

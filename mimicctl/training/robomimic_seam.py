@@ -132,11 +132,25 @@ def make_algo(config: Config, obs_shapes: Mapping[str, Sequence[int]], action_di
     try:
         with _silenced():
             ObsUtils.initialize_obs_utils_with_config(config)
-            return algo_factory(config.algo_name, config, obs_key_shapes=shapes, ac_dim=action_dim, device=torch.device(device))
+            algo = algo_factory(config.algo_name, config, obs_key_shapes=shapes, ac_dim=action_dim, device=torch.device(device))
+            _try_encoders(algo)
+            return algo
     except (AssertionError, AttributeError, KeyError, NameError, TypeError, ValueError, OSError) as error:
         # Of classes and arguments that the config names, a package that one of them needs, or weights that cannot be downloaded.
         what = f"robomimic cannot make this network ({type(error).__name__}: {error})."
         raise UserError(what, where="the config's algo and observation.encoder", do="correct it, or use a recipe (mimicctl train --list)") from error
+
+
+def _try_encoders(algo: PolicyAlgo) -> None:
+    """Encode a black image with each of the encoders: some cannot work with the size they were made for, and say so only then."""
+    import torch
+    from robomimic.models.obs_core import VisualCore
+
+    algo.set_eval()
+    with torch.no_grad():
+        for module in algo.nets.modules():
+            if isinstance(module, VisualCore):
+                module(torch.zeros(1, *module.input_shape, device=algo.device))
 
 
 def _check_crop(config: Config, obs_shapes: Mapping[str, Sequence[int]]) -> None:

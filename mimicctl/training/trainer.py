@@ -23,6 +23,7 @@ from mimicctl.dataset.split import split_names
 from mimicctl.errors import RunFailed, UserError
 from mimicctl.training import robomimic_seam as seam
 from mimicctl.training.config_file import config_from_json
+from mimicctl.training.cpu_images import hasten
 from mimicctl.training.images import bytes_of, load_images, scratch_for
 from mimicctl.training.loader import Frames, GatherLoader, action_range, check_demos, load_frames, observation_statistics
 from mimicctl.training.recipes import AUTO, RECIPES, Recipe
@@ -203,9 +204,10 @@ def _prepare(
     seam.set_run(config, recipe, dataset_path.absolute(), folder, seed)
     shapes = frames["train"].shapes
     if recipe.crop:
-        seam.set_crop(config, *(round(recipe.crop * min(shapes[key][axis] for key in recipe.rgb_keys)) for axis in (1, 2)))
+        seam.set_crop(config, *(_even(recipe.crop * min(shapes[key][axis] for key in recipe.rgb_keys)) for axis in (1, 2)))
     action_dim = frames["train"].actions.shape[1]
     algo = seam.make_algo(config, shapes, action_dim, device)
+    convolutions = hasten(algo.nets) if device == "cpu" and recipe.rgb_keys else "float32"
     # The keys in the order of the loader's columns.
     widths = {key: values.shape[1] for key, values in frames["train"].obs.items()}
     layout = packed_layout(str(env_args.get("env_name", "")), widths, action_dim, list(widths))
@@ -219,6 +221,7 @@ def _prepare(
         "dataset": {"file": str(dataset_path.absolute()), "sha256": content_hash, "lineage": lineage},
         "recipe": dataclasses.asdict(recipe),
         "action_range": spread,
+        "convolutions": convolutions,
         "seed": seed,
     }
     identity = {"dataset": content_hash, "seed": seed, "action range": spread, **_fixed(recipe), **seam.network(config)}
@@ -240,6 +243,11 @@ def _add_images(
     done = itertools.count(1)
     for part, held in frames.items():
         held.images = load_images(dataset, masks[part], recipe.rgb_keys, scratch, lambda: on_images(next(done), len(names)))
+
+
+def _even(pixels: float) -> int:
+    """robomimic's ShallowConv halves an odd size the wrong way."""
+    return 2 * round(pixels / 2)
 
 
 def _fixed(recipe: Recipe) -> dict[str, Any]:

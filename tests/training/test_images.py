@@ -217,6 +217,12 @@ def test_what_an_image_shows_is_learnt(tmp_path, monkeypatch):
     assert made.losses[-1].valid < made.losses[0].valid - 1
 
 
+@pytest.mark.parametrize("size", [24, 25, 34, 48])
+def test_images_of_any_size_are_learnt_from(tmp_path, size):
+    made = run(seen_file(tmp_path / "seen.hdf5", size=size), tmp_path / "runs", recipe="image-mlp")
+    assert len(made.checkpoints) == 1
+
+
 # What is asked for ------------------------------------------------------------------------------------------------
 
 
@@ -295,6 +301,10 @@ def test_images_that_fit_nowhere_are_refused_with_their_size(data, tmp_path, mon
         ({"obs_randomizer_kwargs": {"crop_height": 181, "crop_width": 181}}, "crops images to 181 x 181"),
         ({"core_class": "VisualCor"}, "cannot make this network"),
         ({"core_kwargs": {"backbone_class": "ResNet19"}}, "cannot make this network"),
+        (
+            {"core_kwargs": {"backbone_class": "ShallowConv"}, "obs_randomizer_kwargs": {"crop_height": 21, "crop_width": 21}},
+            "cannot make this network .ValueError: Size mismatch",
+        ),
     ],
 )
 def test_encoders_that_cannot_work_are_refused(data, tmp_path, changes, message):
