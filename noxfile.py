@@ -53,6 +53,13 @@ def isaaclab(session: nox.Session) -> None:
 
 
 @nox.session(default=False)
+def isaaclab_scripts(session: nox.Session) -> None:
+    """Isaac Lab's own conversion and merge scripts beside ours: ISAACLAB_PATH=<checkout of its repository> nox -s isaaclab_scripts."""
+    session.install("-e", ".[test,video]")
+    session.run("python", "-m", "pytest", "-m", "isaaclab", "tests/isaaclab/test_scripts.py", "-rs", *session.posargs)
+
+
+@nox.session(default=False)
 def benchmarks(session: nox.Session) -> None:
     """The figures of benchmarks/README.md."""
     session.install("-e", ".")
