@@ -24,9 +24,9 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
 from mimicctl.conversion.encodings import DEFAULT_KEYS, encoder, sources
-from mimicctl.conversion.video import probe
 from mimicctl.dataset.reader import Dataset
 from mimicctl.dataset.writer import DatasetWriter
+from mimicctl.video import probe
 from tests.cameras import TASK, camera_episode
 
 

@@ -65,7 +65,9 @@ def from_template(template: str) -> MakeCommand:
     if unknown := sorted(named - set(_PLACEHOLDERS)):
         raise UserError(f'The command has the unknown placeholder "{{{unknown[0]}}}".', where=template, do=f"there are {known}")
     if "output" not in named or not named & {"spec", "video"}:
-        raise UserError("The command must say where the result goes, {output}, and what it is made from, {spec} or {video}.", where=template, do=f"there are {known}")
+        raise UserError(
+            "The command must say where the result goes, {output}, and what it is made from, {spec} or {video}.", where=template, do=f"there are {known}"
+        )
     if not shutil.which(words[0]):
         raise UserError(f'There is no program "{words[0]}".', where=template, do="give its path")
 

@@ -20,10 +20,10 @@ from typing import Any
 
 from mimicctl.conversion.cosmos_command import Command, MakeCommand, Task
 from mimicctl.conversion.names import in_natural_order, parse_video_name, video_name
-from mimicctl.conversion.video import probe
 from mimicctl.dataset.committed_file import write_lock
 from mimicctl.dataset.reader import file_sha256
 from mimicctl.errors import RunFailed, UserError, listed
+from mimicctl.video import probe
 
 LEDGER = "cosmos_run.jsonl"
 """In the output folder: one JSON line for each video that was made."""

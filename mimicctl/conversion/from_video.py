@@ -21,11 +21,11 @@ import numpy as np
 
 import mimicctl
 from mimicctl.conversion.names import in_natural_order, parse_video_name
-from mimicctl.conversion.video import import_av, probe, read_frames
 from mimicctl.dataset.reader import Dataset, file_sha256
 from mimicctl.dataset.writer import DatasetWriter, checked_output, copy_demo, partial_path, refuse_existing
 from mimicctl.errors import RunFailed, UserError, listed
 from mimicctl.schema import LINEAGE_ATTR
+from mimicctl.video import import_av, probe, read_frames
 
 _GZIP_LEVEL = 2
 _BY_PRODUCT = re.compile(r"(.*_)?(shaded_segmentation|segmentation|depth|normals)|.*_(control|mask)_(edge|vis|depth|seg)")
@@ -200,9 +200,7 @@ def _fill(dataset: Dataset, pair: Pair, camera: str, chunks: Sequence[bytes], ta
     except RuntimeError:
         raise RunFailed("The demo cannot be copied: the file is damaged.", where=f"{pair.demo} of {dataset.path}", do="mimicctl dataset check") from None
     obs, shape = target["obs"], (pair.size[1], pair.size[0], 3)
-    pictures = obs.create_dataset(
-        camera, shape=(pair.frames, *shape), dtype=np.uint8, chunks=(1, *shape), compression="gzip", compression_opts=_GZIP_LEVEL
-    )
+    pictures = obs.create_dataset(camera, shape=(pair.frames, *shape), dtype=np.uint8, chunks=(1, *shape), compression="gzip", compression_opts=_GZIP_LEVEL)
     for i, chunk in enumerate(chunks):
         pictures.id.write_direct_chunk((i, 0, 0, 0), chunk)
     target.attrs[LINEAGE_ATTR] = json.dumps(_demo_lineage(dataset, pair, camera))

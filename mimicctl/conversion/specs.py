@@ -16,8 +16,8 @@ from typing import Any, Literal
 
 from mimicctl.conversion.names import in_natural_order, parse_video_name, video_name
 from mimicctl.conversion.prompts import write_text
-from mimicctl.conversion.video import probe
 from mimicctl.errors import UserError, listed
+from mimicctl.video import probe
 
 Model = Literal["transfer1", "transfer2.5"]
 
@@ -69,7 +69,9 @@ def write_specs(
     controls = {control: weight for control, weight in zip(_CONTROLS, hyper.weights, strict=True) if weight}
     problems = [problem for demo in demos for problem in _unfit(videos_dir, demo, camera, controls)]
     if problems:
-        raise UserError("Not every demo has its control videos; nothing was written.", where=listed(problems), do="mimicctl convert hdf5-to-mp4 --resume makes them")
+        raise UserError(
+            "Not every demo has its control videos; nothing was written.", where=listed(problems), do="mimicctl convert hdf5-to-mp4 --resume makes them"
+        )
     old = [path for path in folder.glob("demo_*.json") if _SPEC_NAME.fullmatch(path.name)]
     if old and not overwrite:
         raise UserError("There are specs already.", where=str(folder), do="--overwrite replaces them, or choose another --specs-dir")

@@ -17,10 +17,10 @@ import numpy as np
 import mimicctl
 from mimicctl.conversion.encodings import DEFAULT_KEYS, encoder, sources
 from mimicctl.conversion.names import video_name
-from mimicctl.conversion.video import VideoWriter, hidden_partial, import_av, probe
 from mimicctl.dataset.reader import Dataset
 from mimicctl.dataset.writer import is_no_space
 from mimicctl.errors import RunFailed, UserError, listed
+from mimicctl.video import VideoWriter, hidden_partial, import_av, probe
 
 _FRAMES_AT_ONCE = 16
 _POLL = 0.25
@@ -119,10 +119,14 @@ def plan_videos(dataset: Dataset, folder: Path, *, keys: Sequence[str], demo: in
     dataset.group(demos[0])
     wanted = tuple(dict.fromkeys(keys)) or tuple(k for k in DEFAULT_KEYS if all(f"obs/{s}" in dataset.group(demos[0]) for s in sources(k)))
     if not wanted:
-        raise UserError("The dataset has none of the usual camera keys.", where=str(dataset.path), do=f"name keys with --input-keys; {_cameras(dataset, demos[0])}")
+        raise UserError(
+            "The dataset has none of the usual camera keys.", where=str(dataset.path), do=f"name keys with --input-keys; {_cameras(dataset, demos[0])}"
+        )
     problems = [f"{name} of {dataset.path}: {problem}" for name in demos for key in wanted for problem in _unfit(dataset.group(name), key)]
     if problems:
-        raise UserError("Not every demo can be converted; nothing was written.", where=listed(problems), do=f"--input-keys with fewer keys; {_cameras(dataset, demos[0])}")
+        raise UserError(
+            "Not every demo can be converted; nothing was written.", where=listed(problems), do=f"--input-keys with fewer keys; {_cameras(dataset, demos[0])}"
+        )
     jobs = [_job(dataset, name, key, folder) for name in demos for key in wanted]
     present = [job for job in jobs if job.path.exists()]
     if present and not (resume or overwrite):
@@ -130,7 +134,9 @@ def plan_videos(dataset: Dataset, folder: Path, *, keys: Sequence[str], demo: in
         raise UserError(f"{len(present)} of {len(jobs)} videos exist already.", where=str(present[0].path), do=do)
     kept = tuple(present) if resume and not overwrite else ()
     if strangers := [f"{job.path}: {why}" for job in kept if (why := _strange(job, form))]:
-        raise UserError("Videos are there that this conversion would not make.", where=listed(strangers), do="--overwrite replaces them, or choose another --output-dir")
+        raise UserError(
+            "Videos are there that this conversion would not make.", where=listed(strangers), do="--overwrite replaces them, or choose another --output-dir"
+        )
     absent = () if keys else tuple(key for key in DEFAULT_KEYS if key not in wanted)
     return VideoPlan(tuple(job for job in jobs if job not in kept), kept, absent)
 

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.util
-import os
 from collections.abc import Iterable
 from pathlib import Path
 
@@ -11,13 +9,12 @@ import numpy as np
 
 from mimicctl.envs.mujoco.gl import choose_gl
 from mimicctl.envs.mujoco.rendering import TableView
-from mimicctl.errors import UserError
 from mimicctl.evaluation.rollouts import Rollout
 from mimicctl.tasks import TaskSpec
+from mimicctl.video import VideoWriter, hidden_partial, import_av
 
 _SIZE = (640, 480)
 """Width and height [pixels]; the codec wants even numbers."""
-_UNFINISHED = ".partial.mp4"
 
 
 def prepare() -> None:
@@ -26,8 +23,7 @@ def prepare() -> None:
     Raises:
         UserError: the encoder or an OpenGL is missing; says how to get it.
     """
-    if importlib.util.find_spec("av") is None:
-        raise UserError("Videos need a package that is not installed: av.", where="--video", do='pip install "mimicctl[video]"')
+    import_av()
     choose_gl()
 
 
@@ -41,12 +37,13 @@ class Film:
         """The rollout with `snapshots` (T, K), at its own speed, as rollout_007_success.mp4 or ..._failure.mp4 in `folder`."""
         folder.mkdir(parents=True, exist_ok=True)
         name = f"rollout_{rollout.index:03d}"
-        partial = folder / f"{name}{_UNFINISHED}"
-        _encode(partial, (self._view.picture(snapshot) for snapshot in snapshots), _SIZE, self._rate)
-        for old in folder.glob(f"{name}_*.mp4"):
-            old.unlink()
         finished = folder / f"{name}_{'success' if rollout.success else 'failure'}.mp4"
-        os.replace(partial, finished)
+        with VideoWriter(finished, _SIZE, self._rate) as video:
+            for snapshot in snapshots:
+                video.write(self._view.picture(snapshot))
+        for other in folder.glob(f"{name}_*.mp4"):
+            if other != finished:
+                other.unlink()
         return finished
 
     def close(self) -> None:
@@ -56,16 +53,5 @@ class Film:
 def clear_unfinished(folders: Iterable[Path]) -> None:
     """Remove what was being written when the work was stopped."""
     for folder in folders:
-        for partial in folder.glob(f"*{_UNFINISHED}"):
+        for partial in folder.glob(hidden_partial(folder / "rollout_*.mp4").name):
             partial.unlink()
-
-
-def _encode(path: Path, pictures: Iterable[np.ndarray], size: tuple[int, int], rate: int) -> None:
-    """RGB pictures (H, W, 3) uint8 of `size` (W, H) to H.264, `rate` a second, in the colour format that every player knows."""
-    import av
-
-    with av.open(str(path), "w") as container:
-        stream = container.add_stream("libx264", rate=rate, width=size[0], height=size[1], pix_fmt="yuv420p", options={"crf": "20"})
-        for picture in pictures:
-            container.mux(stream.encode(av.VideoFrame.from_ndarray(picture, format="rgb24")))
-        container.mux(stream.encode(None))

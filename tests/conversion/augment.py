@@ -15,7 +15,7 @@ import sys
 import time
 from pathlib import Path
 
-from mimicctl.conversion.video import VideoWriter, probe, read_frames
+from mimicctl.video import VideoWriter, probe, read_frames
 
 parser = argparse.ArgumentParser()
 parser.add_argument("spec", type=Path)

@@ -16,9 +16,9 @@ import pytest
 from mimicctl.conversion.cosmos_command import Task, from_checkout, from_template, gpu_groups
 from mimicctl.conversion.cosmos_run import LEDGER, run_cosmos
 from mimicctl.conversion.specs import HyperParameters, write_specs
-from mimicctl.conversion.video import VideoWriter, probe, read_frames
 from mimicctl.dataset.reader import Dataset, file_sha256
 from mimicctl.errors import RunFailed, UserError
+from mimicctl.video import VideoWriter, probe, read_frames
 from tests.cameras import camera_file
 from tests.conftest import ROOT
 

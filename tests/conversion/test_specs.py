@@ -9,9 +9,9 @@ import numpy as np
 import pytest
 
 from mimicctl.conversion.specs import HyperParameters, write_specs
-from mimicctl.conversion.video import VideoWriter
 from mimicctl.errors import UserError
 from mimicctl.settings import CosmosSettings
+from mimicctl.video import VideoWriter
 
 PARTS = ("table_cam", "table_cam_depth", "table_cam_shaded_segmentation")
 HYPER = HyperParameters("ugly", (0.3, 0.3, 0.6, 0.7))

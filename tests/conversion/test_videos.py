@@ -20,12 +20,12 @@ from mimicctl.conversion import from_video, to_video
 from mimicctl.conversion.encodings import DEFAULT_KEYS, encoder, sources
 from mimicctl.conversion.from_video import read_videos
 from mimicctl.conversion.to_video import VideoFormat, make_videos
-from mimicctl.conversion.video import VideoWriter, probe, read_frames
 from mimicctl.dataset.merge import merge
 from mimicctl.dataset.reader import Dataset, file_sha256
 from mimicctl.dataset.split import split_file
 from mimicctl.dataset.writer import DatasetWriter
 from mimicctl.errors import RunFailed, UserError
+from mimicctl.video import VideoWriter, probe, read_frames
 from tests.cameras import TASK, camera_episode, camera_file
 
 SMALL = VideoFormat(96, 80, 20)
