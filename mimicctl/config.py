@@ -34,7 +34,7 @@ _MOST_ITEMS = 100
 class RecordSettings(Section):
     """`mimicctl record` and `teleop`."""
 
-    device: Literal["keyboard", "scripted"] = Field("keyboard", description="What drives the robot.")
+    device: str = Field("keyboard", description="What drives the robot: keyboard, scripted, or one that another package adds.")
     output_file: str = Field("datasets/dataset.hdf5", description="Where recordings go.")
     num_demos: int = Field(10, ge=0, description="Successful demonstrations wanted; 0 for no end.")
     num_success_steps: int = Field(10, ge=1, description="Control steps that success must hold to be saved.")
@@ -43,8 +43,13 @@ class RecordSettings(Section):
         ge=0,
         description="Control steps per second of wall clock; 0 as fast as possible; none: the task's rate (scripted operator: 0).",
     )
-    speed: Literal["slow", "normal", "fast"] = Field("normal", description="How briskly the scripted operator moves.")
-    sensitivity: float = Field(1.0, gt=0, description="Multiplies what a key moves.")
+    speed: Literal["slow", "normal", "fast"] = Field("normal", description="How briskly the robot moves; for a person's device half, once or twice.")
+    sensitivity: float = Field(1.0, gt=0, description="Multiplies what a device moves.")
+    position_sensitivity: float | None = Field(None, gt=0, description="Raw action units a step at full deflection; none: the device's own.")
+    rotation_sensitivity: float | None = Field(None, gt=0, description="The same of turning.")
+    invert: list[str] = Field(default_factory=list, description="Axes that go the other way: x, y, z, roll, pitch, yaw.")
+    axis_scale: dict[str, float] = Field(default_factory=dict, description="What single axes are multiplied by.")
+    dead_zone: float = Field(0.0, ge=0, lt=1, description="Share of a deflection up to which it counts as none.")
     operator: str = Field("", description="Who recorded it, for the lineage.")
 
 

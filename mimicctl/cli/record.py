@@ -9,10 +9,11 @@ import typer
 
 from mimicctl.cli.common import ConfigFile, Json, Outcome, Override, Overwrite, Resume, Seed, Task, note, resolve_settings, show, size_of
 
-DeviceOption = Annotated[Optional[str], typer.Option("--device", "--teleop-device", help="keyboard or scripted.", show_default=False)]
+Invert = Annotated[Optional[str], typer.Option(help="Axes that go the other way, as in x,yaw.", show_default=False)]
+DeviceOption = Annotated[Optional[str], typer.Option("--device", "--teleop-device", help="keyboard, scripted, or one of another package (keyboard).", show_default=False)]
 StepHz = Annotated[Optional[float], typer.Option(help="Control steps per second of wall clock; 0 as fast as possible.", show_default=False)]
-Sensitivity = Annotated[Optional[float], typer.Option(help="Multiplies what a key moves.", show_default=False)]
-Speed = Annotated[Optional[str], typer.Option(help="Of the scripted operator: slow, normal, fast.", show_default=False)]
+Sensitivity = Annotated[Optional[float], typer.Option(help="Multiplies what the device moves (1).", show_default=False)]
+Speed = Annotated[Optional[str], typer.Option(help="slow, normal or fast (normal).", show_default=False)]
 
 
 def teleop(
@@ -20,13 +21,14 @@ def teleop(
     device: DeviceOption = None,
     sensitivity: Sensitivity = None,
     speed: Speed = None,
+    invert: Invert = None,
     step_hz: StepHz = None,
     seed: Seed = None,
     config: ConfigFile = None,
     override: Override = None,
 ) -> None:
     """Drive the robot without recording. Ctrl-C ends it."""
-    flags = {"task": task, "seed": seed, "record.device": device, "record.sensitivity": sensitivity, "record.speed": speed, "record.step_hz": step_hz}
+    flags = {"task": task, "seed": seed, "record.device": device, "record.sensitivity": sensitivity, "record.speed": speed, "record.step_hz": step_hz, "record.invert": _names(invert)}
     run_config = resolve_settings(flags, config, override).config
     session = _Session(run_config, wanted=0)
     try:
@@ -44,6 +46,7 @@ def record(
     step_hz: StepHz = None,
     sensitivity: Sensitivity = None,
     speed: Speed = None,
+    invert: Invert = None,
     operator: Annotated[Optional[str], typer.Option(help="Who records, for the lineage.", show_default=False)] = None,
     seed: Seed = None,
     resume: Resume = False,
@@ -56,7 +59,7 @@ def record(
     flags = {
         "task": task, "seed": seed, "record.device": device, "record.num_demos": num_demos, "record.output_file": output_file,
         "record.num_success_steps": num_success_steps, "record.step_hz": step_hz, "record.sensitivity": sensitivity,
-        "record.speed": speed, "record.operator": operator,
+        "record.speed": speed, "record.invert": _names(invert), "record.operator": operator,
     }  # fmt: skip
     run_config = resolve_settings(flags, config, override).config
     from mimicctl.recording.files import recording_file
@@ -71,6 +74,10 @@ def record(
     show(_outcome(session.progress, file.path, interrupted), as_json)
     if interrupted and session.progress.saved < session.progress.wanted:
         raise typer.Exit(130)
+
+
+def _names(text: Optional[str]) -> Optional[list[str]]:
+    return None if text is None else [name.strip() for name in text.split(",") if name.strip()]
 
 
 def _outcome(progress: Any, path: Path, interrupted: bool) -> Outcome:
@@ -93,7 +100,7 @@ class _Session:
         settings = run_config.record
         self._config = run_config
         task = find_task(run_config.task)
-        self.device = make_device(settings.device, task, speed=settings.speed, sensitivity=settings.sensitivity, seed=run_config.seed)
+        self.device = make_device(task, settings, run_config.seed)
         self.env = make_env(task)
         self.progress = Progress(wanted=wanted, hold_needed=settings.num_success_steps)
         scripted_rate = 0.0 if not self.device.human else task.control_hz

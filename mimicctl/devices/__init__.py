@@ -1,27 +1,89 @@
-"""Teleoperation devices."""
+"""Teleoperation devices, by name: those that come with mimicctl, and those of other packages.
+
+Another package adds one by an entry point in the group `mimicctl.devices`: a function of the `RecordSettings` that gives a `Device`, or an
+`AxisSource`, which is driven like the keyboard.
+"""
 
 from __future__ import annotations
 
 import itertools
+from importlib.metadata import EntryPoint, entry_points
+from typing import TYPE_CHECKING
 
-from mimicctl.devices.base import Command, Device, Event, OperatorView
+from mimicctl.devices.base import AXES, AxisSource, Command, Device, Event, OperatorView, Reading
+from mimicctl.errors import UserError
 from mimicctl.tasks import TaskSpec
 
-__all__ = ["Command", "Device", "Event", "OperatorView", "make_device"]
+if TYPE_CHECKING:
+    from mimicctl.config import RecordSettings
+
+__all__ = ["AXES", "AxisSource", "Command", "Device", "Event", "OperatorView", "Reading", "device_names", "make_device"]
+
+_GROUP = "mimicctl.devices"
+
+_SENSITIVITIES = {"keyboard": (0.05, 0.05)}
+"""Raw action units per control step at full deflection, of translation and of rotation: Isaac Lab's for this task."""
+_OTHERS_SENSITIVITIES = (0.05, 0.05)
 
 
-def make_device(name: str, task: TaskSpec, *, speed: str, sensitivity: float, seed: int) -> Device:
-    """The device of that name: "keyboard" or "scripted".
+def device_names() -> list[str]:
+    """What --device takes."""
+    return [*_SENSITIVITIES, "scripted", *(found.name for found in entry_points(group=_GROUP))]
+
+
+def make_device(task: TaskSpec, settings: RecordSettings, seed: int) -> Device:
+    """The device that the settings name.
 
     Args:
-        speed: of the scripted operator.
-        sensitivity: of the keyboard.
         seed: of the scripted operator's choices.
+
+    Raises:
+        UserError: there is none of that name, or one of another package cannot be made.
     """
-    if name == "keyboard":
+    if settings.device == "scripted":
+        return _scripted(task, settings.speed, seed)
+    source = _source(settings)
+    return source if hasattr(source, "command") else _driven(source, settings)
+
+
+def _source(settings: RecordSettings) -> AxisSource | Device:
+    if settings.device == "keyboard":
         from mimicctl.devices.keyboard import Keyboard
 
-        return Keyboard(sensitivity=sensitivity)
+        return Keyboard()
+    for found in entry_points(group=_GROUP):
+        if found.name == settings.device:
+            return _of_another_package(found, settings)
+    raise UserError(f'There is no device "{settings.device}".', where="--device", do=f"choose one of {', '.join(device_names())}")
+
+
+def _of_another_package(found: EntryPoint, settings: RecordSettings) -> AxisSource | Device:
+    try:
+        return found.load()(settings)
+    except UserError:
+        raise
+    except Exception as error:
+        # Whatever somebody else's code does; it is named, so that its author is asked and not we.
+        what = f"The device {found.name} of {found.value} cannot be made ({type(error).__name__}: {error})."
+        raise UserError(what, where="--device", do="mend or reinstall that package, or choose another device") from error
+
+
+def _driven(source: AxisSource, settings: RecordSettings) -> Device:
+    from mimicctl.devices.driving import SPEEDS, Driven, shaping
+
+    usual = _SENSITIVITIES.get(settings.device, _OTHERS_SENSITIVITIES)
+    asked = (settings.position_sensitivity, settings.rotation_sensitivity)
+    shape = shaping(
+        tuple(mine if mine is not None else theirs for mine, theirs in zip(asked, usual, strict=True)),
+        factor=settings.sensitivity * SPEEDS[settings.speed],
+        invert=settings.invert,
+        axis_scale=settings.axis_scale,
+        dead_zone=settings.dead_zone,
+    )
+    return Driven(source, shape)
+
+
+def _scripted(task: TaskSpec, speed: str, seed: int) -> Device:
     from mimicctl.devices.scripted import PickAndPlace, ScriptedOperator
 
     order = [task.object(name) for name in task.stack_order]

@@ -1,4 +1,8 @@
-"""What a teleoperation device is: something that turns raw input into commands, once per control step."""
+"""What a teleoperation device is: something that turns raw input into commands, once per control step.
+
+Most devices have axes: a key, a stick, a cap that is pushed. They are `AxisSource`s, and `driving.Driven` makes commands of what they say. A
+device that knows poses, or decides by itself, is a `Device` of its own.
+"""
 
 from __future__ import annotations
 
@@ -7,6 +11,9 @@ from enum import Enum
 from typing import Protocol
 
 import numpy as np
+
+AXES = ("x", "y", "z", "roll", "pitch", "yaw")
+"""Of an arm: along and about the axes of the base frame, +x ahead, +y left, +z up."""
 
 
 class Event(Enum):
@@ -32,6 +39,23 @@ class Command:
 
 
 @dataclass(frozen=True)
+class Reading:
+    """What an `AxisSource` says now.
+
+    Attributes:
+        axes: (6,) from -1 to 1 in the order of `AXES`, as they are held at this moment.
+        toggles: how often the gripper was asked to change since the last reading.
+        let_go: everything was asked to be let go of, and the gripper to be opened, before the toggles.
+        events: what else was asked for since the last reading.
+    """
+
+    axes: np.ndarray
+    toggles: int = 0
+    let_go: bool = False
+    events: tuple[Event, ...] = ()
+
+
+@dataclass(frozen=True)
 class OperatorView:
     """What an operator sees of the scene, env 0.
 
@@ -46,6 +70,26 @@ class OperatorView:
     object_poses: dict[str, np.ndarray] = field(default_factory=dict)
     gripper_opening: float = 0.04
     held_success: int = 0
+
+
+class AxisSource(Protocol):
+    """Input with axes. Methods are called from one thread, `read` between `start` and `close`."""
+
+    name: str
+
+    def start(self) -> None:
+        """Open it. UserError with what to do if it cannot be opened."""
+
+    def reset(self) -> None:
+        """Forget what is held: a new episode begins."""
+
+    def read(self) -> Reading:
+        """The latest there is, at once. RunFailed with what to do once the device is gone."""
+
+    def help(self) -> str:
+        """The map of controls, for printing."""
+
+    def close(self) -> None: ...
 
 
 class Device(Protocol):

@@ -1,4 +1,4 @@
-"""The keyboard of any terminal, also over SSH, as a 6-D device.
+"""The keyboard of any terminal, also over SSH, as a device with six axes.
 
 A terminal tells when a key goes down and, through auto-repeat, that it still is; it never tells of a release. So
 a press counts as held for a moment: short at first, so that a tap is a nudge, and longer than the repeat interval once the
@@ -17,12 +17,8 @@ from collections.abc import Callable
 
 import numpy as np
 
-from mimicctl.devices.base import Command, Event, OperatorView
+from mimicctl.devices.base import Event, Reading
 from mimicctl.errors import UserError
-
-POSITION_SENSITIVITY = 0.05
-ROTATION_SENSITIVITY = 0.05
-"""Raw action units per control step, Isaac Lab's for this task."""
 
 _AXES = {  # key: (axis, sign)
     "w": (0, 1), "s": (0, -1),
@@ -65,18 +61,14 @@ class Keyboard:
     """Reads stdin in raw mode between `start` and `close`.
 
     Args:
-        sensitivity: multiplies both sensitivities.
         clock: seconds; for tests.
     """
 
     name = "keyboard"
-    human = True
 
-    def __init__(self, *, sensitivity: float = 1.0, clock: Callable[[], float] = time.monotonic) -> None:
-        self._scale = sensitivity * np.repeat([POSITION_SENSITIVITY, ROTATION_SENSITIVITY], 3)
+    def __init__(self, *, clock: Callable[[], float] = time.monotonic) -> None:
         self._clock = clock
         self._keys = PressedKeys()
-        self._gripper = 1.0
         self._saved: list | None = None
 
     def start(self) -> None:
@@ -93,7 +85,6 @@ class Keyboard:
 
     def reset(self) -> None:
         self._keys.clear()
-        self._gripper = 1.0
 
     def help(self) -> str:
         return (
@@ -102,24 +93,23 @@ class Keyboard:
             "  R  discard and start again                Ctrl-C  stop"
         )
 
-    def command(self, view: OperatorView) -> Command:
-        events = tuple(event for key in self._typed() if (event := self._handle(key)))
-        direction = np.zeros(6)
+    def read(self) -> Reading:
+        toggles, let_go, events = 0, False, []
+        for key in self._typed():
+            if key in _AXES:
+                self._keys.press(key, self._clock())
+            elif key == "k":
+                toggles += 1
+            elif key == "l":
+                self._keys.clear()
+                toggles, let_go = 0, True
+            elif key == "r":
+                events.append(Event.RESET)
+        axes = np.zeros(6)
         for key in self._keys.held(self._clock()):
             axis, sign = _AXES[key]
-            direction[axis] += sign
-        return Command(np.clip(direction, -1, 1) * self._scale, self._gripper, events)
-
-    def _handle(self, key: str) -> Event | None:
-        if key in _AXES:
-            self._keys.press(key, self._clock())
-        elif key == "k":
-            self._gripper = -self._gripper
-        elif key == "l":
-            self.reset()
-        elif key == "r":
-            return Event.RESET
-        return None
+            axes[axis] += sign
+        return Reading(np.clip(axes, -1, 1), toggles, let_go, tuple(events))
 
     def _typed(self) -> list[str]:
         """Keys typed since the last look, lower case. Escape sequences (arrows and the like) are dropped whole."""

@@ -19,7 +19,6 @@ import pytest
 
 from mimicctl.dataset.reader import Dataset
 from mimicctl.devices import Command, Event, OperatorView
-from mimicctl.devices.keyboard import _AXES, Keyboard, PressedKeys, _without_escapes
 from mimicctl.recording.scene_view import draw_scene
 from mimicctl.recording.session import Outcome, Progress, look, run_session
 
@@ -80,47 +79,6 @@ def test_keys_typed_in_a_terminal_are_obeyed_and_the_terminal_is_given_back(tmp_
     assert terminal.finish() == 130
     assert "everything saved so far is kept" in terminal.output
     assert not list(tmp_path.rglob("*.hdf5"))
-
-
-def make_keyboard(keys: list[str]) -> Keyboard:
-    now = [0.0]
-    keyboard = Keyboard(clock=lambda: now[0])
-    keyboard._typed = lambda: keys.pop(0) if keys else []
-    return keyboard
-
-
-@pytest.mark.parametrize("key", sorted(_AXES))
-def test_every_key_moves_its_axis(key):
-    axis, sign = _AXES[key]
-    delta = make_keyboard([[key]]).command(OperatorView(np.eye(4))).delta
-    assert delta[axis] == pytest.approx(0.05 * sign)
-    assert np.count_nonzero(delta) == 1
-
-
-def test_opposite_keys_cancel_and_others_add_up():
-    delta = make_keyboard([["w", "s", "a", "q"]]).command(OperatorView(np.eye(4))).delta
-    np.testing.assert_allclose(delta, [0, 0.05, 0.05, 0, 0, 0])
-
-
-def test_gripper_toggles_and_reset_opens_it():
-    keyboard = make_keyboard([["k"], [], ["k"], ["k"], ["l"]])
-    grippers = [keyboard.command(OperatorView(np.eye(4))).gripper for _ in range(5)]
-    assert grippers == [-1, -1, 1, -1, 1]
-
-
-def test_a_tap_is_short_and_a_repeating_key_has_no_gaps():
-    keys = PressedKeys()
-    keys.press("w", 0.0)
-    assert keys.held(0.1) == ["w"] and keys.held(0.12) == []
-    for i in range(10):
-        keys.press("w", 0.5 + i * 0.033)
-    assert keys.held(0.5 + 9 * 0.033 + 0.15) == ["w"]
-    keys.clear()
-    assert keys.held(0.5) == []
-
-
-def test_arrow_keys_are_not_letters():
-    assert _without_escapes("w\x1b[Aq\x1b[1;5Cx\x1bOD") == "wqx"
 
 
 class Hands:

@@ -1,0 +1,86 @@
+"""From axes to commands: dead zone, direction, scale, and a gripper that stays as it was left."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from mimicctl.devices.base import AXES, AxisSource, Command, OperatorView
+from mimicctl.errors import UserError
+
+SPEEDS = {"slow": 0.5, "normal": 1.0, "fast": 2.0}
+"""What a person's device is multiplied by."""
+
+_OPEN = 1.0
+
+
+@dataclass(frozen=True)
+class Shaping:
+    """What is done to every axis of a device.
+
+    Attributes:
+        scale: (6,) raw action units at full deflection; negative where the axis is inverted.
+        dead_zone: deflections up to this are none, and those beyond it begin at none, so that nothing jumps at its edge.
+    """
+
+    scale: np.ndarray
+    dead_zone: float = 0.0
+
+    def __call__(self, axes: np.ndarray) -> np.ndarray:
+        beyond = np.maximum(np.abs(axes) - self.dead_zone, 0.0) / (1.0 - self.dead_zone)
+        return np.sign(axes) * np.minimum(beyond, 1.0) * self.scale
+
+
+def shaping(
+    sensitivities: tuple[float, float], *, factor: float = 1.0, invert: Sequence[str] = (), axis_scale: Mapping[str, float] | None = None, dead_zone: float = 0.0
+) -> Shaping:
+    """
+    Args:
+        sensitivities: raw action units at full deflection, of translation and of rotation.
+        factor: multiplies both.
+        invert: axes that go the other way.
+        axis_scale: what single axes are multiplied by as well.
+
+    Raises:
+        UserError: there is no axis of that name.
+    """
+    for name in (*invert, *(axis_scale or {})):
+        if name not in AXES:
+            raise UserError(f'There is no axis "{name}".', where="--invert, record.axis_scale", do=f"the axes are {', '.join(AXES)}")
+    signs = np.array([-1.0 if axis in invert else 1.0 for axis in AXES])
+    single = np.array([(axis_scale or {}).get(axis, 1.0) for axis in AXES])
+    return Shaping(factor * np.repeat(sensitivities, 3) * signs * single, dead_zone)
+
+
+class Driven:
+    """A device with axes, driven by a person."""
+
+    human = True
+
+    def __init__(self, source: AxisSource, shape: Shaping) -> None:
+        self.name = source.name
+        self._source, self._shape = source, shape
+        self._gripper = _OPEN
+
+    def start(self) -> None:
+        self._source.start()
+
+    def close(self) -> None:
+        self._source.close()
+
+    def help(self) -> str:
+        return self._source.help()
+
+    def reset(self) -> None:
+        self._source.reset()
+        self._gripper = _OPEN
+
+    def command(self, view: OperatorView) -> Command:
+        reading = self._source.read()
+        if reading.let_go:
+            self._gripper = _OPEN
+        if reading.toggles % 2:
+            self._gripper = -self._gripper
+        return Command(self._shape(reading.axes), self._gripper, reading.events)
