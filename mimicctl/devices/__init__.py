@@ -21,7 +21,7 @@ __all__ = ["AXES", "AxisSource", "Command", "Device", "Event", "OperatorView", "
 
 _GROUP = "mimicctl.devices"
 
-_SENSITIVITIES = {"keyboard": (0.05, 0.05)}
+_SENSITIVITIES = {"keyboard": (0.05, 0.05), "spacemouse": (0.05, 0.05)}
 """Raw action units per control step at full deflection, of translation and of rotation: Isaac Lab's for this task."""
 _OTHERS_SENSITIVITIES = (0.05, 0.05)
 
@@ -51,6 +51,10 @@ def _source(settings: RecordSettings) -> AxisSource | Device:
         from mimicctl.devices.keyboard import Keyboard
 
         return Keyboard()
+    if settings.device == "spacemouse":
+        from mimicctl.devices.spacemouse import SpaceMouse
+
+        return SpaceMouse(serial=settings.spacemouse_serial)
     for found in entry_points(group=_GROUP):
         if found.name == settings.device:
             return _of_another_package(found, settings)
