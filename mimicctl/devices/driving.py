@@ -34,7 +34,12 @@ class Shaping:
 
 
 def shaping(
-    sensitivities: tuple[float, float], *, factor: float = 1.0, invert: Sequence[str] = (), axis_scale: Mapping[str, float] | None = None, dead_zone: float = 0.0
+    sensitivities: tuple[float, float],
+    *,
+    factor: float = 1.0,
+    invert: Sequence[str] = (),
+    axis_scale: Mapping[str, float] | None = None,
+    dead_zone: float = 0.0,
 ) -> Shaping:
     """
     Args:

@@ -7,17 +7,14 @@ import threading
 import time
 from collections import deque
 
+import easyhid
 import numpy as np
 import pytest
 
-pytest.importorskip("pyspacemouse")
-
-import easyhid  # noqa: E402
-
-from mimicctl.devices import Event  # noqa: E402
-from mimicctl.devices import spacemouse as module  # noqa: E402
-from mimicctl.devices.spacemouse import SpaceMouse  # noqa: E402
-from mimicctl.errors import RunFailed, UserError  # noqa: E402
+from mimicctl.devices import Event
+from mimicctl.devices import spacemouse as module
+from mimicctl.devices.spacemouse import SpaceMouse
+from mimicctl.errors import RunFailed, UserError
 
 WIRELESS, COMPACT, RECEIVER = (0x256F, 0xC62E), (0x256F, 0xC635), (0x256F, 0xC652)
 
