@@ -12,7 +12,7 @@ from typing import Any
 import typer
 
 from mimicctl import __version__
-from mimicctl.cli import annotate, augment, configure, convert, cosmos, dataset, demo, doctor, evaluate, generate, merge, record, tasks, train
+from mimicctl.cli import annotate, augment, configure, convert, cosmos, dataset, demo, devices, doctor, evaluate, generate, merge, record, tasks, train
 from mimicctl.errors import UserError
 
 _INTERRUPTED = 130
@@ -42,6 +42,7 @@ app.add_typer(evaluate.app, name="eval", rich_help_panel=_PIPELINE)
 app.add_typer(cosmos.app, name="cosmos", rich_help_panel=_HELPERS)
 app.add_typer(dataset.app, name="dataset", rich_help_panel=_HELPERS)
 app.add_typer(configure.app, name="config", rich_help_panel=_HELPERS)
+app.add_typer(devices.app, name="devices", rich_help_panel=_HELPERS)
 app.add_typer(tasks.app, name="tasks", rich_help_panel=_HELPERS)
 app.command("doctor", rich_help_panel=_HELPERS)(doctor.command)
 app.command("demo", rich_help_panel=_HELPERS)(demo.command)

@@ -28,7 +28,7 @@ def teleop(
     override: Override = None,
 ) -> None:
     """Drive the robot without recording. Ctrl-C ends it."""
-    flags = {"task": task, "seed": seed, "record.device": device, "record.sensitivity": sensitivity, "record.speed": speed, "record.step_hz": step_hz, "record.invert": _names(invert)}
+    flags = {"task": task, "seed": seed, "record.device": device, "record.sensitivity": sensitivity, "record.speed": speed, "record.step_hz": step_hz, "record.invert": names_in(invert)}
     run_config = resolve_settings(flags, config, override).config
     session = _Session(run_config, wanted=0)
     try:
@@ -59,7 +59,7 @@ def record(
     flags = {
         "task": task, "seed": seed, "record.device": device, "record.num_demos": num_demos, "record.output_file": output_file,
         "record.num_success_steps": num_success_steps, "record.step_hz": step_hz, "record.sensitivity": sensitivity,
-        "record.speed": speed, "record.invert": _names(invert), "record.operator": operator,
+        "record.speed": speed, "record.invert": names_in(invert), "record.operator": operator,
     }  # fmt: skip
     run_config = resolve_settings(flags, config, override).config
     from mimicctl.recording.files import recording_file
@@ -76,7 +76,8 @@ def record(
         raise typer.Exit(130)
 
 
-def _names(text: Optional[str]) -> Optional[list[str]]:
+def names_in(text: Optional[str]) -> Optional[list[str]]:
+    """Of "a,b"."""
     return None if text is None else [name.strip() for name in text.split(",") if name.strip()]
 
 

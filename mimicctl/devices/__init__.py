@@ -19,7 +19,8 @@ if TYPE_CHECKING:
 
 __all__ = ["AXES", "AxisSource", "Command", "Device", "Event", "OperatorView", "Reading", "device_names", "make_device"]
 
-_GROUP = "mimicctl.devices"
+GROUP = "mimicctl.devices"
+"""Of entry points by which other packages add devices."""
 
 _SENSITIVITIES = {"keyboard": (0.05, 0.05), "spacemouse": (0.05, 0.05)}
 """Raw action units per control step at full deflection, of translation and of rotation: Isaac Lab's for this task."""
@@ -28,7 +29,7 @@ _OTHERS_SENSITIVITIES = (0.05, 0.05)
 
 def device_names() -> list[str]:
     """What --device takes."""
-    return [*_SENSITIVITIES, "scripted", *(found.name for found in entry_points(group=_GROUP))]
+    return [*_SENSITIVITIES, "scripted", *(found.name for found in entry_points(group=GROUP))]
 
 
 def make_device(task: TaskSpec, settings: RecordSettings, seed: int) -> Device:
@@ -55,7 +56,7 @@ def _source(settings: RecordSettings) -> AxisSource | Device:
         from mimicctl.devices.spacemouse import SpaceMouse
 
         return SpaceMouse(serial=settings.spacemouse_serial)
-    for found in entry_points(group=_GROUP):
+    for found in entry_points(group=GROUP):
         if found.name == settings.device:
             return _of_another_package(found, settings)
     raise UserError(f'There is no device "{settings.device}".', where="--device", do=f"choose one of {', '.join(device_names())}")

@@ -47,12 +47,14 @@ class Reading:
         toggles: how often the gripper was asked to change since the last reading.
         let_go: everything was asked to be let go of, and the gripper to be opened, before the toggles.
         events: what else was asked for since the last reading.
+        at: when the latest input came, `time.monotonic()`; None before the first.
     """
 
     axes: np.ndarray
     toggles: int = 0
     let_go: bool = False
     events: tuple[Event, ...] = ()
+    at: float | None = None
 
 
 @dataclass(frozen=True)

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from mimicctl.devices.base import AXES, AxisSource, Command, OperatorView
+from mimicctl.devices.base import AXES, AxisSource, Command, OperatorView, Reading
 from mimicctl.errors import UserError
 
 SPEEDS = {"slow": 0.5, "normal": 1.0, "fast": 2.0}
@@ -66,24 +66,27 @@ class Driven:
 
     def __init__(self, source: AxisSource, shape: Shaping) -> None:
         self.name = source.name
-        self._source, self._shape = source, shape
+        self.source, self._shape = source, shape
         self._gripper = _OPEN
 
     def start(self) -> None:
-        self._source.start()
+        self.source.start()
 
     def close(self) -> None:
-        self._source.close()
+        self.source.close()
 
     def help(self) -> str:
-        return self._source.help()
+        return self.source.help()
 
     def reset(self) -> None:
-        self._source.reset()
+        self.source.reset()
         self._gripper = _OPEN
 
     def command(self, view: OperatorView) -> Command:
-        reading = self._source.read()
+        return self.obey(self.source.read())
+
+    def obey(self, reading: Reading) -> Command:
+        """What the reading asks for, given what came before it."""
         if reading.let_go:
             self._gripper = _OPEN
         if reading.toggles % 2:

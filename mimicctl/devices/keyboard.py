@@ -70,6 +70,7 @@ class Keyboard:
         self._clock = clock
         self._keys = PressedKeys()
         self._saved: list | None = None
+        self._at: float | None = None
 
     def start(self) -> None:
         if not sys.stdin.isatty():
@@ -96,6 +97,7 @@ class Keyboard:
     def read(self) -> Reading:
         toggles, let_go, events = 0, False, []
         for key in self._typed():
+            self._at = self._clock()
             if key in _AXES:
                 self._keys.press(key, self._clock())
             elif key == "k":
@@ -109,7 +111,7 @@ class Keyboard:
         for key in self._keys.held(self._clock()):
             axis, sign = _AXES[key]
             axes[axis] += sign
-        return Reading(np.clip(axes, -1, 1), toggles, let_go, tuple(events))
+        return Reading(np.clip(axes, -1, 1), toggles, let_go, tuple(events), self._at)
 
     def _typed(self) -> list[str]:
         """Keys typed since the last look, lower case. Escape sequences (arrows and the like) are dropped whole."""

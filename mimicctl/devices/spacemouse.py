@@ -86,11 +86,12 @@ class SpaceMouse:
         with self._lock:
             if self._gone:
                 raise RunFailed(f"The SpaceMouse does not answer any more ({self._gone}).", where="--device spacemouse", do="plug it in; --resume continues")
-            axes = self._interfaces[0].axes() if len(self._interfaces) == 1 else np.zeros(6)
+            kept = self._interfaces[0] if len(self._interfaces) == 1 else None
+            axes = np.zeros(6) if kept is None else kept.axes()
             toggles, resets = self._buttons.taken()
             if not self._buttons.turning:
                 axes[3:] = 0.0
-        return Reading(axes, toggles, events=(Event.RESET,) * bool(resets))
+        return Reading(axes, toggles, events=(Event.RESET,) * bool(resets), at=None if kept is None else kept.at)
 
     def _listen(self) -> None:
         while not self._stop.wait(_POLL):
@@ -158,7 +159,7 @@ class _Interface:
         names = info.button_names
         self._left, self._right = (names.index(name) if name in names else default for name, default in (("LEFT", 0), ("RIGHT", 1)))
         self._reported = -1.0
-        self._at = time.monotonic()
+        self.at: float | None = None
 
     def _decoder(self, info: DeviceInfo) -> SpaceMouseDevice:
         from pyspacemouse.device import SpaceMouseDevice
@@ -172,7 +173,7 @@ class _Interface:
             state = self._device.read()
             if state.t == self._reported:
                 return pressed
-            self._reported, self._at = state.t, time.monotonic()
+            self._reported, self.at = state.t, time.monotonic()
             pressed.append(tuple(len(state.buttons) > i and bool(state.buttons[i]) for i in (self._left, self._right)))
             if self._hid.split and self._info.mappings["yaw"].channel == 1:
                 self._take_for_split()
@@ -192,7 +193,7 @@ class _Interface:
 
     def axes(self) -> np.ndarray:
         """(6,) with Isaac Lab's directions: USB's x to the right, y towards the hand and z down are the robot's y, x and -z."""
-        if time.monotonic() - self._at > _STALE:
+        if self.at is None or time.monotonic() - self.at > _STALE:
             return np.zeros(6)
         state = self._device._state  # `.state` would fetch another report
         return np.clip([state.y, state.x, -state.z, state.pitch, state.roll, -state.yaw], -1.0, 1.0)

@@ -18,7 +18,10 @@ from mimicctl.cli.common import Outcome, Table, show
 from mimicctl.errors import RunFailed, UserError
 from tests.conftest import ROOT, run_cli
 
-COMMANDS = ("teleop", "record", "annotate", "generate", "convert", "merge", "train", "eval", "cosmos", "dataset", "config", "tasks", "doctor", "demo")
+COMMANDS = (
+    *("teleop", "record", "annotate", "generate", "convert", "merge", "train", "eval"),
+    *("cosmos", "dataset", "config", "devices", "tasks", "doctor", "demo"),
+)
 HEAVY = ("mujoco", "torch", "numpy", "h5py", "pydantic", "gymnasium", "robomimic", "matplotlib", "av")
 
 
@@ -179,9 +182,7 @@ def test_an_ascii_terminal_is_no_error(mimicctl):
 def test_a_terminal_gets_no_more_columns_than_it_has(tmp_path):
     leader, follower = pty.openpty()
     environ = {**os.environ, "COLUMNS": "90", "TERM": "dumb"}
-    process = subprocess.Popen(
-        [sys.executable, "-m", "mimicctl", "config", "show"], cwd=tmp_path, env=environ, stdout=follower, stdin=follower
-    )
+    process = subprocess.Popen([sys.executable, "-m", "mimicctl", "config", "show"], cwd=tmp_path, env=environ, stdout=follower, stdin=follower)
     os.close(follower)
     shown = b""
     try:

@@ -82,7 +82,7 @@ def test_the_keyboard_moves_as_in_isaac_lab_unless_told_otherwise():
 
     def delta(**values: object) -> np.ndarray:
         device = make_device(task, settings(**values), 1)
-        device._source._typed = lambda: ["w", "z"]
+        device.source._typed = lambda: ["w", "z"]
         return device.command(VIEW).delta[[0, 3]]
 
     np.testing.assert_allclose(delta(), [0.05, 0.05])

@@ -1,0 +1,60 @@
+"""Which devices are there, and what keeps the others from being used."""
+
+from __future__ import annotations
+
+import os
+import sys
+from dataclasses import dataclass
+from importlib.metadata import entry_points
+
+from mimicctl.devices import GROUP
+from mimicctl.errors import UserError
+
+
+@dataclass(frozen=True)
+class Found:
+    """One device that could be used, or could if something were done.
+
+    Attributes:
+        device: what --device takes.
+        what: the model and its serial number, or what is wrong.
+        do: what to do if it is not ready.
+    """
+
+    device: str
+    what: str
+    ready: bool = True
+    do: str = ""
+
+
+def survey() -> list[Found]:
+    """Look, without opening anything."""
+    others = [Found(point.name, f"of {point.value}") for point in entry_points(group=GROUP)]
+    return [_keyboard(), *_spacemice(), Found("scripted", "an operator made of code"), *others]
+
+
+def _keyboard() -> Found:
+    if sys.stdin.isatty():
+        return Found("keyboard", "this terminal")
+    return Found("keyboard", "the input is not a terminal", False, "run it in a terminal")
+
+
+def _spacemice() -> list[Found]:
+    from mimicctl.devices.spacemouse import permission_help, plugged_in
+
+    try:
+        interfaces = plugged_in()
+    except UserError as error:
+        return [Found("spacemouse", error.what, False, error.do)]
+    if not interfaces:
+        return [Found("spacemouse", "none is plugged in", False, "plug it in; a wireless one must be on and near its receiver")]
+    found: dict[str, bool] = {}
+    for info, hid in interfaces:
+        name = f"{info.name}, serial number {hid.serial_number}" if hid.serial_number else info.name
+        found[name] = found.get(name, False) or _readable(hid.path)
+    return [Found("spacemouse", name, ready, "" if ready else permission_help()) for name, ready in found.items()]
+
+
+def _readable(path: str) -> bool:
+    """hidapi's paths are files on Linux alone."""
+    return not path.startswith("/dev/") or os.access(path, os.R_OK | os.W_OK)
