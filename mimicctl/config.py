@@ -34,8 +34,9 @@ _MOST_ITEMS = 100
 class RecordSettings(Section):
     """`mimicctl record` and `teleop`."""
 
-    device: str = Field("keyboard", description="What drives the robot: keyboard, spacemouse, scripted, or one that another package adds.")
+    device: str = Field("keyboard", description="What drives the robot: keyboard, spacemouse, udp, scripted, or one that another package adds.")
     spacemouse_serial: str = Field("", description="Serial number of the SpaceMouse to use; empty: the one that moves first.")
+    udp_address: str = Field("127.0.0.1:8900", description="host:port that the udp device listens on.")
     output_file: str = Field("datasets/dataset.hdf5", description="Where recordings go.")
     num_demos: int = Field(10, ge=0, description="Successful demonstrations wanted; 0 for no end.")
     num_success_steps: int = Field(10, ge=1, description="Control steps that success must hold to be saved.")

@@ -63,7 +63,7 @@ def test(
     facts = meter.facts()
     rows = [(axis, f"{low:+.2f}", f"{high:+.2f}") for axis, (low, high) in facts["reach"].items()]
     told = [("device", made.name), ("inputs", meter.inputs), ("gripper changed", meter.toggles), ("discarded", meter.resets)]
-    show(Outcome("", told, [Table("", ("axis", "least", "most"), rows)], "mimicctl teleop", {"device": made.name, **facts}), as_json)
+    show(Outcome("", told, [Table("", ("axis", "least", "most"), rows)], f"mimicctl teleop --device {made.name}", {"device": made.name, **facts}), as_json)
 
 
 def _watch(made: Driven, meter: Meter, seconds: float | None) -> None:

@@ -22,7 +22,7 @@ __all__ = ["AXES", "AxisSource", "Command", "Device", "Event", "OperatorView", "
 GROUP = "mimicctl.devices"
 """Of entry points by which other packages add devices."""
 
-_SENSITIVITIES = {"keyboard": (0.05, 0.05), "spacemouse": (0.05, 0.05)}
+_SENSITIVITIES = {"keyboard": (0.05, 0.05), "spacemouse": (0.05, 0.05), "udp": (0.05, 0.05)}
 """Raw action units per control step at full deflection, of translation and of rotation: Isaac Lab's for this task."""
 _OTHERS_SENSITIVITIES = (0.05, 0.05)
 
@@ -56,6 +56,10 @@ def _source(settings: RecordSettings) -> AxisSource | Device:
         from mimicctl.devices.spacemouse import SpaceMouse
 
         return SpaceMouse(serial=settings.spacemouse_serial)
+    if settings.device == "udp":
+        from mimicctl.devices.udp import UdpSource
+
+        return UdpSource(settings.udp_address)
     for found in entry_points(group=GROUP):
         if found.name == settings.device:
             return _of_another_package(found, settings)

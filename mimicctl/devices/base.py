@@ -47,14 +47,18 @@ class Reading:
         toggles: how often the gripper was asked to change since the last reading.
         let_go: everything was asked to be let go of, and the gripper to be opened, before the toggles.
         events: what else was asked for since the last reading.
+        gripper: +1 open, -1 close, for input that says where it is to be; None for input that asks for a change.
         at: when the latest input came, `time.monotonic()`; None before the first.
+        note: what is wrong with the input, for whoever looks into it.
     """
 
     axes: np.ndarray
     toggles: int = 0
     let_go: bool = False
     events: tuple[Event, ...] = ()
+    gripper: float | None = None
     at: float | None = None
+    note: str = ""
 
 
 @dataclass(frozen=True)

@@ -87,6 +87,8 @@ class Driven:
 
     def obey(self, reading: Reading) -> Command:
         """What the reading asks for, given what came before it."""
+        if reading.gripper is not None:
+            self._gripper = reading.gripper
         if reading.let_go:
             self._gripper = _OPEN
         if reading.toggles % 2:

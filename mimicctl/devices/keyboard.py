@@ -111,7 +111,7 @@ class Keyboard:
         for key in self._keys.held(self._clock()):
             axis, sign = _AXES[key]
             axes[axis] += sign
-        return Reading(np.clip(axes, -1, 1), toggles, let_go, tuple(events), self._at)
+        return Reading(np.clip(axes, -1, 1), toggles, let_go, tuple(events), at=self._at)
 
     def _typed(self) -> list[str]:
         """Keys typed since the last look, lower case. Escape sequences (arrows and the like) are dropped whole."""

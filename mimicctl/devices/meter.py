@@ -26,7 +26,7 @@ class Meter:
         self.axes, self.delta = np.zeros(6), np.zeros(6)
         self.reach = np.zeros((2, 6))
         self.toggles = self.resets = self.inputs = 0
-        self.gripper = 1.0
+        self.gripper, self.note = 1.0, ""
         self.ages: deque[float] = deque(maxlen=1000)
         self._at: float | None = None
         self._times: deque[float] = deque()
@@ -34,6 +34,7 @@ class Meter:
     def add(self, reading: Reading, command: Command) -> None:
         """One reading, and the command that was made of it."""
         self.axes, self.delta, self.gripper = reading.axes, command.delta, command.gripper
+        self.note = reading.note
         self.reach = np.stack([np.minimum(self.reach[0], reading.axes), np.maximum(self.reach[1], reading.axes)])
         self.toggles += reading.toggles
         self.resets += Event.RESET in reading.events
@@ -60,6 +61,7 @@ class Meter:
             "gripper_toggles": self.toggles,
             "resets": self.resets,
             "reach": {axis: [float(low), float(high)] for axis, low, high in zip(AXES, *self.reach, strict=True)},
+            "note": self.note,
             "age_ms": {"median": float(np.median(ages)), "p99": float(np.percentile(ages, 99))} if known else None,
         }
 
@@ -74,6 +76,8 @@ def draw(meter: Meter) -> Text:
         text.append(f" {meter.axes[i]:+5.2f}   moves {meter.delta[i]:+.3f}\n")
     gripper = "open" if meter.gripper > 0 else "closed"
     text.append(f"gripper {gripper}, changed {meter.toggles} times   discard asked for {meter.resets} times\n")
+    if meter.note:
+        text.append(f"{meter.note}\n", style="red")
     if meter.ages:
         ages = 1000 * np.array(meter.ages)
         text.append(f"{meter.rate:.0f} readings a second with new input, {np.median(ages):.1f} ms old (median; {np.percentile(ages, 99):.1f} ms p99)")

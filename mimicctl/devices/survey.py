@@ -30,7 +30,7 @@ class Found:
 def survey() -> list[Found]:
     """Look, without opening anything."""
     others = [Found(point.name, f"of {point.value}") for point in entry_points(group=GROUP)]
-    return [_keyboard(), *_spacemice(), Found("scripted", "an operator made of code"), *others]
+    return [_keyboard(), *_spacemice(), Found("udp", "hardware of your own that sends messages"), Found("scripted", "an operator made of code"), *others]
 
 
 def _keyboard() -> Found:

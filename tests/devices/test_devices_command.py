@@ -25,7 +25,7 @@ def test_a_meter_adds_up_presses_reach_and_fresh_input():
     said = [
         Reading(np.array([0.5, 0, 0, 0, 0, 0]), toggles=1, at=now - 0.03),
         Reading(np.array([-1.0, 0, 0, 0, 0, 0.2]), events=(Event.RESET,), at=now - 0.01),
-        Reading(np.zeros(6), toggles=2, at=now - 0.01),
+        Reading(np.zeros(6), toggles=2, at=now - 0.01, note="refused"),
     ]
     assert "no input yet" in draw(meter).plain and meter.facts()["age_ms"] is None
     for reading in said:
@@ -35,7 +35,7 @@ def test_a_meter_adds_up_presses_reach_and_fresh_input():
     assert facts["reach"]["x"] == [-1.0, 0.5] and facts["reach"]["yaw"] == [0.0, 0.2] and facts["reach"]["y"] == [0, 0]
     assert facts["age_ms"]["median"] >= 20
     shown = draw(meter).plain
-    assert "gripper closed, changed 3 times" in shown and "discard asked for 1 times" in shown and "1 readings a second" in shown
+    assert "gripper closed, changed 3 times" in shown and "discard asked for 1 times" in shown and "1 readings a second" in shown and "refused" in shown
 
 
 @pytest.fixture
