@@ -11,13 +11,13 @@ import sys
 from pathlib import Path
 
 from mimicctl.annotation.auto import annotate_auto
-from mimicctl.config import GenerateSettings
+from mimicctl.config import GenerateSettings, RecordSettings
 from mimicctl.dataset.reader import Dataset
 from mimicctl.dataset.writer import DatasetWriter
 from mimicctl.devices import make_device
 from mimicctl.envs import make_env
 from mimicctl.generation.engine import generate
-from mimicctl.recording.session import Progress, run_session
+from mimicctl.recording.session import Progress, Rules, run_session
 
 TASK = "MuJoCo-Stack-Cube-Franka-IK-Rel-v0"
 
@@ -25,10 +25,10 @@ TASK = "MuJoCo-Stack-Cube-Franka-IK-Rel-v0"
 def main(folder: Path) -> None:
     folder.mkdir(parents=True, exist_ok=True)
     env = make_env(TASK)
-    operator = make_device("scripted", env.task, speed="normal", sensitivity=1.0, seed=3)
-    progress = Progress(wanted=5, hold_needed=env.task.success_hold_steps)
+    operator = make_device(env.task, RecordSettings(device="scripted"), seed=3)
+    progress = Progress(Rules(wanted=5, hold_needed=env.task.success_hold_steps))
     with DatasetWriter(folder / "recorded.hdf5", task_id=TASK, lineage={"made_by": "examples/loop.py"}) as writer:
-        run_session(env, operator, writer, progress, seed=3, step_hz=0)
+        run_session(env, operator, writer, progress, seed=3)
     print(f"recorded {progress.saved}, discarded {progress.discarded}")
 
     annotated, found = annotate_auto(folder / "recorded.hdf5", str(folder / "annotated.hdf5"))

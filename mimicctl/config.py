@@ -45,6 +45,12 @@ class RecordSettings(Section):
         ge=0,
         description="Control steps per second of wall clock; 0 as fast as possible; none: the task's rate (scripted operator: 0).",
     )
+    start: Literal["auto", "at_once", "motion", "command"] = Field(
+        "auto", description="What recording waits for: nothing, the first movement, or a command (space); auto: the first movement of a person."
+    )
+    countdown: float = Field(0.0, ge=0, description="Seconds before recording begins.")
+    rest: float = Field(0.0, ge=0, description="Seconds after each attempt.")
+    save_failed: bool = Field(False, description="Also write what was recorded and not saved, to <output>_failed.hdf5.")
     speed: Literal["slow", "normal", "fast"] = Field("normal", description="How briskly the robot moves; for a person's device half, once or twice.")
     sensitivity: float = Field(1.0, gt=0, description="Multiplies what a device moves.")
     position_sensitivity: float | None = Field(None, gt=0, description="Raw action units a step at full deflection; none: the device's own.")

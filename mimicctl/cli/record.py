@@ -10,9 +10,16 @@ import typer
 from mimicctl.cli.common import ConfigFile, Json, Outcome, Override, Overwrite, Resume, Seed, Task, note, resolve_settings, show, size_of
 
 Invert = Annotated[Optional[str], typer.Option(help="Axes that go the other way, as in x,yaw.", show_default=False)]
-DeviceOption = Annotated[Optional[str], typer.Option("--device", "--teleop-device", help="keyboard, spacemouse, udp, scripted, or one of another package (keyboard).", show_default=False)]
+DeviceOption = Annotated[
+    Optional[str],
+    typer.Option("--device", "--teleop-device", help="keyboard, spacemouse, udp, scripted, or one of another package (keyboard).", show_default=False),
+]
 StepHz = Annotated[Optional[float], typer.Option(help="Control steps per second of wall clock; 0 as fast as possible.", show_default=False)]
 Sensitivity = Annotated[Optional[float], typer.Option(help="Multiplies what the device moves (1).", show_default=False)]
+Start = Annotated[
+    Optional[str],
+    typer.Option(help="Record at_once, from the first motion, or on command, with space (motion for a person, else at once).", show_default=False),
+]
 Speed = Annotated[Optional[str], typer.Option(help="slow, normal or fast (normal).", show_default=False)]
 
 
@@ -28,9 +35,17 @@ def teleop(
     override: Override = None,
 ) -> None:
     """Drive the robot without recording. Ctrl-C ends it."""
-    flags = {"task": task, "seed": seed, "record.device": device, "record.sensitivity": sensitivity, "record.speed": speed, "record.step_hz": step_hz, "record.invert": names_in(invert)}
+    flags = {
+        "task": task,
+        "seed": seed,
+        "record.device": device,
+        "record.sensitivity": sensitivity,
+        "record.speed": speed,
+        "record.step_hz": step_hz,
+        "record.invert": names_in(invert),
+    }
     run_config = resolve_settings(flags, config, override).config
-    session = _Session(run_config, wanted=0)
+    session = _Session(run_config.model_copy(update={"record": run_config.record.model_copy(update={"start": "at_once"})}), wanted=0)
     try:
         session.run(writer=None)
     except KeyboardInterrupt:
@@ -47,6 +62,12 @@ def record(
     sensitivity: Sensitivity = None,
     speed: Speed = None,
     invert: Invert = None,
+    start: Start = None,
+    countdown: Annotated[Optional[float], typer.Option(help="Seconds before recording begins (0).", show_default=False)] = None,
+    rest: Annotated[Optional[float], typer.Option(help="Seconds after each attempt (0).", show_default=False)] = None,
+    save_failed: Annotated[
+        Optional[bool], typer.Option("--save-failed", help="Also write what was not saved, to <output>_failed.hdf5.", show_default=False)
+    ] = None,
     operator: Annotated[Optional[str], typer.Option(help="Who records, for the lineage.", show_default=False)] = None,
     seed: Seed = None,
     resume: Resume = False,
@@ -55,11 +76,12 @@ def record(
     override: Override = None,
     as_json: Json = False,
 ) -> None:
-    """Record demonstrations. Success saves by itself once it has held; R discards; Ctrl-C keeps what is saved."""
+    """Record demonstrations. Success saves by itself once it has held; Enter saves as it is; R discards; Ctrl-C keeps what is saved."""
     flags = {
         "task": task, "seed": seed, "record.device": device, "record.num_demos": num_demos, "record.output_file": output_file,
         "record.num_success_steps": num_success_steps, "record.step_hz": step_hz, "record.sensitivity": sensitivity,
         "record.speed": speed, "record.invert": names_in(invert), "record.operator": operator,
+        "record.start": start, "record.countdown": countdown, "record.rest": rest, "record.save_failed": save_failed,
     }  # fmt: skip
     run_config = resolve_settings(flags, config, override).config
     from mimicctl.recording.files import recording_file
@@ -68,11 +90,11 @@ def record(
     interrupted = False
     with recording_file(run_config, session.env.sim_args, resume=resume, overwrite=overwrite) as file:
         try:
-            session.run(file.writer, saved=file.saved, first_attempt=file.next_attempt)
+            session.run(file.writer, failed=file.failed, saved=file.saved, first_attempt=file.next_attempt)
         except KeyboardInterrupt:
             interrupted = True
     show(_outcome(session.progress, file.path, interrupted), as_json)
-    if interrupted and session.progress.saved < session.progress.wanted:
+    if interrupted and session.progress.saved < session.progress.rules.wanted:
         raise typer.Exit(130)
 
 
@@ -95,7 +117,7 @@ class _Session:
     def __init__(self, run_config: Any, wanted: int) -> None:
         from mimicctl.devices import make_device
         from mimicctl.envs import make_env
-        from mimicctl.recording.session import Progress
+        from mimicctl.recording.session import Progress, Rules
         from mimicctl.tasks import find_task
 
         settings = run_config.record
@@ -103,11 +125,12 @@ class _Session:
         task = find_task(run_config.task)
         self.device = make_device(task, settings, run_config.seed)
         self.env = make_env(task)
-        self.progress = Progress(wanted=wanted, hold_needed=settings.num_success_steps)
-        scripted_rate = 0.0 if not self.device.human else task.control_hz
-        self.step_hz = scripted_rate if settings.step_hz is None else settings.step_hz
+        usual = ("motion", task.control_hz) if self.device.human else ("at_once", 0.0)
+        start = usual[0] if settings.start == "auto" else settings.start
+        step_hz = usual[1] if settings.step_hz is None else settings.step_hz
+        self.progress = Progress(Rules(wanted, settings.num_success_steps, start, settings.countdown, settings.rest, step_hz))
 
-    def run(self, writer: Any, *, saved: int = 0, first_attempt: int = 0) -> None:
+    def run(self, writer: Any, *, failed: Any = None, saved: int = 0, first_attempt: int = 0) -> None:
         from mimicctl.recording.session import run_session
         from mimicctl.recording.status import StatusDisplay
 
@@ -121,9 +144,9 @@ class _Session:
                     writer,
                     self.progress,
                     seed=self._config.seed,
-                    step_hz=self.step_hz,
                     operator=self._config.record.operator,
                     first_attempt=first_attempt,
+                    failed=failed,
                     on_step=display.update,
                 )
         finally:

@@ -19,6 +19,8 @@ AXES = ("x", "y", "z", "roll", "pitch", "yaw")
 class Event(Enum):
     """What an operator asks of the session, beside moving the arm."""
 
+    START = "start"  # of the recording, where it waits for that
+    SAVE = "save"  # this episode as it is
     RESET = "reset"  # discard this episode and start another
     QUIT = "quit"
 

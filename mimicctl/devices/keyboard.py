@@ -29,6 +29,8 @@ _AXES = {  # key: (axis, sign)
     "c": (5, 1), "v": (5, -1),
 }  # fmt: skip
 
+_EVENTS = {" ": Event.START, "\n": Event.SAVE, "r": Event.RESET}
+
 _TAP = 0.11
 """[s] A single press is held this long: two control steps."""
 _REPEATING = 0.16
@@ -91,7 +93,7 @@ class Keyboard:
         return (
             "  W/S x    A/D y    Q/E z      move         K  gripper open/close\n"
             "  Z/X roll T/G pitch C/V yaw   turn         L  let go of all keys and open\n"
-            "  R  discard and start again                Ctrl-C  stop"
+            "  R  discard and start again   Enter  save as it is   Space  begin   Ctrl-C  stop"
         )
 
     def read(self) -> Reading:
@@ -105,8 +107,8 @@ class Keyboard:
             elif key == "l":
                 self._keys.clear()
                 toggles, let_go = 0, True
-            elif key == "r":
-                events.append(Event.RESET)
+            elif key in _EVENTS:
+                events.append(_EVENTS[key])
         axes = np.zeros(6)
         for key in self._keys.held(self._clock()):
             axis, sign = _AXES[key]

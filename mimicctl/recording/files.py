@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -21,12 +21,15 @@ class RecordingFile:
 
     Attributes:
         path: where the demos end up.
+        writer: for what is saved.
+        failed: for what was recorded and not saved; None if that is not kept.
         saved: demos it already holds.
         next_attempt: number of the next attempt, so that a continued session meets new start states.
     """
 
     path: Path
     writer: DatasetWriter
+    failed: DatasetWriter | None
     saved: int
     next_attempt: int
 
@@ -41,12 +44,19 @@ def recording_file(config: RunConfig, sim_args: dict[str, float], *, resume: boo
         UserError: the file exists and neither `resume` nor `overwrite` was asked for, or it is of another task.
     """
     path = checked_output(config.record.output_file)
-    saved, next_attempt = 0, 0
-    if resume and path.exists():
-        saved, next_attempt = _what_is_there(path, config.task)
-    elif not overwrite:
-        refuse_existing(path)
-    replacing = overwrite and not resume and path.exists()
+    paths = [path, *([path.with_name(f"{path.stem}_failed{path.suffix}")] if config.record.save_failed else [])]
+    there = [_what_is_there(each, config.task) if resume and each.exists() else (0, 0) for each in paths]
+    if not (resume or overwrite):
+        for each in paths:
+            refuse_existing(each)
+    with ExitStack() as stack:
+        writers = [stack.enter_context(_writing(each, config, sim_args, replacing=overwrite and not resume and each.exists())) for each in paths]
+        yield RecordingFile(path, writers[0], writers[1] if len(writers) > 1 else None, there[0][0], max(attempt for _, attempt in there))
+
+
+@contextmanager
+def _writing(path: Path, config: RunConfig, sim_args: dict[str, float], *, replacing: bool) -> Iterator[DatasetWriter]:
+    """A writer whose file is gone afterwards if it has nothing in it."""
     target = partial_path(path) if replacing else path
     if replacing:
         target.unlink(missing_ok=True)
@@ -54,7 +64,7 @@ def recording_file(config: RunConfig, sim_args: dict[str, float], *, resume: boo
     lineage = {"made_by": "mimicctl record", "version": mimicctl.__version__, "task": task.task_id, "seed": config.seed}
     with DatasetWriter(target, task_id=task.task_id, lineage=lineage, env_args={"sim_args": sim_args}, durable=True) as writer:
         try:
-            yield RecordingFile(path, writer, saved, next_attempt)
+            yield writer
         finally:
             recorded = len(writer)
             if replacing and recorded:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import datetime
 import getpass
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from enum import Enum
 from typing import Any
@@ -14,7 +14,7 @@ import numpy as np
 
 import mimicctl
 from mimicctl.dataset.writer import DatasetWriter
-from mimicctl.devices import Device, Event, OperatorView
+from mimicctl.devices import Command, Device, Event, OperatorView
 from mimicctl.envs.base import MimicEnv
 from mimicctl.schema import Episode
 
@@ -29,26 +29,64 @@ class Outcome(Enum):
     """How an attempt ended."""
 
     SAVED = "saved"
+    SAVED_BY_HAND = "saved by the operator"
     DISCARDED = "discarded by the operator"
     DROPPED = "an object left the table"
     TIMED_OUT = "timed out"
 
+    @property
+    def saved(self) -> bool:
+        return self in (Outcome.SAVED, Outcome.SAVED_BY_HAND)
 
-@dataclass
-class Progress:
-    """What a status line shows; the session keeps it up to date.
+
+class Phase(Enum):
+    """Where a session is, in this order for each attempt."""
+
+    READY = "ready"  # the scene is reset and waits for the operator
+    COUNTDOWN = "countdown"
+    RECORDING = "recording"
+    REST = "rest"
+
+
+@dataclass(frozen=True)
+class Rules:
+    """How attempts begin and end.
 
     Attributes:
-        held: consecutive steps success has held.
-        steps: of the attempt under way.
-        rate: control steps per second of wall clock, lately.
-        saved, wanted: demonstrations; wanted 0 is without end.
-        outcomes: how the attempts before this one ended.
-        signals: subtask signals true now.
+        wanted: demonstrations; 0 is without end.
+        hold_needed: consecutive steps that success must hold to be saved by itself.
+        start: what recording waits for: "at_once" nothing, "motion" the first command that moves, "command" `Event.START`.
+        countdown, rest: seconds before recording and after each attempt.
+        step_hz: control steps per second of wall clock; 0 is as fast as it goes.
     """
 
     wanted: int
     hold_needed: int
+    start: str = "at_once"
+    countdown: float = 0.0
+    rest: float = 0.0
+    step_hz: float = 0.0
+
+
+@dataclass
+class Progress:
+    """What a status line or a page shows; the session keeps it up to date.
+
+    Attributes:
+        phase: where the attempt under way is.
+        remaining: seconds left of a countdown or a rest.
+        held: consecutive steps success has held.
+        steps: of the attempt under way.
+        rate: control steps per second of wall clock, lately.
+        saved: demonstrations.
+        outcomes: how the attempts before this one ended.
+        signals: subtask signals true now.
+        began: when the session began, `time.monotonic()`.
+    """
+
+    rules: Rules
+    phase: Phase = Phase.READY
+    remaining: float = 0.0
     held: int = 0
     steps: int = 0
     rate: float = 0.0
@@ -56,10 +94,16 @@ class Progress:
     outcomes: list[Outcome] = field(default_factory=list)
     signals: dict[str, bool] = field(default_factory=dict)
     view: OperatorView | None = None
+    began: float = field(default_factory=time.monotonic)
 
     @property
     def discarded(self) -> int:
-        return sum(outcome is not Outcome.SAVED for outcome in self.outcomes)
+        return sum(not outcome.saved for outcome in self.outcomes)
+
+    @property
+    def demos_per_hour(self) -> float:
+        """Saved in this session."""
+        return 3600 * sum(outcome.saved for outcome in self.outcomes) / max(time.monotonic() - self.began, 1e-6)
 
 
 class Pacer:
@@ -78,6 +122,10 @@ class Pacer:
         self.rate = 1.0 / elapsed if not self.rate else 0.9 * self.rate + 0.1 / elapsed
 
 
+class _Quit(Exception):
+    """The operator has had enough."""
+
+
 def run_session(
     env: MimicEnv,
     device: Device,
@@ -85,12 +133,12 @@ def run_session(
     progress: Progress,
     *,
     seed: int,
-    step_hz: float,
     operator: str = "",
     first_attempt: int = 0,
+    failed: DatasetWriter | None = None,
     on_step: Callable[[Progress], None] = lambda progress: None,
 ) -> None:
-    """Let the device drive env 0 until the wanted number of demonstrations is saved.
+    """Let the device drive env 0 until the wanted number of demonstrations is saved, or the operator quits.
 
     Success that has held saves the episode by itself. What is saved is committed before the next attempt begins, so
     an interruption loses the attempt under way and nothing else.
@@ -98,60 +146,111 @@ def run_session(
     Args:
         writer: None to drive without recording.
         first_attempt: number of the first attempt; start states follow from seed and number.
+        failed: where the episodes go that were recorded and not saved; None to drop them.
+        on_step: called at every control step, and as often while nothing is recorded.
     """
-    pacer, attempt = Pacer(step_hz), first_attempt
-    while not progress.wanted or progress.saved < progress.wanted:
-        outcome, episode = _attempt(env, device, progress, pacer, np.random.SeedSequence(seed, spawn_key=(_SEED_SPACE, attempt)), on_step)
-        if outcome is Outcome.SAVED and writer is not None:
-            episode.lineage = lineage_of(device, operator, seed=seed, attempt=attempt, step_hz=step_hz)
-            writer.write(episode)
-        progress.saved += outcome is Outcome.SAVED
-        progress.outcomes.append(outcome)
-        attempt += 1
+    session = _Session(env, device, progress, on_step)
+    attempt = first_attempt
+    try:
+        while not progress.rules.wanted or progress.saved < progress.rules.wanted:
+            outcome, episode = session.attempt(np.random.SeedSequence(seed, spawn_key=(_SEED_SPACE, attempt)))
+            target = writer if outcome.saved else failed
+            if target is not None and episode is not None:
+                episode.lineage = lineage_of(device, operator, seed=seed, attempt=attempt, step_hz=progress.rules.step_hz, outcome=outcome.value)
+                target.write(episode)
+            progress.saved += outcome.saved
+            progress.outcomes.append(outcome)
+            attempt += 1
+            if not progress.rules.wanted or progress.saved < progress.rules.wanted:
+                session.pass_time(Phase.REST, progress.rules.rest)
+    except _Quit:
+        return
 
 
-def _attempt(
-    env: MimicEnv,
-    device: Device,
-    progress: Progress,
-    pacer: Pacer,
-    seed: np.random.SeedSequence,
-    on_step: Callable[[Progress], None],
-) -> tuple[Outcome, Episode]:
-    env.reset([0], [seed])
-    device.reset()
-    snapshots, actions = [env.snapshot([0])[0]], []
-    progress.held = progress.steps = 0
-    outcome = None
-    while outcome is None:
-        progress.view = look(env, snapshots[-1], progress.held)
-        progress.signals = {name: bool(value) for name, value in env.signals(snapshots[-1]).items()}
-        on_step(progress)
-        command = device.command(progress.view)
-        action = env.command_to_action(snapshots[-1], command.delta, command.gripper)
-        env.step(action[None], [0])
-        actions.append(action)
-        snapshots.append(env.snapshot([0])[0])
-        progress.held = progress.held + 1 if env.success(snapshots[-1]) else 0
-        progress.steps += 1
-        outcome = _verdict(env, snapshots[-1], progress, Event.RESET in command.events)
-        pacer.wait()
-        progress.rate = pacer.rate
-    on_step(progress)
-    episode = env.episode(np.stack(snapshots), np.stack(actions), with_datagen_info=False)
-    episode.success = outcome is Outcome.SAVED
-    return outcome, episode
+class _Session:
+    """The loop of one attempt, and what it needs."""
 
+    def __init__(self, env: MimicEnv, device: Device, progress: Progress, on_step: Callable[[Progress], None]) -> None:
+        self._env, self._device, self._progress, self._on_step = env, device, progress, on_step
+        self._pacer = Pacer(progress.rules.step_hz)
+        self._idle = Pacer(progress.rules.step_hz or env.task.control_hz)
 
-def _verdict(env: MimicEnv, snapshot: np.ndarray, progress: Progress, discard: bool) -> Outcome | None:
-    """How the attempt has just ended, if it has. Success that has held wins over a late discard."""
-    if progress.held >= progress.hold_needed:
-        return Outcome.SAVED
-    if discard:
-        return Outcome.DISCARDED
-    if any(pose[2, 3] < _DROPPED for pose in env.object_poses(snapshot).values()):
-        return Outcome.DROPPED
-    return Outcome.TIMED_OUT if progress.steps >= env.task.horizon else None
+    def attempt(self, seed: np.random.SeedSequence) -> tuple[Outcome, Episode | None]:
+        """From a new start state to how it ended, and what was recorded, if that had begun."""
+        env, progress = self._env, self._progress
+        env.reset([0], [seed])
+        self._device.reset()
+        snapshots, actions = [env.snapshot([0])[0]], []
+        progress.held = progress.steps = 0
+        if not self._wait_for_start(snapshots[0]):
+            return Outcome.DISCARDED, None
+        progress.phase, outcome = Phase.RECORDING, None
+        while outcome is None:
+            self._look(snapshots[-1])
+            self._on_step(progress)
+            command = self._command()
+            action = env.command_to_action(snapshots[-1], command.delta, command.gripper)
+            env.step(action[None], [0])
+            actions.append(action)
+            snapshots.append(env.snapshot([0])[0])
+            progress.held = progress.held + 1 if env.success(snapshots[-1]) else 0
+            progress.steps += 1
+            outcome = self._verdict(snapshots[-1], command.events)
+            self._pacer.wait()
+            progress.rate = self._pacer.rate
+        self._on_step(progress)
+        episode = env.episode(np.stack(snapshots), np.stack(actions), with_datagen_info=False)
+        episode.success = progress.held >= progress.rules.hold_needed
+        return outcome, episode
+
+    def pass_time(self, phase: Phase, seconds: float) -> bool:
+        """Stay in a phase for so long. False if the operator asked for another start state."""
+        end = time.monotonic() + seconds
+        while (left := end - time.monotonic()) > 0:
+            self._progress.phase, self._progress.remaining = phase, left
+            self._on_step(self._progress)
+            if Event.RESET in self._command().events:
+                return False
+            self._idle.wait()
+        self._progress.remaining = 0.0
+        return True
+
+    def _wait_for_start(self, snapshot: np.ndarray) -> bool:
+        """Until recording is to begin. False if the operator asked for another start state instead."""
+        rules, progress = self._progress.rules, self._progress
+        progress.phase = Phase.READY
+        self._look(snapshot)
+        while rules.start != "at_once":
+            self._on_step(progress)
+            command = self._command()
+            if Event.RESET in command.events:
+                return False
+            if Event.START in command.events or (rules.start == "motion" and (command.delta.any() or command.gripper < 0)):
+                break
+            self._idle.wait()
+        return self.pass_time(Phase.COUNTDOWN, rules.countdown)
+
+    def _command(self) -> Command:
+        command = self._device.command(self._progress.view)
+        if Event.QUIT in command.events:
+            raise _Quit
+        return command
+
+    def _look(self, snapshot: np.ndarray) -> None:
+        self._progress.view = look(self._env, snapshot, self._progress.held)
+        self._progress.signals = {name: bool(value) for name, value in self._env.signals(snapshot).items()}
+
+    def _verdict(self, snapshot: np.ndarray, events: Sequence[Event]) -> Outcome | None:
+        """How the attempt has just ended, if it has. Success that has held wins over a late discard."""
+        if self._progress.held >= self._progress.rules.hold_needed:
+            return Outcome.SAVED
+        if Event.SAVE in events:
+            return Outcome.SAVED_BY_HAND
+        if Event.RESET in events:
+            return Outcome.DISCARDED
+        if any(pose[2, 3] < _DROPPED for pose in self._env.object_poses(snapshot).values()):
+            return Outcome.DROPPED
+        return Outcome.TIMED_OUT if self._progress.steps >= self._env.task.horizon else None
 
 
 def look(env: MimicEnv, snapshot: np.ndarray, held: int) -> OperatorView:

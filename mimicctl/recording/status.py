@@ -6,7 +6,7 @@ import sys
 import time
 
 from mimicctl.recording.scene_view import draw_scene
-from mimicctl.recording.session import Progress
+from mimicctl.recording.session import Phase, Progress
 from mimicctl.tasks import TaskSpec
 
 _REDRAW = 0.1
@@ -52,13 +52,27 @@ class StatusDisplay:
 
 
 def status_line(task: TaskSpec, progress: Progress) -> str:
-    """For instance "saved 3 of 10  discarded 1  step 84  success 0/10  20 Hz  now: grasp green"."""
-    wanted = f" of {progress.wanted}" if progress.wanted else ""
+    """For instance "saved 3 of 10  discarded 1  recording  step 84  success 0/10  20 Hz  41 demos/h  now: grasp green"."""
+    rules = progress.rules
+    wanted = f" of {rules.wanted}" if rules.wanted else ""
     last = f" (last: {progress.outcomes[-1].value})" if progress.outcomes else ""
+    pace = f"  {progress.demos_per_hour:.0f} demos/h" if progress.saved else ""
     return (
-        f"saved {progress.saved}{wanted}  discarded {progress.discarded}{last}  step {progress.steps}  "
-        f"success {progress.held}/{progress.hold_needed}  {progress.rate:.0f} Hz  now: {current_subtask(task, progress.signals)}"
+        f"saved {progress.saved}{wanted}  discarded {progress.discarded}{last}  {phase_text(progress)}  step {progress.steps}  "
+        f"success {progress.held}/{rules.hold_needed}  {progress.rate:.0f} Hz{pace}  now: {current_subtask(task, progress.signals)}"
     )
+
+
+_WAITS_FOR = {"motion": "READY, records from the first movement", "command": "READY, starts when asked to (space)"}
+
+
+def phase_text(progress: Progress) -> str:
+    """Where the session is, for an operator."""
+    if progress.phase is Phase.READY:
+        return _WAITS_FOR.get(progress.rules.start, "READY")
+    if progress.phase in (Phase.COUNTDOWN, Phase.REST):
+        return f"{progress.phase.value} {progress.remaining:.0f} s"
+    return progress.phase.value
 
 
 def current_subtask(task: TaskSpec, signals: dict[str, bool]) -> str:

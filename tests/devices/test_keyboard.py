@@ -27,9 +27,9 @@ def test_opposite_keys_cancel_and_others_add_up():
 
 
 def test_keys_that_are_not_axes_are_said_once():
-    keyboard = make_keyboard([["k", "k", "r"], [], ["w", "k", "l", "k"]])
+    keyboard = make_keyboard([["k", "k", "r", " ", "\n"], [], ["w", "k", "l", "k"]])
     first, second, third = (keyboard.read() for _ in range(3))
-    assert (first.toggles, first.events, first.let_go) == (2, (Event.RESET,), False)
+    assert (first.toggles, first.events, first.let_go) == (2, (Event.RESET, Event.START, Event.SAVE), False)
     assert (second.toggles, second.events) == (0, ())
     assert third.let_go and third.toggles == 1 and not third.axes.any()
 

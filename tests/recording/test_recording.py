@@ -20,7 +20,7 @@ import pytest
 from mimicctl.dataset.reader import Dataset
 from mimicctl.devices import Command, Event, OperatorView
 from mimicctl.recording.scene_view import draw_scene
-from mimicctl.recording.session import Outcome, Progress, look, run_session
+from mimicctl.recording.session import Outcome, Progress, Rules, look, run_session
 
 KILLS = int(os.environ.get("TEST_KILLS", "8"))
 
@@ -103,7 +103,7 @@ class Hands:
 
 
 def test_discarding_starts_again_from_another_state(env):
-    progress = Progress(wanted=1, hold_needed=10)
+    progress = Progress(Rules(1, 10))
     seen = []
 
     class Enough(Exception):
@@ -116,7 +116,7 @@ def test_discarding_starts_again_from_another_state(env):
             raise Enough
 
     with pytest.raises(Enough):
-        run_session(env, Hands([]), None, progress, seed=1, step_hz=0, on_step=watch)
+        run_session(env, Hands([]), None, progress, seed=1, on_step=watch)
     assert progress.outcomes == [Outcome.DISCARDED] * 2
     assert not np.array_equal(seen[0], seen[1])
 
