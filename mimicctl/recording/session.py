@@ -16,6 +16,7 @@ import mimicctl
 from mimicctl.dataset.writer import DatasetWriter
 from mimicctl.devices import Command, Device, Event, OperatorView
 from mimicctl.envs.base import MimicEnv
+from mimicctl.recording.quality import TakeQuality, quality_of
 from mimicctl.schema import Episode
 
 _SEED_SPACE = 1_000_003
@@ -80,6 +81,7 @@ class Progress:
         rate: control steps per second of wall clock, lately.
         saved: demonstrations.
         outcomes: how the attempts before this one ended.
+        takes: how good those were that were saved.
         signals: subtask signals true now.
         began: when the session began, `time.monotonic()`.
     """
@@ -92,6 +94,7 @@ class Progress:
     rate: float = 0.0
     saved: int = 0
     outcomes: list[Outcome] = field(default_factory=list)
+    takes: list[TakeQuality] = field(default_factory=list)
     signals: dict[str, bool] = field(default_factory=dict)
     view: OperatorView | None = None
     began: float = field(default_factory=time.monotonic)
@@ -154,13 +157,19 @@ def run_session(
     try:
         while not progress.rules.wanted or progress.saved < progress.rules.wanted:
             outcome, episode = session.attempt(np.random.SeedSequence(seed, spawn_key=(_SEED_SPACE, attempt)))
-            target = writer if outcome.saved else failed
-            if target is not None and episode is not None:
-                episode.lineage = lineage_of(device, operator, seed=seed, attempt=attempt, step_hz=progress.rules.step_hz, outcome=outcome.value)
-                target.write(episode)
+            if episode is not None:
+                take = quality_of(episode, env.task.control_hz)
+                facts = {"seed": seed, "attempt": attempt, "step_hz": progress.rules.step_hz, "outcome": outcome.value, "quality": take.facts()}
+                episode.lineage = lineage_of(device, operator, **facts)
+                progress.takes += [take] * outcome.saved
+                target = writer if outcome.saved else failed
+                if target is not None:
+                    target.write(episode)
             progress.saved += outcome.saved
             progress.outcomes.append(outcome)
             attempt += 1
+            progress.phase = Phase.REST
+            on_step(progress)
             if not progress.rules.wanted or progress.saved < progress.rules.wanted:
                 session.pass_time(Phase.REST, progress.rules.rest)
     except _Quit:

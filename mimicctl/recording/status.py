@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import sys
 import time
+from collections.abc import Sequence
 
+from mimicctl.recording.quality import TakeQuality, hints_for
 from mimicctl.recording.scene_view import draw_scene
 from mimicctl.recording.session import Phase, Progress
 from mimicctl.tasks import TaskSpec
@@ -20,6 +22,7 @@ class StatusDisplay:
         self._task, self._help = task, help_text
         self._drawn = 0.0
         self._saved = -1
+        self._judged = 0
         self._live = None
 
     def __enter__(self) -> StatusDisplay:
@@ -38,6 +41,9 @@ class StatusDisplay:
             self._live.stop()
 
     def update(self, progress: Progress) -> None:
+        for last in range(self._judged + 1, len(progress.takes) + 1):
+            self._say(take_line(progress.takes[:last]))
+        self._judged = len(progress.takes)
         now = time.monotonic()
         if self._live is not None and now - self._drawn > _REDRAW:
             from rich.console import Group
@@ -49,6 +55,19 @@ class StatusDisplay:
         elif self._live is None and (now - self._drawn > _LINE_EVERY or progress.saved != self._saved):
             print(status_line(self._task, progress), file=sys.stderr, flush=True)
             self._drawn, self._saved = now, progress.saved
+
+    def _say(self, text: str) -> None:
+        """A line that stays."""
+        if self._live is not None:
+            self._live.console.print(text, markup=False)
+        else:
+            print(text, file=sys.stderr, flush=True)
+
+
+def take_line(takes: Sequence[TakeQuality]) -> str:
+    """How good the last take was, and what would make the next one better."""
+    hints = hints_for(takes[-1], takes[:-1])
+    return "\n  ".join([f"take {len(takes)}: {takes[-1].text()}", *hints])
 
 
 def status_line(task: TaskSpec, progress: Progress) -> str:
