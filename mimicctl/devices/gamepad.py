@@ -23,6 +23,7 @@ _STICKS = {  # SDL's name: (axis, sign); SDL has up negative and right positive
 }  # fmt: skip
 _D_PAD = {"DPAD_LEFT": (3, 1), "DPAD_RIGHT": (3, -1), "DPAD_DOWN": (4, 1), "DPAD_UP": (4, -1)}
 _TOGGLE, _LET_GO, _RESET = "X", "Y", "START"
+_LABELS = {_TOGGLE: "X", _LET_GO: "Y", _RESET: "Start"}
 
 _ENVIRONMENT = {
     "PYGAME_HIDE_SUPPORT_PROMPT": "1",
@@ -55,13 +56,12 @@ class _Pad(Protocol):
 class _Known:
     """A pad whose layout SDL knows."""
 
-    labels = {_TOGGLE: "X", _LET_GO: "Y", _RESET: "Start"}
-
     def __init__(self, pygame: Any, index: int) -> None:
         from pygame._sdl2.controller import Controller
 
+        self.labels = _LABELS
         self._pygame, self._controller = pygame, Controller(index)
-        self._buttons = {getattr(pygame, f"CONTROLLER_BUTTON_{name}"): name for name in self.labels}
+        self._buttons = {getattr(pygame, f"CONTROLLER_BUTTON_{name}"): name for name in _LABELS}
 
     def stick(self, name: str) -> float:
         return self._controller.get_axis(getattr(self._pygame, f"CONTROLLER_AXIS_{name}")) / 32767
@@ -119,7 +119,8 @@ class _Found:
 
 
 class Gamepad:
-    """
+    """The sticks, the D-pad and three buttons of one pad, between `start` and `close`.
+
     Args:
         wanted: which one, by its number or part of its name; empty: the first.
     """
@@ -138,7 +139,9 @@ class Gamepad:
             import pygame
             from pygame._sdl2 import controller
         except ImportError:
-            raise UserError("A gamepad is read through pygame-ce, which is not installed.", where="--device gamepad", do='pip install "mimicctl[teleop]"') from None
+            raise UserError(
+                "A gamepad is read through pygame-ce, which is not installed.", where="--device gamepad", do='pip install "mimicctl[teleop]"'
+            ) from None
         self._pygame = pygame
         try:
             for part in (pygame.display, pygame.joystick, controller):
@@ -161,19 +164,21 @@ class Gamepad:
         self._pygame = None
 
     def reset(self) -> None:
+        """Presses until now are forgotten; the sticks stay where they are held."""
         self._pressed()
 
     def help(self) -> str:
-        buttons = self._pad.labels if self._pad else _Known.labels
-        which = f"  {self._joystick.get_name()}" if self._joystick else "  gamepad"
+        labels = self._pad.labels if self._pad else _LABELS
+        toggle, let_go, reset = (labels[name].ljust(9) for name in (_TOGGLE, _LET_GO, _RESET))
+        which = self._joystick.get_name() if self._joystick else "gamepad"
         if isinstance(self._pad, _Guessed):
-            which += ": SDL does not know its layout, this is a guess; SDL_GAMECONTROLLERCONFIG sets it"
+            which += f" (SDL does not know its layout, this is a guess; docs/teleop.md says how to tell it; id {self._joystick.get_guid()})"
         return (
-            f"{which}\n"
-            f"  left stick   up/down x   right/left y      {buttons[_TOGGLE]:>9}  gripper open/close\n"
-            f"  right stick  up/down z   right/left yaw    {buttons[_LET_GO]:>9}  let go: open the gripper\n"
-            f"  D-pad        left/right roll   down/up pitch\n"
-            f"  {buttons[_RESET]}  discard and start again     Ctrl-C  stop"
+            f"  {which}\n"
+            f"  left stick   up/down x   right/left y          {toggle}  gripper open/close\n"
+            f"  right stick  up/down z   right/left yaw        {let_go}  open the gripper\n"
+            f"  D-pad        left/right roll   down/up pitch   {reset}  discard and start again\n"
+            "  Ctrl-C  stop      right is +y, to the robot's left, as in Isaac Lab, unless --invert y"
         )
 
     def read(self) -> Reading:

@@ -39,7 +39,8 @@ def _sdl() -> ctypes.CDLL:
 
 
 class VirtualPad:
-    """
+    """A pad that does what the test says.
+
     Args:
         known: whether SDL knows its layout. If not, axes, hats and buttons are named by number.
     """
