@@ -13,7 +13,7 @@ import re
 import tomllib
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any, Literal, get_args, get_type_hints
+from typing import Any, Literal, get_args, get_origin, get_type_hints
 
 from pydantic import BaseModel, Field, TypeAdapter, ValidationError, field_validator
 from pydantic.fields import FieldInfo
@@ -34,7 +34,7 @@ _MOST_ITEMS = 100
 class RecordSettings(Section):
     """`mimicctl record` and `teleop`."""
 
-    device: str = Field("keyboard", description="What drives the robot: keyboard, spacemouse, udp, scripted, or one that another package adds.")
+    device: str = Field("keyboard", description="What drives the robot: keyboard, gamepad, spacemouse, udp, scripted, or one that another package adds.")
     spacemouse_serial: str = Field("", description="Serial number of the SpaceMouse to use; empty: the one that moves first.")
     udp_address: str = Field("127.0.0.1:8900", description="host:port that the udp device listens on.")
     output_file: str = Field("datasets/dataset.hdf5", description="Where recordings go.")
@@ -57,7 +57,8 @@ class RecordSettings(Section):
     rotation_sensitivity: float | None = Field(None, gt=0, description="The same of turning.")
     invert: list[str] = Field(default_factory=list, description="Axes that go the other way: x, y, z, roll, pitch, yaw.")
     axis_scale: dict[str, float] = Field(default_factory=dict, description="What single axes are multiplied by.")
-    dead_zone: float = Field(0.0, ge=0, lt=1, description="Share of a deflection up to which it counts as none.")
+    dead_zone: float | None = Field(None, ge=0, lt=1, description="Share of a deflection up to which it counts as none; none: the device's own.")
+    gamepad: str = Field("", description="Which gamepad, by its number or part of its name; empty: the first.")
     operator: str = Field("", description="Who recorded it, for the lineage.")
 
 
@@ -325,7 +326,7 @@ def _parse_key(key: str, origin: str) -> list[str | int]:
 
 
 def _find_field(path: list[str | int], origin: str) -> FieldInfo | None:
-    """The setting at `path`, or None below `generate.subtasks`, whose keys the model itself checks."""
+    """The setting at `path`, or None inside a setting that is a table: its keys are checked where they are understood."""
     model: type[BaseModel] = RunConfig
     whole = ".".join(str(part) for part in path)
     for depth, part in enumerate(path):
@@ -340,7 +341,7 @@ def _find_field(path: list[str | int], origin: str) -> FieldInfo | None:
                 inside = f"{key}.{next(iter(field.annotation.model_fields))}"
                 raise UserError(f'"{key}" is a section, not a setting.', where=origin, do=f"set what is in it, for instance {inside}")
             model = field.annotation
-        elif rest and key != "generate.subtasks":
+        elif rest and get_origin(field.annotation) is not dict:
             raise UserError(f'There is no setting "{whole}"; {key} is one value, with nothing inside.', where=origin, do=f"set {key} itself")
         else:
             return None if rest else field

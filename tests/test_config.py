@@ -83,6 +83,8 @@ def test_top_level_settings_have_variables_without_a_section(tmp_path):
         ("generate.max_failures=5", "generate.max_failures", 5),
         ("generate.arch_height=0", "generate.arch_height", 0.0),
         ("record={num_demos = 3}", "record.num_demos", 3),
+        ("record.axis_scale.z=0.5", "record.axis_scale", {"z": 0.5}),
+        ("record.axis_scale={z = 0.5, yaw = 2}", "record.axis_scale", {"z": 0.5, "yaw": 2.0}),
         ("generate.guarantee=false", "generate.guarantee", False),
     ],
 )
@@ -182,6 +184,8 @@ def test_a_key_like_no_other_gets_no_guess(tmp_path):
         ("record.num_demos.x", "1", "with nothing inside"),
         ("generate", "4", "is a section"),
         ("generate.subtasks", "4", "must be a table"),
+        ("record.axis_scale", "4", "must be a table"),
+        ("record.axis_scale.z", '"half"', "must be a number"),
     ],
 )
 def test_a_value_that_does_not_fit_is_told_in_plain_words_with_its_place(tmp_path, layer, key, value, words):

@@ -22,9 +22,14 @@ __all__ = ["AXES", "AxisSource", "Command", "Device", "Event", "OperatorView", "
 GROUP = "mimicctl.devices"
 """Of entry points by which other packages add devices."""
 
-_SENSITIVITIES = {"keyboard": (0.05, 0.05), "spacemouse": (0.05, 0.05), "udp": (0.05, 0.05)}
+_SENSITIVITIES = {"keyboard": (0.05, 0.05), "gamepad": (0.1, 0.1), "spacemouse": (0.05, 0.05), "udp": (0.05, 0.05)}
 """Raw action units per control step at full deflection, of translation and of rotation: Isaac Lab's for this task."""
 _OTHERS_SENSITIVITIES = (0.05, 0.05)
+_AXIS_SCALES = {"gamepad": {"roll": 0.8, "pitch": 0.8}}
+"""Of the D-pad, which is either pressed or not: Isaac Lab's."""
+_DEAD_ZONES = {"gamepad": 0.1}
+"""Sticks do not come back to their very centre. Isaac Lab's 0.01 is less than the play of most, and the arm would creep; 0.24, which Xbox games are
+advised to use, costs a quarter of the way."""
 
 
 def device_names() -> list[str]:
@@ -52,6 +57,10 @@ def _source(settings: RecordSettings) -> AxisSource | Device:
         from mimicctl.devices.keyboard import Keyboard
 
         return Keyboard()
+    if settings.device == "gamepad":
+        from mimicctl.devices.gamepad import Gamepad
+
+        return Gamepad(settings.gamepad)
     if settings.device == "spacemouse":
         from mimicctl.devices.spacemouse import SpaceMouse
 
@@ -81,13 +90,14 @@ def _driven(source: AxisSource, settings: RecordSettings) -> Device:
     from mimicctl.devices.driving import SPEEDS, Driven, shaping
 
     usual = _SENSITIVITIES.get(settings.device, _OTHERS_SENSITIVITIES)
+    scales = _AXIS_SCALES.get(settings.device, {})
     asked = (settings.position_sensitivity, settings.rotation_sensitivity)
     shape = shaping(
         tuple(mine if mine is not None else theirs for mine, theirs in zip(asked, usual, strict=True)),
         factor=settings.sensitivity * SPEEDS[settings.speed],
         invert=settings.invert,
-        axis_scale=settings.axis_scale,
-        dead_zone=settings.dead_zone,
+        axis_scale={axis: scales.get(axis, 1.0) * settings.axis_scale.get(axis, 1.0) for axis in (*scales, *settings.axis_scale)},
+        dead_zone=_DEAD_ZONES.get(settings.device, 0.0) if settings.dead_zone is None else settings.dead_zone,
     )
     return Driven(source, shape)
 

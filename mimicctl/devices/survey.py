@@ -28,15 +28,27 @@ class Found:
 
 
 def survey() -> list[Found]:
-    """Look, without opening anything."""
+    """Look, without disturbing what others have open."""
     others = [Found(point.name, f"of {point.value}") for point in entry_points(group=GROUP)]
-    return [_keyboard(), *_spacemice(), Found("udp", "hardware of your own that sends messages"), Found("scripted", "an operator made of code"), *others]
+    return [_keyboard(), *_gamepads(), *_spacemice(), Found("udp", "hardware of your own that sends messages"), Found("scripted", "an operator made of code"), *others]
 
 
 def _keyboard() -> Found:
     if sys.stdin.isatty():
         return Found("keyboard", "this terminal")
     return Found("keyboard", "the input is not a terminal", False, "run it in a terminal")
+
+
+def _gamepads() -> list[Found]:
+    from mimicctl.devices.gamepad import Gamepad
+
+    pad = Gamepad()
+    try:
+        pad.start()
+    except UserError as error:
+        return [Found("gamepad", error.what, False, error.do)]
+    pad.close()
+    return [Found("gamepad", f"{number}  {name}" if len(pad.connected) > 1 else name) for number, name in enumerate(pad.connected)]
 
 
 def _spacemice() -> list[Found]:
