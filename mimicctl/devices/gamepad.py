@@ -22,8 +22,9 @@ _STICKS = {  # SDL's name: (axis, sign); SDL has up negative and right positive
     "RIGHTY": (2, -1), "RIGHTX": (5, 1),
 }  # fmt: skip
 _D_PAD = {"DPAD_LEFT": (3, 1), "DPAD_RIGHT": (3, -1), "DPAD_DOWN": (4, 1), "DPAD_UP": (4, -1)}
-_TOGGLE, _LET_GO, _RESET = "X", "Y", "START"
-_LABELS = {_TOGGLE: "X", _LET_GO: "Y", _RESET: "Start"}
+_TOGGLE, _LET_GO = "X", "Y"
+_EVENTS = {"START": Event.RESET, "BACK": Event.SAVE, "A": Event.START}
+_LABELS = {_TOGGLE: "X", _LET_GO: "Y", "START": "Start", "BACK": "Back", "A": "A"}
 
 _ENVIRONMENT = {
     "PYGAME_HIDE_SUPPORT_PROMPT": "1",
@@ -83,8 +84,8 @@ class _Guessed:
         self._pygame, self._joystick = pygame, joystick
         like_xbox = joystick.get_numaxes() >= 6
         self._axes = dict(zip(("LEFTX", "LEFTY", "RIGHTX", "RIGHTY"), (0, 1, 3, 4) if like_xbox else (0, 1, 2, 3), strict=True))
-        numbers = (2, 3, 7) if like_xbox else (0, 3, 9)
-        self._buttons = dict(zip(numbers, (_TOGGLE, _LET_GO, _RESET), strict=True))
+        numbers = (2, 3, 7, 6, 0) if like_xbox else (0, 3, 9, 8, 1)
+        self._buttons = dict(zip(numbers, _LABELS, strict=True))
         # Counted from 1, as they are printed on such pads and shown by test programs.
         self.labels = {name: f"button {number + 1}" for number, name in self._buttons.items()}
 
@@ -133,40 +134,22 @@ class Gamepad:
         self._joystick: Any = None
         self._pad: _Pad | None = None
         self._at: float | None = None
-        self.connected: tuple[str, ...] = ()
-        """Names of all pads there were at the start; their places are their numbers."""
 
     def start(self) -> None:
-        os.environ.update(_ENVIRONMENT)
+        self._pygame = _start_sdl()
         try:
-            import pygame
-            from pygame._sdl2 import controller
-        except ImportError:
-            raise UserError(
-                "A gamepad is read through pygame-ce, which is not installed.", where="--device gamepad", do='pip install "mimicctl[teleop]"'
-            ) from None
-        self._pygame = pygame
-        try:
-            for part in (pygame.display, pygame.joystick, controller):
-                part.init()
-            there = _find(pygame, controller)
-            self.connected = tuple(one.name for one in there if one.usable)
-            found = _chosen(there, self._wanted)
-            self._joystick = pygame.joystick.Joystick(found.number)
-            self._pad = _Known(pygame, found.number) if found.known else _Guessed(pygame, self._joystick)
+            found = _chosen(_pads(self._pygame), self._wanted)
+            self._joystick = self._pygame.joystick.Joystick(found.number)
+            self._pad = _Known(self._pygame, found.number) if found.known else _Guessed(self._pygame, self._joystick)
         except BaseException:
             self.close()
             raise
 
     def close(self) -> None:
-        if self._pygame is None:
-            return
-        from pygame._sdl2 import controller
-
-        self._pad = self._joystick = None
-        for part in (controller, self._pygame.joystick, self._pygame.display):
-            part.quit()
-        self._pygame = None
+        if self._pygame is not None:
+            self._pad = self._joystick = None
+            _stop_sdl(self._pygame)
+            self._pygame = None
 
     def reset(self) -> None:
         """Presses until now are forgotten; the sticks stay where they are held."""
@@ -174,7 +157,7 @@ class Gamepad:
 
     def help(self) -> str:
         labels = self._pad.labels if self._pad else _LABELS
-        toggle, let_go, reset = (labels[name].ljust(9) for name in (_TOGGLE, _LET_GO, _RESET))
+        toggle, let_go, reset, save, begin = (labels[name].ljust(9) for name in (_TOGGLE, _LET_GO, *_EVENTS))
         which = self._joystick.get_name() if self._joystick else "gamepad"
         if isinstance(self._pad, _Guessed):
             which += f" (SDL does not know its layout, this is a guess; docs/teleop.md says how to tell it; id {self._joystick.get_guid()})"
@@ -183,7 +166,9 @@ class Gamepad:
             f"  left stick   up/down x   right/left y          {toggle}  gripper open/close\n"
             f"  right stick  up/down z   right/left yaw        {let_go}  open the gripper\n"
             f"  D-pad        left/right roll   down/up pitch   {reset}  discard and start again\n"
-            "  Ctrl-C  stop      right is +y, to the robot's left, as in Isaac Lab, unless --invert y"
+            f"  Ctrl-C       stop                              {save}  save as it is\n"
+            f"                                                 {begin}  begin\n"
+            "  Right is +y, to the robot's left, as in Isaac Lab, unless --invert y."
         )
 
     def read(self) -> Reading:
@@ -193,8 +178,8 @@ class Gamepad:
                 toggles += 1
             elif button == _LET_GO:
                 toggles, let_go = 0, True
-            elif button == _RESET:
-                events.append(Event.RESET)
+            elif button in _EVENTS:
+                events.append(_EVENTS[button])
         axes = np.zeros(6)
         for control, (axis, sign) in _STICKS.items():
             axes[axis] += sign * self._pad.stick(control)
@@ -222,8 +207,56 @@ class Gamepad:
         return [name for event in events if (name := self._pad.pressed(event))]
 
 
-def _find(pygame: Any, controller: Any) -> list[_Found]:
+def plugged_in() -> list[str]:
+    """Names of the pads there are, in the order of their numbers.
+
+    Raises:
+        UserError: there is none, with what keeps it from being there, or pygame-ce is missing.
+    """
+    pygame = _start_sdl()
+    try:
+        return [pad.name for pad in _pads(pygame)]
+    finally:
+        _stop_sdl(pygame)
+
+
+def _start_sdl() -> Any:
+    """pygame, with those of its parts running that a pad needs."""
+    os.environ.update(_ENVIRONMENT)
+    try:
+        import pygame
+        from pygame._sdl2 import controller
+    except ImportError:
+        what = "A gamepad is read through pygame-ce, which is not installed."
+        raise UserError(what, where="--device gamepad", do='pip install "mimicctl[teleop]"') from None
+    for part in (pygame.display, pygame.joystick, controller):
+        part.init()
+    return pygame
+
+
+def _stop_sdl(pygame: Any) -> None:
+    from pygame._sdl2 import controller
+
+    for part in (controller, pygame.joystick, pygame.display):
+        part.quit()
+
+
+def _pads(pygame: Any) -> list[_Found]:
+    """
+    Raises:
+        UserError: there is none.
+    """
+    found = _find(pygame)
+    pads = [one for one in found if one.usable]
+    if not pads:
+        raise _none(found)
+    return pads
+
+
+def _find(pygame: Any) -> list[_Found]:
     """What SDL lists, those first whose layout it knows."""
+    from pygame._sdl2 import controller
+
     until = time.monotonic() + _LATECOMERS
     while not pygame.joystick.get_count() and time.monotonic() < until:
         pygame.event.pump()
@@ -235,14 +268,11 @@ def _find(pygame: Any, controller: Any) -> list[_Found]:
     return sorted(found, key=lambda one: not one.known)
 
 
-def _chosen(found: list[_Found], wanted: str) -> _Found:
+def _chosen(pads: list[_Found], wanted: str) -> _Found:
     """
     Raises:
-        UserError: there is no gamepad, or none like that.
+        UserError: there is none like that.
     """
-    pads = [one for one in found if one.usable]
-    if not pads:
-        raise _none(found)
     if not wanted:
         return pads[0]
     by_number = [pad for number, pad in enumerate(pads) if wanted == str(number)]

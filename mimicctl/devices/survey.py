@@ -40,15 +40,13 @@ def _keyboard() -> Found:
 
 
 def _gamepads() -> list[Found]:
-    from mimicctl.devices.gamepad import Gamepad
+    from mimicctl.devices.gamepad import plugged_in
 
-    pad = Gamepad()
     try:
-        pad.start()
+        names = plugged_in()
     except UserError as error:
         return [Found("gamepad", error.what, False, error.do)]
-    pad.close()
-    return [Found("gamepad", f"{number}  {name}" if len(pad.connected) > 1 else name) for number, name in enumerate(pad.connected)]
+    return [Found("gamepad", f"{number}  {name}" if len(names) > 1 else name) for number, name in enumerate(names)]
 
 
 def _spacemice() -> list[Found]:

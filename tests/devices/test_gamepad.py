@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 
 from mimicctl.config import RecordSettings, resolve
-from mimicctl.devices import AXES, Event, OperatorView, gamepad, make_device
+from mimicctl.devices import AXES, Event, OperatorView, gamepad, make_device, survey
 from mimicctl.devices.driving import Driven
 from mimicctl.devices.gamepad import Gamepad
 from mimicctl.devices.linux_joysticks import joysticks
@@ -113,10 +113,10 @@ def test_a_press_counts_once_however_long_it_is_held(opened):
 def test_presses_between_two_looks_are_all_counted(opened):
     pad = VirtualPad()
     source = opened(pad)
-    for button in ("X", "X", "START", "A", "B"):
+    for button in ("X", "X", "START", "B", "BACK", "A"):
         pad.tap(button)
     reading = source.read()
-    assert (reading.toggles, reading.events, reading.let_go) == (2, (Event.RESET,), False)
+    assert (reading.toggles, reading.events, reading.let_go) == (2, (Event.RESET, Event.SAVE, Event.START), False)
     for button in ("X", "Y", "X"):
         pad.tap(button)
     reading = source.read()
@@ -186,7 +186,7 @@ def test_a_demonstration_is_made_with_a_gamepad(driven, env):
             pad.tap("X")
             grip[0] = wish.gripper
 
-    progress = Progress(Rules(1, 10))
+    progress = Progress(Rules(wanted=1, hold_needed=10))
     run_session(env, device, None, progress, seed=5, on_step=steer)
     assert progress.outcomes == [Outcome.SAVED]
 
@@ -265,6 +265,16 @@ def test_it_can_be_opened_again(opened):
         assert source.read().toggles == 1 and name in source.help()
         source.close()
         source.close()
+
+
+def test_the_survey_lists_pads_in_the_order_of_their_numbers(monkeypatch):
+    monkeypatch.setattr(gamepad, "_find", plugged_in(VirtualPad("Pedals", known=False, axes=3), VirtualPad("Old Stick", known=False), VirtualPad("Red Pad")))
+    found = [each for each in survey.survey() if each.device == "gamepad"]
+    assert [(each.what, each.ready) for each in found] == [("0  Red Pad", True), ("1  Old Stick", True)]
+    monkeypatch.setattr(gamepad, "_find", lambda pygame: [])
+    monkeypatch.setattr(gamepad, "joysticks", lambda: [])
+    (none,) = [each for each in survey.survey() if each.device == "gamepad"]
+    assert (none.what, none.ready) == ("No gamepad is connected.", False) and "plug one into" in none.do
 
 
 # None at all, or none any more --------------------------------------------------------------------------------------

@@ -79,12 +79,12 @@ class VirtualPad:
         self._sdl.SDL_JoystickDetachVirtual(next(number for number in numbers if self._sdl.SDL_JoystickGetDeviceInstanceID(number) == self._instance))
 
 
-def plugged_in(*pads: VirtualPad) -> Callable[[Any, Any], list]:
+def plugged_in(*pads: VirtualPad) -> Callable[[Any], list]:
     """A `gamepad._find` that plugs the pads in before it looks, so that SDL has been started by the product alone."""
 
-    def find(pygame: Any, controller: Any) -> list:
+    def find(pygame: Any) -> list:
         for pad in pads:
             pad.plug_in()
-        return _find(pygame, controller)
+        return _find(pygame)
 
     return find
