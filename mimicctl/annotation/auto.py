@@ -6,7 +6,6 @@ import dataclasses
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
@@ -14,6 +13,7 @@ from mimicctl.annotation.output import annotation_output
 from mimicctl.dataset.reader import Dataset
 from mimicctl.envs import make_env
 from mimicctl.envs.base import MimicEnv, held_for
+from mimicctl.envs.replay import by_actions, by_states
 from mimicctl.errors import RunFailed, UserError
 from mimicctl.generation.source import first_rise, subtask_ends
 from mimicctl.schema import Episode
@@ -118,31 +118,11 @@ def _annotate(env: MimicEnv, task: TaskSpec, name: str, episode: Episode) -> tup
 
 def replay(env: MimicEnv, episode: Episode) -> tuple[str, np.ndarray]:
     """Snapshots (T + 1, K) of a recorded episode: by its actions, or, if these do not lead to success again, by its states."""
-    by_actions = _replay_actions(env, episode)
-    if _ends_in_success(env, by_actions) or not episode.states:
-        return "actions", by_actions
-    return "states", _replay_states(env, episode)
+    snapshots = np.stack(list(by_actions(env, episode)))
+    if _ends_in_success(env, snapshots) or not episode.states:
+        return "actions", snapshots
+    return "states", np.stack(list(by_states(env, episode)))
 
 
 def _ends_in_success(env: MimicEnv, snapshots: np.ndarray) -> bool:
     return held_for(env.success(snapshots)) > 0
-
-
-def _replay_actions(env: MimicEnv, episode: Episode) -> np.ndarray:
-    env.reset_to([0], [episode.initial_state])
-    snapshots = [env.snapshot([0])[0]]
-    for action in episode.actions:
-        env.step(action[None], [0])
-        snapshots.append(env.snapshot([0])[0])
-    return np.stack(snapshots)
-
-
-def _replay_states(env: MimicEnv, episode: Episode) -> np.ndarray:
-    def at(step: int) -> dict[str, Any]:
-        return {path: values[step] for path, values in episode.states.items()}
-
-    snapshots = []
-    for state in [episode.initial_state, *(at(step) for step in range(len(episode)))]:
-        env.reset_to([0], [state])
-        snapshots.append(env.snapshot([0])[0])
-    return np.stack(snapshots)

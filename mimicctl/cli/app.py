@@ -12,7 +12,7 @@ from typing import Any
 import typer
 
 from mimicctl import __version__
-from mimicctl.cli import annotate, augment, configure, convert, cosmos, dataset, demo, devices, doctor, evaluate, generate, merge, record, tasks, train
+from mimicctl.cli import annotate, augment, configure, convert, cosmos, dataset, demo, devices, doctor, evaluate, generate, merge, record, replay, tasks, train
 from mimicctl.errors import UserError
 
 _INTERRUPTED = 130
@@ -32,6 +32,7 @@ _PIPELINE, _HELPERS = "The data loop", "Helpers"
 
 app.command("teleop", rich_help_panel=_PIPELINE)(record.teleop)
 app.command("record", rich_help_panel=_PIPELINE)(record.record)
+app.command("replay", rich_help_panel=_PIPELINE)(replay.command)
 app.command("annotate", rich_help_panel=_PIPELINE)(annotate.command)
 app.command("generate", rich_help_panel=_PIPELINE)(generate.command)
 app.command("augment", rich_help_panel=_PIPELINE)(augment.command)

@@ -19,7 +19,7 @@ from mimicctl.errors import RunFailed, UserError
 from tests.conftest import ROOT, run_cli
 
 COMMANDS = (
-    *("teleop", "record", "annotate", "generate", "convert", "merge", "train", "eval"),
+    *("teleop", "record", "replay", "annotate", "generate", "convert", "merge", "train", "eval"),
     *("cosmos", "dataset", "config", "devices", "tasks", "doctor", "demo"),
 )
 HEAVY = ("mujoco", "torch", "numpy", "h5py", "pydantic", "gymnasium", "robomimic", "matplotlib", "av")

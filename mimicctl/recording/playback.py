@@ -1,0 +1,102 @@
+"""Demonstrations played again: by their actions or their states, compared with what was recorded, filmed."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack, closing
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from mimicctl.annotation.auto import refuse_unreplayable
+from mimicctl.dataset.reader import Dataset
+from mimicctl.devices import OperatorView
+from mimicctl.envs import make_env
+from mimicctl.envs.base import held_for
+from mimicctl.envs.replay import Divergence, by_actions, by_states, divergence
+from mimicctl.errors import UserError
+from mimicctl.recording.session import Pacer, look
+from mimicctl.tasks import TaskSpec, find_task
+
+
+@dataclass(frozen=True)
+class Played:
+    """One demo that was played.
+
+    Attributes:
+        success: whether it ends in success.
+        divergence: from the recording; None if that was not asked for.
+        video: where it was filmed to.
+    """
+
+    name: str
+    steps: int
+    success: bool
+    divergence: Divergence | None = None
+    video: Path | None = None
+
+
+def play(
+    path: Path,
+    names: Sequence[str] = (),
+    *,
+    task_id: str = "",
+    states: bool = False,
+    tolerance: float | None = None,
+    videos: Path | None = None,
+    step_hz: float = 0.0,
+    on_step: Callable[[str, int, OperatorView], None] = lambda name, step, view: None,
+) -> Iterator[Played]:
+    """Play demos one after the other; close the iterator to stop.
+
+    Args:
+        names: which; empty for all.
+        task_id: "" to take the file's word for it.
+        states: put the scene into each recorded state instead of giving the actions to the physics.
+        tolerance: for comparing with the recorded states; None not to.
+        videos: folder for a film of each.
+        step_hz: steps a second of wall clock; 0 is as fast as it goes.
+        on_step: called with the demo, the step and what is seen.
+
+    Raises:
+        UserError: the file has no such demos, or they cannot be played.
+    """
+    with ExitStack() as stack:
+        dataset = stack.enter_context(Dataset(path))
+        task = find_task(task_id or dataset.task_id)
+        refuse_unreplayable(dataset, task)
+        unknown = [name for name in names if name not in dataset.demos]
+        if unknown:
+            what = f"There is no {unknown[0]} in the file; it has {dataset.demos[0]} to {dataset.demos[-1]}."
+            raise UserError(what, where=str(path), do="mimicctl dataset info shows them")
+        if videos is not None:
+            from mimicctl.envs.mujoco.gl import choose_gl
+
+            choose_gl()
+        env = stack.enter_context(closing(make_env(task)))
+        for name in names or dataset.demos:
+            episode = dataset.episode(name)
+            if (states or tolerance is not None) and not episode.states:
+                raise UserError(f"{name} has no recorded states.", where=str(path), do="leave out --states and --verify")
+            pacer, snapshots = Pacer(step_hz), []
+            for snapshot in by_states(env, episode) if states else by_actions(env, episode):
+                snapshots.append(snapshot)
+                on_step(name, len(snapshots) - 1, look(env, snapshot, 0))
+                pacer.wait()
+            seen = np.stack(snapshots)
+            success = held_for(env.success(seen)) > 0
+            apart = None if tolerance is None else divergence(env, episode, seen, tolerance)
+            film = None if videos is None else _film(env.task, seen, videos / f"{name}.mp4")
+            yield Played(name, len(episode), success, apart, film)
+
+
+def _film(task: TaskSpec, snapshots: np.ndarray, path: Path) -> Path:
+    from mimicctl.envs.mujoco.rendering import TableView
+    from mimicctl.video import VideoWriter
+
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with closing(TableView(task, 640, 480)) as view, VideoWriter(path, (640, 480), round(task.control_hz)) as video:
+        for snapshot in snapshots:
+            video.write(view.picture(snapshot))
+    return path
