@@ -45,7 +45,7 @@ app.add_typer(dataset.app, name="dataset", rich_help_panel=_HELPERS)
 app.add_typer(configure.app, name="config", rich_help_panel=_HELPERS)
 app.add_typer(devices.app, name="devices", rich_help_panel=_HELPERS)
 app.add_typer(tasks.app, name="tasks", rich_help_panel=_HELPERS)
-app.command("doctor", rich_help_panel=_HELPERS)(doctor.command)
+app.add_typer(doctor.app, name="doctor", rich_help_panel=_HELPERS)
 app.command("demo", rich_help_panel=_HELPERS)(demo.command)
 
 

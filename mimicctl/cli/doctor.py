@@ -2,13 +2,20 @@
 
 from __future__ import annotations
 
+from typing import Annotated
+
 import typer
 
-from mimicctl.cli.common import Json, Outcome, Table, show
+from mimicctl.cli.common import Json, Outcome, Table, note, show
+
+app = typer.Typer(invoke_without_command=True)
 
 
-def command(as_json: Json = False) -> None:
+@app.callback()
+def examine_all(context: typer.Context, as_json: Json = False) -> None:
     """What is installed, what is missing, and how to get it. Exit code 1 if the base install is incomplete."""
+    if context.invoked_subcommand:
+        return
     from mimicctl.doctor import examine
 
     findings = examine()
@@ -19,3 +26,23 @@ def command(as_json: Json = False) -> None:
     show(Outcome(title, tables=[Table("", ("", "what", "found", "how to get it"), rows)], data=data), as_json)
     if broken:
         raise typer.Exit(1)
+
+
+@app.command()
+def devices(
+    fix: Annotated[bool, typer.Option("--fix", help="Write the udev rules that let a SpaceMouse be read; needs root.")] = False,
+    as_json: Json = False,
+) -> None:
+    """What keeps each teleoperation device from being used, and what to do about it, in full."""
+    from mimicctl.devices.permissions import write_rules
+    from mimicctl.devices.survey import survey
+
+    if fix:
+        for line in write_rules():
+            note(line)
+    found = survey()
+    if as_json:
+        show(Outcome("", data=[vars(each) for each in found]), as_json)
+        return
+    for each in found:
+        show(Outcome(f"{each.device}: {'ready' if each.ready else 'not ready'}", [("", each.what), *([] if each.ready else [("do", each.do)])]), False)

@@ -16,22 +16,12 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from mimicctl.devices.base import Event, Reading
+from mimicctl.devices.permissions import permission_help
 from mimicctl.errors import RunFailed, UserError
 
 if TYPE_CHECKING:
     from pyspacemouse.device import SpaceMouseDevice
     from pyspacemouse.types import DeviceInfo
-
-VENDORS = (0x046D, 0x256F)
-"""Logitech, which made them first, and 3Dconnexion."""
-
-UDEV_FILE = "/etc/udev/rules.d/70-spacemouse.rules"
-UDEV_RULES = "".join(
-    f'KERNEL=="hidraw*", {which}, MODE="0660", GROUP="plugdev", TAG+="uaccess"\n'
-    for vendor in VENDORS
-    for which in (f'ATTRS{{idVendor}}=="{vendor:04x}"', f'KERNELS=="0005:{vendor:04X}:*"')
-)
-"""Lets whoever sits at the machine (uaccess), or is in the group plugdev (SSH), read them: by cable or receiver, and by Bluetooth."""
 
 _POLL = 0.002
 """[s] between two looks; the device reports every 8 ms or so."""
@@ -264,13 +254,3 @@ def plugged_in() -> list[tuple[DeviceInfo, Any]]:
         raise UserError("The SpaceMouse needs the library hidapi, which is not installed.", where="--device spacemouse", do=how) from None
     known = {info.hid_id: info for info in get_device_specs().values()}
     return [(known[hid.vendor_id, hid.product_id], hid) for hid in interfaces if (hid.vendor_id, hid.product_id) in known]
-
-
-def permission_help() -> str:
-    """How to be allowed to read it."""
-    if sys.platform != "linux":
-        return "close 3Dconnexion's own driver and other programs that use it; on macOS allow Input Monitoring for the terminal"
-    return f"""allow it once, then plug it in anew:
-sudo tee {UDEV_FILE} > /dev/null <<'RULES'
-{UDEV_RULES}RULES
-sudo udevadm control --reload && sudo udevadm trigger"""

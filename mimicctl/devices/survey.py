@@ -30,7 +30,14 @@ class Found:
 def survey() -> list[Found]:
     """Look, without disturbing what others have open."""
     others = [Found(point.name, f"of {point.value}") for point in entry_points(group=GROUP)]
-    return [_keyboard(), *_gamepads(), *_spacemice(), Found("udp", "hardware of your own that sends messages"), Found("scripted", "an operator made of code"), *others]
+    return [
+        _keyboard(),
+        *_gamepads(),
+        *_spacemice(),
+        Found("udp", "hardware of your own that sends messages"),
+        Found("scripted", "an operator made of code"),
+        *others,
+    ]
 
 
 def _keyboard() -> Found:
@@ -50,7 +57,8 @@ def _gamepads() -> list[Found]:
 
 
 def _spacemice() -> list[Found]:
-    from mimicctl.devices.spacemouse import permission_help, plugged_in
+    from mimicctl.devices.permissions import permission_help
+    from mimicctl.devices.spacemouse import plugged_in
 
     try:
         interfaces = plugged_in()

@@ -195,7 +195,7 @@ def test_one_that_is_unplugged_ends_the_session_with_what_to_do(plug):
 
 
 def test_one_that_may_not_be_read_comes_with_the_udev_rule(plug, monkeypatch):
-    monkeypatch.setattr(module.sys, "platform", "linux")
+    monkeypatch.setattr("sys.platform", "linux")
     with pytest.raises(UserError, match="may not be read") as caught:
         plug(Interface(COMPACT, allowed=False))
     assert 'ATTRS{idVendor}=="256f"' in caught.value.do and "udevadm control --reload" in caught.value.do and caught.value.where == "/dev/hidraw3"
