@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 import time
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Optional
 
 import typer
@@ -64,6 +65,45 @@ def test(
     rows = [(axis, f"{low:+.2f}", f"{high:+.2f}") for axis, (low, high) in facts["reach"].items()]
     told = [("device", made.name), ("inputs", meter.inputs), ("gripper changed", meter.toggles), ("discarded", meter.resets)]
     show(Outcome("", told, [Table("", ("axis", "least", "most"), rows)], f"mimicctl teleop --device {made.name}", {"device": made.name, **facts}), as_json)
+
+
+@app.command()
+def calibrate(
+    device: DeviceOption = None,
+    seconds: Annotated[float, typer.Option(min=1.0, help="To wait for each axis.")] = 15.0,
+    config_file: Annotated[Path, typer.Option("--config-file", help="Where the directions are written.")] = Path("mimicctl.toml"),
+    override: Override = None,
+    as_json: Json = False,
+) -> None:
+    """Move each axis once, as asked, and have its direction remembered. An axis that is not moved stays as it was."""
+    run_config = resolve_settings({"record.device": device}, None, override).config
+    from mimicctl.devices import make_device
+    from mimicctl.devices.base import AXES
+    from mimicctl.devices.calibration import DIRECTIONS, inverted, store, watch_axis
+    from mimicctl.errors import UserError
+    from mimicctl.tasks import find_task
+
+    made = make_device(find_task(run_config.task), run_config.record, run_config.seed)
+    if not hasattr(made, "source"):
+        raise UserError(f"The device {made.name} has no axes.", where="--device", do="mimicctl devices list shows the others")
+    made.start()
+    moves = []
+    try:
+        note(made.help())
+        for axis in AXES:
+            note(f"+{axis}: {DIRECTIONS[axis]}. Move it so, hold it, let go. ({seconds:.0f} s, or it stays as it is)")
+            move = watch_axis(made.source, axis, timeout=seconds)
+            if move is None:
+                note(f"  {axis} stays as it is")
+                continue
+            moves.append(move)
+            note(f"  {move.axis} moved, {'as it is' if move.sign > 0 else 'the other way: it will be inverted'}")
+    finally:
+        made.close()
+    axes = inverted(moves, run_config.record.invert)
+    store(axes, config_file)
+    facts = [("device", made.name), ("inverted", ", ".join(axes) or "none"), ("file", config_file.absolute())]
+    show(Outcome("Calibrated.", facts, next_command=f"mimicctl devices test --device {made.name}"), as_json)
 
 
 def _watch(made: Driven, meter: Meter, seconds: float | None) -> None:
