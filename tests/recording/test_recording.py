@@ -18,9 +18,10 @@ import numpy as np
 import pytest
 
 from mimicctl.dataset.reader import Dataset
-from mimicctl.devices import Command, Event, OperatorView
+from mimicctl.devices import Event
 from mimicctl.recording.scene_view import draw_scene
 from mimicctl.recording.session import Outcome, Progress, Rules, look, run_session
+from tests.recording.operators import Says, ask
 
 KILLS = int(os.environ.get("TEST_KILLS", "8"))
 
@@ -81,27 +82,6 @@ def test_keys_typed_in_a_terminal_are_obeyed_and_the_terminal_is_given_back(tmp_
     assert not list(tmp_path.rglob("*.hdf5"))
 
 
-class Hands:
-    """A device that does what a list says."""
-
-    name, human = "list", True
-
-    def __init__(self, commands: list[Command]) -> None:
-        self._commands = commands
-
-    def start(self) -> None: ...
-
-    def reset(self) -> None: ...
-
-    def close(self) -> None: ...
-
-    def help(self) -> str:
-        return ""
-
-    def command(self, view: OperatorView) -> Command:
-        return self._commands.pop(0) if self._commands else Command(np.zeros(6), 1.0, (Event.RESET,))
-
-
 def test_discarding_starts_again_from_another_state(env):
     progress = Progress(Rules(1, 10))
     seen = []
@@ -116,7 +96,7 @@ def test_discarding_starts_again_from_another_state(env):
             raise Enough
 
     with pytest.raises(Enough):
-        run_session(env, Hands([]), None, progress, seed=1, on_step=watch)
+        run_session(env, Says(then=ask(Event.RESET)), None, progress, seed=1, on_step=watch)
     assert progress.outcomes == [Outcome.DISCARDED] * 2
     assert not np.array_equal(seen[0], seen[1])
 

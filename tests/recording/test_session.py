@@ -9,41 +9,17 @@ import pytest
 
 from mimicctl.config import RunConfig
 from mimicctl.dataset.reader import Dataset
-from mimicctl.devices import Command, Event, OperatorView
+from mimicctl.devices import Command, Event
 from mimicctl.envs import make_env
 from mimicctl.errors import UserError
 from mimicctl.recording.files import recording_file
 from mimicctl.recording.session import Outcome, Phase, Progress, Rules, run_session
 from mimicctl.recording.status import phase_text, status_line
 from mimicctl.tasks import DEFAULT_TASK
+from tests.recording.operators import Says, ask
 
 STILL = Command(np.zeros(6), 1.0)
 MOVE = Command(np.array([0.02, 0, 0, 0, 0, 0]), 1.0)
-
-
-def ask(event: Event) -> Command:
-    return Command(np.zeros(6), 1.0, (event,))
-
-
-class Says:
-    """A device that does what a list says, and then quits."""
-
-    name, human = "list", True
-
-    def __init__(self, *commands: Command) -> None:
-        self._commands = list(commands)
-
-    def start(self) -> None: ...
-
-    def reset(self) -> None: ...
-
-    def close(self) -> None: ...
-
-    def help(self) -> str:
-        return ""
-
-    def command(self, view: OperatorView) -> Command:
-        return self._commands.pop(0) if self._commands else ask(Event.QUIT)
 
 
 @pytest.fixture(scope="module")
@@ -94,7 +70,7 @@ def test_countdown_and_rest_pass_and_are_told_of(env):
     def watch(p: Progress) -> None:
         told.append((p.phase, phase_text(p)))
         if p.phase is Phase.RECORDING:
-            device._commands = [ask(Event.RESET), *[STILL] * 3]
+            device.commands = [ask(Event.RESET), *[STILL] * 3]
 
     run_session(env, device, None, progress, seed=1, on_step=watch)
     phases = [phase for phase, _ in told]
