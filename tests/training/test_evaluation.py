@@ -331,6 +331,6 @@ def test_without_opengl_nothing_is_rolled_out(tmp_path, run, evaluate, monkeypat
 
 
 def test_without_the_encoder_nothing_is_rolled_out(tmp_path, run, evaluate, monkeypatch):
-    monkeypatch.setattr("mimicctl.evaluation.film.importlib.util.find_spec", lambda name: None)
+    monkeypatch.setitem(sys.modules, "av", None)
     code, _, err = evaluate("--checkpoint", run, "--video", "1")
     assert code == 2 and 'pip install "mimicctl[video]"' in err and not list((tmp_path / "here").iterdir())
