@@ -67,7 +67,7 @@ def main() -> None:
     print(f"the same by robomimic, images read from the file: {cpu_ms(their_batch, 2):.1f} ms")
     if asked.steps:
         shapes = frames.shapes
-        seam.set_crop(config, *(2 * round(recipe.crop * min(shapes[key][axis] for key in recipe.rgb_keys) / 2) for axis in (1, 2)))
+        seam.set_crop(config, *recipe.crop_of(shapes))
         algo = seam.make_algo(config, shapes, frames.actions.shape[1], "cpu")
         algo.set_train()
         batch = algo.process_batch_for_training(ours.batch(drawn))

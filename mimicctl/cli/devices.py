@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import sys
 import time
 from pathlib import Path
@@ -13,6 +14,7 @@ from mimicctl.cli.common import ConfigFile, Json, Outcome, Override, Table, note
 from mimicctl.cli.record import DeviceOption, Invert, Sensitivity, Speed, names_in
 
 if TYPE_CHECKING:
+    from mimicctl.config import RunConfig
     from mimicctl.devices.driving import Driven
     from mimicctl.devices.meter import Meter
 
@@ -46,19 +48,14 @@ def test(
     """Show every axis and button of a device as it is moved, how often it reports and how old its reports are. Ctrl-C ends it."""
     flags = {"record.device": device, "record.sensitivity": sensitivity, "record.speed": speed, "record.invert": names_in(invert)}
     run_config = resolve_settings(flags, config, override).config
-    from mimicctl.devices import make_device
     from mimicctl.devices.meter import Meter
-    from mimicctl.errors import UserError
-    from mimicctl.tasks import find_task
 
-    made, meter = make_device(find_task(run_config.task), run_config.record, run_config.seed), Meter()
-    if not hasattr(made, "source"):
-        raise UserError(f"The device {made.name} has no axes to show.", where="--device", do="mimicctl devices list shows the others")
+    made, meter = _with_axes(run_config), Meter()
     made.start()
     try:
-        _watch(made, meter, seconds)
-    except KeyboardInterrupt:
-        pass
+        # Ctrl-C is how one ends it, and what was seen until then is shown.
+        with contextlib.suppress(KeyboardInterrupt):
+            _watch(made, meter, seconds)
     finally:
         made.close()
     facts = meter.facts()
@@ -77,17 +74,11 @@ def calibrate(
 ) -> None:
     """Move each axis once, as asked, and have its direction remembered. An axis that is not moved stays as it was."""
     run_config = resolve_settings({"record.device": device}, None, override).config
-    from mimicctl.devices import make_device
     from mimicctl.devices.base import AXES
     from mimicctl.devices.calibration import DIRECTIONS, inverted, store, watch_axis
-    from mimicctl.errors import UserError
-    from mimicctl.tasks import find_task
 
-    made = make_device(find_task(run_config.task), run_config.record, run_config.seed)
-    if not hasattr(made, "source"):
-        raise UserError(f"The device {made.name} has no axes.", where="--device", do="mimicctl devices list shows the others")
+    made, moves = _with_axes(run_config), []
     made.start()
-    moves = []
     try:
         note(made.help())
         for axis in AXES:
@@ -104,6 +95,22 @@ def calibrate(
     store(axes, config_file)
     facts = [("device", made.name), ("inverted", ", ".join(axes) or "none"), ("file", config_file.absolute())]
     show(Outcome("Calibrated.", facts, next_command=f"mimicctl devices test --device {made.name}"), as_json)
+
+
+def _with_axes(run_config: RunConfig) -> Driven:
+    """The device that the settings name.
+
+    Raises:
+        UserError: it has no axes.
+    """
+    from mimicctl.devices import make_device
+    from mimicctl.errors import UserError
+    from mimicctl.tasks import find_task
+
+    made = make_device(find_task(run_config.task), run_config.record, run_config.seed)
+    if not hasattr(made, "source"):
+        raise UserError(f"The device {made.name} has no axes to show.", where="--device", do="mimicctl devices list shows the others")
+    return made
 
 
 def _watch(made: Driven, meter: Meter, seconds: float | None) -> None:

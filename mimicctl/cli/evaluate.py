@@ -55,9 +55,9 @@ def play(
     run_config = resolve_settings(flags, config, override).config
     from mimicctl.errors import RunFailed
     from mimicctl.evaluation import checkpoints as found
-    from mimicctl.evaluation import film
     from mimicctl.evaluation.play import play as roll_out_all
     from mimicctl.evaluation.report import Evaluation, writable_folder
+    from mimicctl.rendering import film
 
     settings = run_config.eval
     sources = [Path(source) for source in settings.checkpoint] or [found.last_run(Path(run_config.train.log_dir))]

@@ -43,9 +43,9 @@ def teleop(
         "record.speed": speed,
         "record.step_hz": step_hz,
         "record.invert": names_in(invert),
+        "record.start": "at_once",
     }
-    run_config = resolve_settings(flags, config, override).config
-    session = _Session(run_config.model_copy(update={"record": run_config.record.model_copy(update={"start": "at_once"})}), wanted=0)
+    session = _Session(resolve_settings(flags, config, override).config, wanted=0)
     try:
         session.run(writer=None)
     except KeyboardInterrupt:

@@ -7,6 +7,8 @@ Another package adds one by an entry point in the group `mimicctl.devices`: a fu
 from __future__ import annotations
 
 import itertools
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from importlib.metadata import EntryPoint, entry_points
 from typing import TYPE_CHECKING
 
@@ -22,19 +24,33 @@ __all__ = ["AXES", "AxisSource", "Command", "Device", "Event", "OperatorView", "
 GROUP = "mimicctl.devices"
 """Of entry points by which other packages add devices."""
 
-_SENSITIVITIES = {"keyboard": (0.05, 0.05), "gamepad": (0.1, 0.1), "spacemouse": (0.05, 0.05), "udp": (0.05, 0.05)}
-"""Raw action units per control step at full deflection, of translation and of rotation: Isaac Lab's for this task."""
-_OTHERS_SENSITIVITIES = (0.05, 0.05)
-_AXIS_SCALES = {"gamepad": {"roll": 0.8, "pitch": 0.8}}
-"""Of the D-pad, which is either pressed or not: Isaac Lab's."""
-_DEAD_ZONES = {"gamepad": 0.1}
-"""Sticks do not come back to their very centre. Isaac Lab's 0.01 is less than the play of most, and the arm would creep; 0.24, which Xbox games are
-advised to use, costs a quarter of the way."""
+@dataclass(frozen=True)
+class _Feel:
+    """What a device does unless the settings say otherwise.
+
+    Attributes:
+        sensitivities: raw action units per control step at full deflection, of translation and of rotation: Isaac Lab's for this task.
+        dead_zone, axis_scale: as in the settings.
+    """
+
+    sensitivities: tuple[float, float] = (0.05, 0.05)
+    dead_zone: float = 0.0
+    axis_scale: Mapping[str, float] = field(default_factory=dict)
+
+
+_FEELS = {
+    "keyboard": _Feel(),
+    # The D-pad, which is either pressed or not, is scaled as by Isaac Lab. Sticks do not come back to their very centre: Isaac Lab's dead zone of
+    # 0.01 is less than the play of most, and the arm would creep; 0.24, which Xbox games are advised to use, costs a quarter of the way.
+    "gamepad": _Feel((0.1, 0.1), 0.1, {"roll": 0.8, "pitch": 0.8}),
+    "spacemouse": _Feel(),
+    "udp": _Feel(),
+}
 
 
 def device_names() -> list[str]:
     """What --device takes."""
-    return [*_SENSITIVITIES, "scripted", *(found.name for found in entry_points(group=GROUP))]
+    return [*_FEELS, "scripted", *(found.name for found in entry_points(group=GROUP))]
 
 
 def make_device(task: TaskSpec, settings: RecordSettings, seed: int) -> Device:
@@ -89,15 +105,14 @@ def _of_another_package(found: EntryPoint, settings: RecordSettings) -> AxisSour
 def _driven(source: AxisSource, settings: RecordSettings) -> Device:
     from mimicctl.devices.driving import SPEEDS, Driven, shaping
 
-    usual = _SENSITIVITIES.get(settings.device, _OTHERS_SENSITIVITIES)
-    scales = _AXIS_SCALES.get(settings.device, {})
+    feel = _FEELS.get(settings.device, _Feel())
     asked = (settings.position_sensitivity, settings.rotation_sensitivity)
     shape = shaping(
-        tuple(mine if mine is not None else theirs for mine, theirs in zip(asked, usual, strict=True)),
+        tuple(mine if mine is not None else theirs for mine, theirs in zip(asked, feel.sensitivities, strict=True)),
         factor=settings.sensitivity * SPEEDS[settings.speed],
         invert=settings.invert,
-        axis_scale={axis: scales.get(axis, 1.0) * settings.axis_scale.get(axis, 1.0) for axis in (*scales, *settings.axis_scale)},
-        dead_zone=_DEAD_ZONES.get(settings.device, 0.0) if settings.dead_zone is None else settings.dead_zone,
+        axis_scale={axis: feel.axis_scale.get(axis, 1.0) * settings.axis_scale.get(axis, 1.0) for axis in (*feel.axis_scale, *settings.axis_scale)},
+        dead_zone=feel.dead_zone if settings.dead_zone is None else settings.dead_zone,
     )
     return Driven(source, shape)
 

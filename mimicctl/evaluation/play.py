@@ -11,10 +11,11 @@ from pathlib import Path
 from mimicctl.config import EvalSettings
 from mimicctl.envs import make_env
 from mimicctl.evaluation.checkpoints import labels_of
-from mimicctl.evaluation.film import Film, clear_unfinished
+from mimicctl.evaluation.film import clear_unfinished, film_rollout
 from mimicctl.evaluation.rollouts import Rollout, roll_out
 from mimicctl.evaluation.sight import Sight, view_of
 from mimicctl.processes import SharedNumbers, results_of
+from mimicctl.rendering.film import Film
 from mimicctl.tasks import TaskSpec
 
 
@@ -79,7 +80,7 @@ def _work(job: _Job, numbers: Sequence[Iterator[int]]) -> Iterator[tuple[Path, R
             with closing(Sight(view)) if view else nullcontext() as sight:
                 for rollout, snapshots in roll_out(env, policy, numbers[i], horizon=job.horizon, seed=job.seed, recorded=job.filmed, sight=sight):
                     if film is not None and snapshots is not None:
-                        film.write(job.films[i], rollout, snapshots)
+                        film_rollout(film, job.films[i], rollout, snapshots)
                     yield checkpoint, rollout
 
 

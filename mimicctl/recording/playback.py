@@ -17,7 +17,8 @@ from mimicctl.envs.base import held_for
 from mimicctl.envs.replay import Divergence, by_actions, by_states, divergence
 from mimicctl.errors import UserError
 from mimicctl.recording.session import Pacer, look
-from mimicctl.tasks import TaskSpec, find_task
+from mimicctl.rendering.film import Film, prepare
+from mimicctl.tasks import find_task
 
 
 @dataclass(frozen=True)
@@ -70,10 +71,10 @@ def play(
         if unknown:
             what = f"There is no {unknown[0]} in the file; it has {dataset.demos[0]} to {dataset.demos[-1]}."
             raise UserError(what, where=str(path), do="mimicctl dataset info shows them")
+        film = None
         if videos is not None:
-            from mimicctl.envs.mujoco.gl import choose_gl
-
-            choose_gl()
+            prepare()
+            film = stack.enter_context(closing(Film(task)))
         env = stack.enter_context(closing(make_env(task)))
         for name in names or dataset.demos:
             episode = dataset.episode(name)
@@ -87,16 +88,5 @@ def play(
             seen = np.stack(snapshots)
             success = held_for(env.success(seen)) > 0
             apart = None if tolerance is None else divergence(env, episode, seen, tolerance)
-            film = None if videos is None else _film(env.task, seen, videos / f"{name}.mp4")
-            yield Played(name, len(episode), success, apart, film)
-
-
-def _film(task: TaskSpec, snapshots: np.ndarray, path: Path) -> Path:
-    from mimicctl.envs.mujoco.rendering import TableView
-    from mimicctl.video import VideoWriter
-
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with closing(TableView(task, 640, 480)) as view, VideoWriter(path, (640, 480), round(task.control_hz)) as video:
-        for snapshot in snapshots:
-            video.write(view.picture(snapshot))
-    return path
+            filmed = None if film is None else film.write(videos / f"{name}.mp4", seen)
+            yield Played(name, len(episode), success, apart, filmed)

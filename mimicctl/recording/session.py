@@ -100,6 +100,10 @@ class Progress:
     began: float = field(default_factory=time.monotonic)
 
     @property
+    def finished(self) -> bool:
+        return 0 < self.rules.wanted <= self.saved
+
+    @property
     def discarded(self) -> int:
         return sum(not outcome.saved for outcome in self.outcomes)
 
@@ -155,13 +159,14 @@ def run_session(
     session = _Session(env, device, progress, on_step)
     attempt = first_attempt
     try:
-        while not progress.rules.wanted or progress.saved < progress.rules.wanted:
+        while not progress.finished:
             outcome, episode = session.attempt(np.random.SeedSequence(seed, spawn_key=(_SEED_SPACE, attempt)))
             if episode is not None:
                 take = quality_of(episode, env.task.control_hz)
                 facts = {"seed": seed, "attempt": attempt, "step_hz": progress.rules.step_hz, "outcome": outcome.value, "quality": take.facts()}
                 episode.lineage = lineage_of(device, operator, **facts)
-                progress.takes += [take] * outcome.saved
+                if outcome.saved:
+                    progress.takes.append(take)
                 target = writer if outcome.saved else failed
                 if target is not None:
                     target.write(episode)
@@ -170,7 +175,7 @@ def run_session(
             attempt += 1
             progress.phase = Phase.REST
             on_step(progress)
-            if not progress.rules.wanted or progress.saved < progress.rules.wanted:
+            if not progress.finished:
                 session.pass_time(Phase.REST, progress.rules.rest)
     except _Quit:
         return

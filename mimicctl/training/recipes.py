@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -60,6 +61,11 @@ class Recipe:
     seq_length: int = 1
     frame_stack: int = 1
     algo: dict[str, Any] = field(default_factory=dict)
+
+    def crop_of(self, shapes: Mapping[str, Sequence[int]]) -> tuple[int, int]:
+        """Height and width that are seen of images (3, H, W): even numbers, since robomimic's ShallowConv halves an odd size the wrong way."""
+        height, width = (2 * round(self.crop * min(shapes[key][axis] for key in self.rgb_keys) / 2) for axis in (1, 2))
+        return height, width
 
 
 _GMM = {"gmm.enabled": True, "gmm.num_modes": 5, "gmm.min_std": 1e-4, "gmm.low_noise_eval": True}

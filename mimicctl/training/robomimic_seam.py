@@ -54,7 +54,7 @@ def _mend_torchvision(torch: Any) -> None:
             raise
         for name in ("nms", "qnms"):
             torch.library.define(f"torchvision::{name}", "(Tensor dets, Tensor scores, float iou_threshold) -> Tensor")
-        import torchvision  # noqa: F401
+        import torchvision  # noqa: F401  to see that it loads
 
 
 @contextlib.contextmanager

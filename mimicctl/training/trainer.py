@@ -204,7 +204,7 @@ def _prepare(
     seam.set_run(config, recipe, dataset_path.absolute(), folder, seed)
     shapes = frames["train"].shapes
     if recipe.crop:
-        seam.set_crop(config, *(_even(recipe.crop * min(shapes[key][axis] for key in recipe.rgb_keys)) for axis in (1, 2)))
+        seam.set_crop(config, *recipe.crop_of(shapes))
     action_dim = frames["train"].actions.shape[1]
     algo = seam.make_algo(config, shapes, action_dim, device)
     convolutions = hasten(algo.nets) if device == "cpu" and recipe.rgb_keys else "float32"
@@ -243,11 +243,6 @@ def _add_images(
     done = itertools.count(1)
     for part, held in frames.items():
         held.images = load_images(dataset, masks[part], recipe.rgb_keys, scratch, lambda: on_images(next(done), len(names)))
-
-
-def _even(pixels: float) -> int:
-    """robomimic's ShallowConv halves an odd size the wrong way."""
-    return 2 * round(pixels / 2)
 
 
 def _fixed(recipe: Recipe) -> dict[str, Any]:

@@ -408,8 +408,12 @@ def test_a_killed_conversion_back_is_resumed_to_the_same_demos(work):
     whole = read_videos(work / "a.hdf5", work / "augmented", work / "whole.hdf5")
     child = os.fork()
     if not child:
+
+        def kill(done: int, total: int) -> None:
+            if done == 2:
+                os.kill(os.getpid(), signal.SIGKILL)
+
         try:
-            kill = lambda done, total: os.kill(os.getpid(), signal.SIGKILL) if done == 2 else None  # noqa: E731
             read_videos(work / "a.hdf5", work / "augmented", work / "b.hdf5", on_progress=kill)
         finally:
             os._exit(0)

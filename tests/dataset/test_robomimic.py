@@ -16,7 +16,7 @@ pytestmark = pytest.mark.train
 def sequence_dataset():
     torch = pytest.importorskip("torch")
     try:
-        import torchvision  # noqa: F401
+        import torchvision  # noqa: F401  to see that it loads
     except RuntimeError:  # its compiled operators need the CUDA build of torch; robomimic uses none of them
         for name in ("nms", "qnms"):
             torch.library.define(f"torchvision::{name}", "(Tensor dets, Tensor scores, float iou_threshold) -> Tensor")
