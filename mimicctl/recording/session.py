@@ -83,6 +83,7 @@ class Progress:
         outcomes: how the attempts before this one ended.
         takes: how good those were that were saved.
         signals: subtask signals true now.
+        view, snapshot: of the scene now; None before the first.
         began: when the session began, `time.monotonic()`.
     """
 
@@ -97,6 +98,7 @@ class Progress:
     takes: list[TakeQuality] = field(default_factory=list)
     signals: dict[str, bool] = field(default_factory=dict)
     view: OperatorView | None = None
+    snapshot: np.ndarray | None = None
     began: float = field(default_factory=time.monotonic)
 
     @property
@@ -251,6 +253,7 @@ class _Session:
         return command
 
     def _look(self, snapshot: np.ndarray) -> None:
+        self._progress.snapshot = snapshot
         self._progress.view = look(self._env, snapshot, self._progress.held)
         self._progress.signals = {name: bool(value) for name, value in self._env.signals(snapshot).items()}
 
