@@ -17,7 +17,7 @@ from collections.abc import Callable, Iterable, Sequence
 
 import numpy as np
 
-from mimicctl.devices.base import Event, Reading
+from mimicctl.devices.base import AXES, Event, Reading
 from mimicctl.errors import UserError
 
 _AXES = {  # key: (axis, sign)
@@ -117,6 +117,13 @@ class Keyboard:
                 break
             data += chunk
         return list(_without_escapes(data.decode(errors="ignore")).lower())
+
+
+def controls() -> list[tuple[str, list[str]]]:
+    """What can be done, and the keys that do it; of an axis first the one that goes in its positive direction."""
+    by_axis = [(name, [next(key for key, way in _AXES.items() if way == (axis, sign)) for sign in (1, -1)]) for axis, name in enumerate(AXES)]
+    events = [(event.value, [key]) for key, event in _EVENTS.items()]
+    return [*by_axis, ("gripper", [_TOGGLE]), ("let go", [_LET_GO]), *events]
 
 
 def reading_of_keys(held: Iterable[str], typed: Sequence[str], at: float | None) -> Reading:

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+from typing import Any
+
 import numpy as np
 
 from mimicctl.config import RecordSettings
-from mimicctl.devices import Command, Event, OperatorView, Reading, shaping_for
+from mimicctl.devices import Command, Device, Event, OperatorView, Reading, shaping_for
 from mimicctl.devices.driving import OPEN, gripper_after
 from mimicctl.devices.gamepad import reading_of_pad
 from mimicctl.devices.keyboard import reading_of_keys
@@ -46,7 +49,14 @@ class PageDevice:
 
     def reset(self) -> None:
         self._inputs.sample()
+        self._inputs.take_facts()
         self._gripper = OPEN
+
+    def facts(self) -> dict[str, Any]:
+        """Of the line to the browser since the last reset. The loop goes from an input to the picture of a command with it [ms]."""
+        facts = self._inputs.take_facts()
+        loop = {"median": float(np.median(facts.loops_ms)), "p99": float(np.percentile(facts.loops_ms, 99))} if facts.loops_ms else None
+        return {"messages": facts.messages, "skipped_messages": facts.skipped, "steps_without_news": facts.stale_steps, "loop_ms": loop}
 
     def command(self, view: OperatorView) -> Command:
         sample = self._inputs.sample()
@@ -55,6 +65,31 @@ class PageDevice:
             self._gripper = gripper_after(self._gripper, reading)
         events = (*events_of(sample), *keys.events, *pad.events)
         return Command(self._keys_shape(keys.axes) + self._pad_shape(pad.axes), self._gripper, events)
+
+
+class PageButtons:
+    """A device that drives by itself, with the page for a look and for its buttons."""
+
+    def __init__(self, device: Device, inputs: Inputs) -> None:
+        self._device, self._inputs = device, inputs
+        self.name, self.human = device.name, device.human
+
+    def start(self) -> None:
+        self._device.start()
+
+    def close(self) -> None:
+        self._device.close()
+
+    def help(self) -> str:
+        return self._device.help()
+
+    def reset(self) -> None:
+        self._inputs.sample()
+        self._device.reset()
+
+    def command(self, view: OperatorView) -> Command:
+        command = self._device.command(view)
+        return replace(command, events=(*command.events, *events_of(self._inputs.sample())))
 
 
 def events_of(sample: Sample) -> tuple[Event, ...]:

@@ -10,23 +10,31 @@ import asyncio
 import contextlib
 import json
 import struct
+import time
 from collections import deque
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 from aiohttp import WSCloseCode, WSMsgType, web
 
+from mimicctl.config import RunConfig
+from mimicctl.devices import Device, make_device
+from mimicctl.devices.keyboard import controls
 from mimicctl.recording.quality import hints_for
 from mimicctl.recording.session import Progress
 from mimicctl.recording.status import current_subtask, phase_text
 from mimicctl.tasks.spec import TaskSpec
 from mimicctl.web.inputs import LARGEST, Inputs, parse
+from mimicctl.web.page_device import PageButtons, PageDevice
 from mimicctl.web.scene import SceneModel
 
 _MOST_SOCKETS = 8
 _UNSEEN = 2
 """Pictures that may be under way to a browser."""
+_LAST_WORDS = 0.5
+"""[s] for which the server stays up after a session, so that pages hear how it ended."""
 _MOST_REFUSED = 20
 """Messages that mean nothing, after which a socket is closed."""
 
@@ -88,12 +96,13 @@ class TeleopPage:
         """Where the session is and what its scene looks like."""
         if progress.snapshot is not None:
             bodies = self._scene.frames(progress.snapshot[None, : self._scene.nq])[0].tobytes()
-            self._publish(bodies, status_of(self._task, progress))
+            self._publish(bodies, status_of(self._task, progress) | {"driver": self._inputs.driver})
 
-    def finish(self, progress: Progress, how: str) -> None:
-        """The session is over; `how` it ended is for the operator."""
+    def finish(self, progress: Progress) -> None:
+        """The session is over. Gives browsers a moment to hear of it."""
         if self._latest is not None:
-            self._publish(self._latest.bodies, status_of(self._task, progress) | {"over": how})
+            self._publish(self._latest.bodies, status_of(self._task, progress) | {"over": True})
+            time.sleep(_LAST_WORDS if self._viewers else 0.0)
 
     def _publish(self, bodies: bytes, status: Mapping[str, Any]) -> None:
         self._latest = _Picture(1 + (self._latest.number if self._latest else 0), bodies, json.dumps(status))
@@ -173,6 +182,24 @@ class TeleopPage:
             status, text = picture.status, text + b" " * (-len(text) % 4)
             header = struct.pack("<III", sent, self._inputs.used(viewer.page), len(text))
             await viewer.socket.send_bytes(header + text + picture.bodies)
+
+
+def open_teleop(run_config: RunConfig, task: TaskSpec, *, recording: bool) -> tuple[Device, TeleopPage]:
+    """A device for a session, and the page for it. The browser drives, unless the settings name another device than the keyboard."""
+    settings, inputs = run_config.record, Inputs()
+    drives = settings.device == "keyboard"
+    device = PageDevice(inputs, settings) if drives else PageButtons(make_device(task, settings, run_config.seed), inputs)
+    facts = {
+        "task": task.task_id,
+        "description": task.description,
+        "file": str(Path(settings.output_file).absolute()) if recording else "",
+        "device": device.name,
+        "drives": drives,
+        "hz": task.control_hz,
+        "controls": controls() if drives else [],
+        "help": "" if drives else device.help(),
+    }
+    return device, TeleopPage(task, inputs, facts)
 
 
 def status_of(task: TaskSpec, progress: Progress) -> dict[str, Any]:
