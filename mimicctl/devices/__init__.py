@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 
 from mimicctl.devices.base import AXES, AxisSource, Command, Device, Event, OperatorView, Reading
 from mimicctl.errors import UserError
-from mimicctl.tasks import TaskSpec
+from mimicctl.tasks import Lift, Stack, TaskSpec
 
 if TYPE_CHECKING:
     from mimicctl.config import RecordSettings
@@ -130,8 +130,11 @@ def shaping_for(device: str, settings: RecordSettings) -> Shaping:
 
 
 def _scripted(task: TaskSpec, speed: str, seed: int) -> Device:
-    from mimicctl.devices.scripted import PickAndPlace, ScriptedOperator
+    from mimicctl.devices.scripted import PickAndLift, PickAndPlace, ScriptedOperator
 
-    order = [task.object(name) for name in task.stack_order]
-    errands = [PickAndPlace(up.name, low.name, up.edge, low.edge) for low, up in itertools.pairwise(order)]
+    match task.goal:
+        case Stack(names):
+            errands = [PickAndPlace(up.name, low.name, up.edge, low.edge) for low, up in itertools.pairwise(task.object(name) for name in names)]
+        case Lift(name, height):
+            errands = [PickAndLift(name, height)]
     return ScriptedOperator(errands, speed=speed, seed=seed)

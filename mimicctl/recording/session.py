@@ -164,7 +164,7 @@ def run_session(
         while not progress.finished:
             outcome, episode = session.attempt(np.random.SeedSequence(seed, spawn_key=(_SEED_SPACE, attempt)))
             if episode is not None:
-                take = quality_of(episode, env.task.control_hz)
+                take = quality_of(episode, env.task.control_hz, progress.held)
                 facts = {"seed": seed, "attempt": attempt, "step_hz": progress.rules.step_hz, "outcome": outcome.value, "quality": take.facts()}
                 episode.lineage = lineage_of(device, operator, **facts)
                 if outcome.saved:

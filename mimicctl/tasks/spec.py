@@ -70,6 +70,42 @@ class ObjectSpec:
 
 
 @dataclass(frozen=True)
+class Stack:
+    """Objects on one another and at rest, with the gripper open.
+
+    Attributes:
+        order: their names from bottom to top.
+    """
+
+    order: tuple[str, str, str]
+
+    @property
+    def text(self) -> str:
+        return f"stacked {' < '.join(self.order)}, gripper open, at rest"
+
+
+@dataclass(frozen=True)
+class Lift:
+    """One object in the gripper, off the table.
+
+    Attributes:
+        object_name: what is lifted.
+        height: of its lower side above the table, at least [m].
+    """
+
+    object_name: str
+    height: float
+
+    @property
+    def text(self) -> str:
+        return f"{self.object_name} held at least {100 * self.height:g} cm above the table"
+
+
+Goal = Stack | Lift
+"""What success asks for."""
+
+
+@dataclass(frozen=True)
 class HandBox:
     """Part of the room a hand takes up, an axis-aligned box in the eef frame: centre and half-size [m]."""
 
@@ -142,7 +178,7 @@ class TaskSpec:
         action_scale: what the controller multiplies a relative action by.
         home: arm joint positions at reset [rad].
         subtasks: per end-effector, in order.
-        stack_order: object names from bottom to top that success asks for.
+        goal: what success asks for.
         hand: boxes that enclose hand and open fingers.
         obs_layout: what the columns of an observation are, for those that have a direction or none: "v" vector, "q" quaternion, "." number.
         success_hold_steps: consecutive control steps success must hold.
@@ -161,7 +197,7 @@ class TaskSpec:
     objects: tuple[ObjectSpec, ...]
     reset: ResetRange
     subtasks: dict[str, tuple[Subtask, ...]]
-    stack_order: tuple[str, ...]
+    goal: Goal
     hand: tuple[HandBox, ...] = ()
     obs_layout: dict[str, str] = field(default_factory=dict)
     success_hold_steps: int = 10

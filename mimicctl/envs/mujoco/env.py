@@ -12,7 +12,7 @@ import numpy as np
 from mimicctl import poses
 from mimicctl.envs.base import Snapshot
 from mimicctl.envs.mujoco import panda
-from mimicctl.envs.mujoco.franka_stack import StackReader, along_z
+from mimicctl.envs.mujoco.franka_cubes import CubesReader, along_z
 from mimicctl.envs.mujoco.ik import joint_step
 from mimicctl.envs.mujoco.scene import PHYSICS_DT, build_model, layout_of
 from mimicctl.schema import Episode
@@ -42,7 +42,7 @@ class MujocoEnv:
         self.task, self.num_envs = task, num_envs
         self.model = build_model(task)
         self.layout = layout_of(self.model, task)
-        self.reader = StackReader(task, self.layout, self.model.nq, self.model.nv)
+        self.reader = CubesReader(task, self.layout, self.model.nq, self.model.nv)
         self.physics_seconds = 0.0
         self._mujoco = mujoco
         self._data = [mujoco.MjData(self.model) for _ in range(num_envs)]
