@@ -275,6 +275,7 @@ def look(env: MimicEnv, snapshot: np.ndarray, held: int) -> OperatorView:
 
 def lineage_of(device: Device, operator: str, **facts: Any) -> dict[str, Any]:
     """Who and what made an episode. A scripted operator is never passed off as a person."""
+    input_facts = {"input": device.facts()} if hasattr(device, "facts") else {}
     return {
         "made_by": "mimicctl record",
         "version": mimicctl.__version__,
@@ -282,5 +283,6 @@ def lineage_of(device: Device, operator: str, **facts: Any) -> dict[str, Any]:
         "operator": (operator or getpass.getuser()) if device.human else device.name,
         "human": device.human,
         "recorded_at": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
+        **input_facts,
         **facts,
     }
