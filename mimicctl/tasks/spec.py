@@ -208,6 +208,11 @@ class TaskSpec:
     semantic_colors: dict[str, tuple[int, int, int]] = field(default_factory=dict)
 
     @property
+    def command_scale(self) -> float:
+        """[m, rad] that one unit of a device's command sends the eef by; under absolute control as far as Isaac Lab's relative control does."""
+        return self.action_scale if self.control == "rel" else 0.5
+
+    @property
     def action_dim(self) -> int:
         return 7 if self.control == "rel" else 8
 

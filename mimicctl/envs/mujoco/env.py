@@ -22,7 +22,6 @@ if TYPE_CHECKING:
     import mujoco
 
 _EEF = "franka"
-_REL_SCALE = 0.5
 _PLACEMENT_TRIES = 5000
 
 
@@ -195,7 +194,7 @@ class MujocoEnv:
 
     def command_to_action(self, snapshot: Snapshot, delta: np.ndarray, gripper: float) -> np.ndarray:
         # A relative action is scaled by the controller; an absolute one names the place itself.
-        scale = 1.0 if self.task.control == "rel" else _REL_SCALE
+        scale = 1.0 if self.task.control == "rel" else self.task.command_scale
         target = poses.apply_delta(self.reader.eef_pose(snapshot), scale * delta)
         return self.target_poses_to_actions({_EEF: self.reader.eef_pose(snapshot)}, {_EEF: target}, {_EEF: np.array([gripper])})
 
