@@ -98,7 +98,7 @@ class ManualSession:
         self, input_file: Path, output_file: str | Path, *, task_id: str = "", starts: bool = False, resume: bool = False, overwrite: bool = False
     ) -> None:
         self.input, self.output = Path(input_file), checked_output(output_file)
-        self._notes = self.output.with_name(f"{self.output.stem}.marks.json")
+        self._notes = self.notes_of(self.output)
         with Dataset(self.input) as dataset:
             self.task = find_task(task_id or dataset.task_id)
             refuse_unreplayable(dataset, self.task)
@@ -117,6 +117,11 @@ class ManualSession:
             self._open = stack.pop_all()
         self._judged: dict[str, Judged] = {}
         self._replays: dict[str, Replayed] = {}
+
+    @staticmethod
+    def notes_of(output: Path) -> Path:
+        """Where marks are kept while, and after, they are made into `output`."""
+        return output.with_name(f"{output.stem}.marks.json")
 
     def __enter__(self) -> ManualSession:
         return self
