@@ -85,6 +85,7 @@ class AnnotateSettings(Section):
     input_file: str = Field("", description="Recording to annotate; empty: the last one.")
     output_file: str = Field("datasets/annotated.hdf5", description="Where the annotated demonstrations go.")
     strict: bool = Field(False, description="Fail if any demonstration cannot be annotated, instead of leaving it out.")
+    start_signals: bool = Field(False, description="By hand: mark where each subtask starts too, which SkillGen in Isaac Lab needs.")
 
 
 class GenerateSettings(Section):
@@ -116,6 +117,7 @@ class GenerateSettings(Section):
 
 def _check_subtask_field(path: str, key: str, value: Any) -> None:
     types = get_type_hints(Subtask)
+    types.pop("start_signal")  # generate has no use for it
     if key not in types:
         raise ValueError(f'a subtask has no field "{key}"{_nearest(key, types)}')
     try:

@@ -7,22 +7,30 @@ from typing import Annotated, Optional
 
 import typer
 
-from mimicctl.cli.common import ConfigFile, Json, Outcome, Override, Overwrite, Table, Task, first_existing, note, resolve_settings, show, size_of
+from mimicctl.cli.common import ConfigFile, Json, Outcome, Override, Overwrite, Resume, Table, Task, first_existing, note, resolve_settings, show, size_of
 
 
 def command(
     task: Task = None,
     input_file: Annotated[Optional[str], typer.Option(help="Recording to annotate.", show_default=False)] = None,
     output_file: Annotated[Optional[str], typer.Option(help="Where the annotated demonstrations go.", show_default=False)] = None,
-    auto: Annotated[bool, typer.Option("--auto/--manual", help="From the env's signals, or by hand in the terminal.")] = True,
+    auto: Annotated[
+        Optional[bool], typer.Option("--auto/--manual", help="From the env's signals, or by hand in the terminal (--auto).", show_default=False)
+    ] = None,
+    start_signals: Annotated[
+        Optional[bool],
+        typer.Option("--annotate-subtask-start-signals", help="By hand: where each subtask starts too, for SkillGen.", show_default=False),
+    ] = None,
     strict: Annotated[Optional[bool], typer.Option("--strict", help="Fail if any demonstration cannot be annotated.", show_default=False)] = None,
+    resume: Resume = False,
     overwrite: Overwrite = False,
     config: ConfigFile = None,
     override: Override = None,
     as_json: Json = False,
 ) -> None:
     """Find where each subtask of each recorded demonstration ends."""
-    flags = {"annotate.input_file": input_file, "annotate.output_file": output_file, "annotate.strict": strict, "task": task}
+    flags = {"annotate.input_file": input_file, "annotate.output_file": output_file, "annotate.strict": strict, "annotate.start_signals": start_signals}
+    flags["task"] = task
     run_config = resolve_settings(flags, config, override).config
     from mimicctl.errors import UserError
 
@@ -31,14 +39,18 @@ def command(
     if source is None:
         raise UserError("There is no recording to annotate.", where=run_config.record.output_file, do="record one (mimicctl record), or give --input-file")
     note(f"Annotating {source}.")
-    if auto:
+    by_hand = {"starts": settings.start_signals, "resume": resume, "overwrite": overwrite}
+    if auto is not False:
+        if settings.start_signals or resume:
+            what = "No signal of the env says where subtasks start." if settings.start_signals else "Annotation by replay starts anew each time."
+            raise UserError(what, where="--annotate-subtask-start-signals" if settings.start_signals else "--resume", do="leave it out, or add --manual")
         from mimicctl.annotation.auto import annotate_auto
 
         path, found = annotate_auto(source, settings.output_file, task_id=task or "", strict=settings.strict, overwrite=overwrite)
     else:
         from mimicctl.annotation.terminal import annotate_by_hand
 
-        path, found = annotate_by_hand(source, settings.output_file, task_id=task or "", overwrite=overwrite)
+        path, found = annotate_by_hand(source, settings.output_file, task_id=task or "", **by_hand)
     written = [a for a in found if a.written_as]
     signals = list(found[0].rises)
     rows = [(a.name, a.written_as or "-", a.replayed, *(a.rises.get(s) if a.rises.get(s) is not None else "-" for s in signals), a.problem) for a in found]

@@ -33,6 +33,8 @@ class Subtask:
         num_interpolation_steps: control steps that bridge from the last segment to this one.
         num_fixed_steps: control steps the first target of the segment is held.
         apply_noise_during_interpolation: noise on the bridge too.
+        start_signal: name of the signal that says where the part begins that keeps its relation to the object, for planners that find the way there
+            (SkillGen). It is marked if one asks for it and used by Isaac Lab; `mimicctl generate` has no planner.
     """
 
     name: str
@@ -48,6 +50,7 @@ class Subtask:
     num_interpolation_steps: int = 5
     num_fixed_steps: int = 0
     apply_noise_during_interpolation: bool = False
+    start_signal: str | None = None
 
 
 @dataclass(frozen=True)

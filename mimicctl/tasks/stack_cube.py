@@ -41,10 +41,10 @@ def _subtasks(noise: tuple[float, float]) -> dict[str, tuple[Subtask, ...]]:
     offsets = (10, 20)
     return {
         "franka": (
-            Subtask("grasp red", "cube_2", "grasp_1", offsets, **common),
-            Subtask("stack red on blue", "cube_1", "stack_1", offsets, **common),
-            Subtask("grasp green", "cube_3", "grasp_2", offsets, **common),
-            Subtask("stack green on red", "cube_2", None, (0, 0), **common),
+            Subtask("grasp red", "cube_2", "grasp_1", offsets, start_signal="grasp_1", **common),
+            Subtask("stack red on blue", "cube_1", "stack_1", offsets, start_signal="stack_1", **common),
+            Subtask("grasp green", "cube_3", "grasp_2", offsets, start_signal="grasp_2", **common),
+            Subtask("stack green on red", "cube_2", None, (0, 0), start_signal="stack_2", **common),
         )
     }
 

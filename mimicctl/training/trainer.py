@@ -18,6 +18,7 @@ import numpy as np
 
 import mimicctl
 from mimicctl.config import TrainSettings
+from mimicctl.dataset.masks import without_discarded
 from mimicctl.dataset.reader import Dataset
 from mimicctl.dataset.split import split_names
 from mimicctl.errors import RunFailed, UserError
@@ -252,17 +253,20 @@ def _fixed(recipe: Recipe) -> dict[str, Any]:
 
 
 def _masks(dataset: Dataset, train: str | None, valid: str | None) -> tuple[dict[str, tuple[str, ...]], str]:
-    """Demos to learn from and to validate on, and where that was read.
+    """Demos to learn from and to validate on, none of them discarded (`mask/discarded`), and where that was read.
 
     Args:
         train, valid: filter keys that the config names; None for "train" and "valid", which may be missing together.
     """
     asked = {"train": train or "train", "valid": valid or "valid"}
-    found = {part: dataset.masks.get(key, ()) for part, key in asked.items()}
-    if not any(found.values()) and not (train or valid):
-        if len(dataset) < 2:
-            raise UserError("One demonstration cannot be split into training and validation.", where=str(dataset.path), do="generate more")
-        return split_names(dataset.demos), "a split of its own, since the file has no masks"
+    named = {part: dataset.masks.get(key, ()) for part, key in asked.items()}
+    if not any(named.values()) and not (train or valid):
+        left = without_discarded(dataset)
+        if len(left) < 2:
+            what = "There must be two demonstrations at least, one to learn from and one to validate on, that are not discarded."
+            raise UserError(what, where=str(dataset.path), do="generate more, or keep more (mimicctl web)")
+        return split_names(left), "a split of its own, since the file has no masks" + _but_for(len(dataset) - len(left))
+    found = {part: without_discarded(dataset, names) for part, names in named.items()}
     where, again = str(dataset.path), f"mimicctl dataset split --overwrite {dataset.path}"
     for part, names in found.items():
         if not names:
@@ -270,7 +274,11 @@ def _masks(dataset: Dataset, train: str | None, valid: str | None) -> tuple[dict
     both = set(found["train"]) & set(found["valid"])
     if both:
         raise UserError(f"{len(both)} demos are in both masks, {min(both)} for instance, so validation would prove nothing.", where=where, do=again)
-    return found, "the file's masks"
+    return found, "the file's masks" + _but_for(sum(map(len, named.values())) - sum(map(len, found.values())))
+
+
+def _but_for(discarded: int) -> str:
+    return f", without {discarded} discarded" if discarded else ""
 
 
 def _start_folder(run: _Run) -> None:
