@@ -24,6 +24,7 @@ __all__ = ["AXES", "AxisSource", "Command", "Device", "Event", "OperatorView", "
 GROUP = "mimicctl.devices"
 """Of entry points by which other packages add devices."""
 
+
 @dataclass(frozen=True)
 class _Feel:
     """What a device does unless the settings say otherwise.
@@ -77,7 +78,7 @@ def _source(settings: RecordSettings) -> AxisSource | Device:
     if settings.device == "keyboard":
         from mimicctl.devices.keyboard import Keyboard
 
-        return Keyboard()
+        return Keyboard(settings.keys)
     if settings.device == "gamepad":
         from mimicctl.devices.gamepad import Gamepad
 

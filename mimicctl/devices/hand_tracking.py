@@ -191,17 +191,16 @@ class HandTracking:
 
     def help(self) -> str:
         hand, helper = self._settings.hand, self._helper
-        if self._settings.hand_clutch == "always":
-            clutch = f"  The arm follows the {hand} hand whenever it is seen."
-        else:
-            clutch = (
-                f"  The arm follows the {hand} hand while you squeeze its controller, or, without one, while the {helper} hand pinches thumb and index finger."
-            )
-        lines = [
-            clutch,
-            f"  Gripper: the {hand} hand's trigger, or its thumb and index finger: together closed, apart open.",
-            "  A or X: begin, or save as it is.   B or Y: discard and start again.   Ctrl-C in the terminal: stop.",
-            f"  Without a controller, {helper} hand, held for a moment: thumb and ring finger begin or save, thumb and little finger discard.",
+        lines = [f"  The arm follows the {hand} hand whenever it is seen."]
+        if self._settings.hand_clutch == "hold":
+            lines = [
+                f"  The arm follows the {hand} hand while you squeeze its controller;",
+                f"  without one, while the {helper} hand pinches thumb and index finger.",
+            ]
+        lines += [
+            f"  Gripper: the {hand} trigger, or thumb and index finger (together is closed).",
+            "  A or X begin, or save as it is   B or Y discard, start again   Ctrl-C stop",
+            f"  Or the {helper} thumb, held: to ring finger begin, save; to little finger discard.",
         ]
         return "\n".join([line for line in (self._feeder.help(),) if line] + lines)
 

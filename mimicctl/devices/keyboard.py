@@ -1,35 +1,34 @@
 """The keyboard of any terminal, also over SSH, as a device with six axes.
 
-A terminal tells when a key goes down and, through auto-repeat, that it still is; it never tells of a release. So
-a press counts as held for a moment: short at first, so that a tap is a nudge, and longer than the repeat interval once the
+Where the terminal tells when a key is released, a key moves as long as it is down. Most tell of presses alone, and of a key that is held through
+auto-repeat. There a press counts as held for a moment: short at first, so that a tap is a nudge, and longer than the repeat interval once the
 key repeats, so that a held key moves without gaps.
 """
 
 from __future__ import annotations
 
-import os
-import select
-import sys
-import termios
 import time
-import tty
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 
 import numpy as np
 
-from mimicctl.devices.base import Event, Reading
-from mimicctl.errors import UserError
+from mimicctl.devices.base import AXES, Event, Reading
+from mimicctl.devices.terminal_keys import NAMED, TerminalKeys
+from mimicctl.errors import UserError, listed
 
-_AXES = {  # key: (axis, sign)
-    "w": (0, 1), "s": (0, -1),
-    "a": (1, 1), "d": (1, -1),
-    "q": (2, 1), "e": (2, -1),
-    "z": (3, 1), "x": (3, -1),
-    "t": (4, 1), "g": (4, -1),
-    "c": (5, 1), "v": (5, -1),
+KEYS = {
+    "x+": "w", "x-": "s",
+    "y+": "a", "y-": "d",
+    "z+": "q", "z-": "e",
+    "roll+": "z", "roll-": "x",
+    "pitch+": "t", "pitch-": "g",
+    "yaw+": "c", "yaw-": "v",
+    "gripper": "k", "let_go": "l",
+    "start": "space", "save": "enter", "reset": "r",
 }  # fmt: skip
+"""What is done, and the key for it, as a config file names them: Isaac Lab's, and those of the session."""
 
-_EVENTS = {" ": Event.START, "\n": Event.SAVE, "r": Event.RESET}
+_EVENTS = {"start": Event.START, "save": Event.SAVE, "reset": Event.RESET}
 
 _TAP = 0.11
 """[s] A single press is held this long: two control steps."""
@@ -60,84 +59,98 @@ class PressedKeys:
 
 
 class Keyboard:
-    """Reads stdin in raw mode between `start` and `close`.
+    """Reads stdin between `start` and `close`.
 
     Args:
+        keys: other keys than those of `KEYS`.
         clock: seconds; for tests.
+
+    Raises:
+        UserError: there is no such key or nothing like that to be done, or a key is to do two things.
     """
 
     name = "keyboard"
 
-    def __init__(self, *, clock: Callable[[], float] = time.monotonic) -> None:
+    def __init__(self, keys: Mapping[str, str] | None = None, *, clock: Callable[[], float] = time.monotonic) -> None:
+        self._names = KEYS | dict(keys or {})
+        self._actions = _by_key(self._names)
         self._clock = clock
-        self._keys = PressedKeys()
-        self._saved: list | None = None
+        self._terminal = TerminalKeys()
+        self._guessed = PressedKeys()
         self._at: float | None = None
 
     def start(self) -> None:
-        if not sys.stdin.isatty():
-            raise UserError("The keyboard device reads a terminal, and the input is none.", where="stdin", do="run it in a terminal, or use --device scripted")
-        self._saved = termios.tcgetattr(sys.stdin.fileno())
-        # cbreak, not raw: Ctrl-C stays a signal.
-        tty.setcbreak(sys.stdin.fileno())
+        self._terminal.open()
 
     def close(self) -> None:
-        if self._saved is not None:
-            termios.tcsetattr(sys.stdin.fileno(), termios.TCSADRAIN, self._saved)
-            self._saved = None
+        self._terminal.close()
 
     def reset(self) -> None:
-        self._keys.clear()
+        self._terminal.down.clear()
+        self._guessed.clear()
 
     def help(self) -> str:
+        key = {action: name.capitalize() for action, name in self._names.items()}
+        pairs = [f"{key[f'{axis}+']}/{key[f'{axis}-']} {axis}" for axis in AXES]
+        moves, turns = (" ".join(f"{pair:<{max(9, *map(len, pairs))}}" for pair in three) for three in (pairs[:3], pairs[3:]))
+        told = (
+            "This terminal tells of releases: a key moves as long as it is down."
+            if self._terminal.reports_releases
+            else "No key-up from this terminal: a tap nudges, a held key moves once it repeats."
+        )
         return (
-            "  W/S x    A/D y    Q/E z      move         K  gripper open/close\n"
-            "  Z/X roll T/G pitch C/V yaw   turn         L  let go of all keys and open\n"
-            "  R  discard and start again   Enter  save as it is   Space  begin   Ctrl-C  stop"
+            f"  {moves} move   {key['gripper']}  gripper open/close\n"
+            f"  {turns} turn   {key['let_go']}  let go of all keys and open\n"
+            f"  {key['reset']} discard, start again   {key['save']} save as it is   {key['start']} begin   Ctrl-C stop\n"
+            f"  {told}"
         )
 
     def read(self) -> Reading:
-        toggles, let_go, events = 0, False, []
+        toggles, let_go, events, pressed = 0, False, [], set()
         for key in self._typed():
             self._at = self._clock()
-            if key in _AXES:
-                self._keys.press(key, self._clock())
-            elif key == "k":
+            action = self._actions.get(key)
+            if action == "gripper":
                 toggles += 1
-            elif key == "l":
-                self._keys.clear()
+            elif action == "let_go":
+                self.reset()
+                pressed.clear()
                 toggles, let_go = 0, True
-            elif key in _EVENTS:
-                events.append(_EVENTS[key])
+            elif action in _EVENTS:
+                events.append(_EVENTS[action])
+            elif action is not None:
+                # One that went down and up again since the last look counts as well.
+                pressed.add(key)
+                self._guessed.press(key, self._clock())
+        held = pressed | self._terminal.down if self._terminal.reports_releases else self._guessed.held(self._clock())
+        return Reading(self._axes(held), toggles, let_go, tuple(events), at=self._at)
+
+    def _axes(self, held: set[str] | list[str]) -> np.ndarray:
+        """(6,) Of keys that move; others move nothing."""
         axes = np.zeros(6)
-        for key in self._keys.held(self._clock()):
-            axis, sign = _AXES[key]
-            axes[axis] += sign
-        return Reading(np.clip(axes, -1, 1), toggles, let_go, tuple(events), at=self._at)
+        for key in held:
+            action = self._actions.get(key, "")
+            if action[:-1] in AXES:
+                axes[AXES.index(action[:-1])] += 1 if action.endswith("+") else -1
+        return np.clip(axes, -1, 1)
 
     def _typed(self) -> list[str]:
-        """Keys typed since the last look, lower case. Escape sequences (arrows and the like) are dropped whole."""
-        descriptor = sys.stdin.fileno()
-        data = b""
-        while select.select([descriptor], [], [], 0)[0]:
-            chunk = os.read(descriptor, 1024)
-            if not chunk:
-                break
-            data += chunk
-        return list(_without_escapes(data.decode(errors="ignore")).lower())
+        """Keys pressed since the last look."""
+        return self._terminal.typed()
 
 
-def _without_escapes(text: str) -> str:
-    kept, position = [], 0
-    while position < len(text):
-        if text[position] != "\x1b":
-            kept.append(text[position])
-            position += 1
-            continue
-        position += 1
-        if position < len(text) and text[position] in "[O":
-            position += 1
-            while position < len(text) and not "@" <= text[position] <= "~":
-                position += 1
-        position += 1
-    return "".join(kept)
+def _by_key(names: Mapping[str, str]) -> dict[str, str]:
+    """Key, as a terminal gives it, to what it does."""
+    actions: dict[str, str] = {}
+    wrong = [f'"{action}" is nothing to be done' for action in names if action not in KEYS]
+    for action, name in names.items():
+        key = NAMED.get(name.lower(), name.lower())
+        if key not in NAMED.values() and not (len(key) == 1 and key.isprintable()):
+            wrong.append(f'"{name}" (for {action}) is no key')
+        elif key in actions:
+            wrong.append(f'"{name}" would do both {actions[key]} and {action}')
+        actions.setdefault(key, action)
+    if wrong:
+        known = f"{', '.join(KEYS)}; keys are single characters and {', '.join(NAMED)}"
+        raise UserError("The keys of the keyboard do not fit.", where=f"record.keys\n      {listed(wrong)}", do=f"there are {known}")
+    return actions

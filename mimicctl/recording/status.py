@@ -50,7 +50,8 @@ class StatusDisplay:
             from rich.text import Text
 
             picture = draw_scene(self._task, progress.view)
-            self._live.update(Group(picture, Text(self._help, style="dim"), Text(status_line(self._task, progress), style="bold")), refresh=True)
+            # The map last: in a low terminal it is what may be missing.
+            self._live.update(Group(picture, Text(status_line(self._task, progress), style="bold"), Text(self._help, style="dim")), refresh=True)
             self._drawn = now
         elif self._live is None and (now - self._drawn > _LINE_EVERY or progress.saved != self._saved):
             print(status_line(self._task, progress), file=sys.stderr, flush=True)
