@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Hashable
 from typing import TYPE_CHECKING
 
 from mimicctl.devices.hand_tracking import HandTracking
@@ -30,7 +31,7 @@ class _HandSocket:
         self._server = MessageServer(address, _LARGEST, self._take, refused=tracking.refuse)
         self.start, self.close = self._server.start, self._server.close
 
-    def _take(self, data: str | bytes) -> None:
+    def _take(self, data: str | bytes, socket: Hashable) -> None:
         try:
             self._tracking.feed(hands_from_webxr(object_in(data)))
         except ValueError as error:

@@ -12,6 +12,7 @@ from __future__ import annotations
 import json
 import threading
 import time
+from collections.abc import Hashable
 from dataclasses import dataclass
 
 import numpy as np
@@ -79,17 +80,18 @@ def _is_number(value: object) -> bool:
 
 
 class Inbox:
-    """The latest message. Anybody puts in, one thread reads."""
+    """The latest message, whoever sent it. Anybody puts in, one thread reads; each sender counts its messages and resets by itself."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
         self._latest: Message | None = None
         self._at: float | None = None
-        self._resets_seen: int | None = None
+        self._numbers: dict[Hashable, int] = {}
+        self._resets_seen: dict[Hashable, int] = {}
         self._resets = 0
         self._refused = ""
 
-    def put(self, data: bytes | str) -> None:
+    def put(self, data: bytes | str, sender: Hashable = None) -> None:
         """Take what came in; what is no message is noted and changes nothing."""
         try:
             message = parse(data)
@@ -98,18 +100,17 @@ class Inbox:
             self.refuse(str(error))
             return
         with self._lock:
-            self._take(message)
+            self._take(message, sender)
 
     def refuse(self, why: str) -> None:
         with self._lock:
             self._refused = f"the last message was refused: {why}"
 
-    def forget_order(self) -> None:
-        """A new sender counts its messages and resets from the beginning."""
+    def forget(self, sender: Hashable) -> None:
+        """It is gone, and will count from the beginning if it comes again."""
         with self._lock:
-            self._resets_seen = None
-            if self._latest is not None:
-                self._latest = Message(self._latest.axes, self._latest.gripper, None, None)
+            self._numbers.pop(sender, None)
+            self._resets_seen.pop(sender, None)
 
     def forget_resets(self) -> None:
         with self._lock:
@@ -124,13 +125,14 @@ class Inbox:
         held = latest.axes if time.monotonic() - at < _STALE else np.zeros(6)
         return Reading(held, events=(Event.RESET,) * bool(resets), gripper=latest.gripper, at=at, note=note)
 
-    def _take(self, message: Message) -> None:
-        before = self._latest
-        if before is not None and None not in (before.number, message.number) and 0 < before.number - message.number < _BEHIND:
-            return
+    def _take(self, message: Message, sender: Hashable) -> None:
+        if message.number is not None:
+            if 0 < self._numbers.get(sender, 0) - message.number < _BEHIND:
+                return
+            self._numbers[sender] = message.number
         if message.resets is not None:
-            self._resets += self._resets_seen is not None and message.resets > self._resets_seen
-            self._resets_seen = message.resets
+            self._resets += message.resets > self._resets_seen.get(sender, message.resets)
+            self._resets_seen[sender] = message.resets
         self._latest, self._at = message, time.monotonic()
         self._refused = ""
 

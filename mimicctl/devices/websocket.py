@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import concurrent.futures
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Hashable
 from typing import TYPE_CHECKING
 
 from mimicctl.devices.base import Reading
@@ -32,8 +32,8 @@ class MessageServer:
     Args:
         address: "host:port" to listen on.
         largest: [bytes] of a message; a socket that sends a longer one is closed.
-        put: called with each message, in that thread.
-        opened: called when a socket was opened.
+        put: called with each message and the socket it came by, in that thread.
+        ended: called when a socket has come to its end.
         refused: called with the reason when a socket was refused or closed for what it sent.
     """
 
@@ -41,13 +41,13 @@ class MessageServer:
         self,
         address: str,
         largest: int,
-        put: Callable[[str | bytes], None],
+        put: Callable[[str | bytes, Hashable], None],
         *,
-        opened: Callable[[], None] = lambda: None,
+        ended: Callable[[Hashable], None] = lambda socket: None,
         refused: Callable[[str], None] = lambda why: None,
     ) -> None:
         self._address, self._largest = listening_address(address, SETTING), largest
-        self._put, self._opened, self._refused = put, opened, refused
+        self._put, self._ended, self._refused = put, ended, refused
         self._thread: threading.Thread | None = None
         self._loop: asyncio.AbstractEventLoop | None = None
         self._end: asyncio.Event | None = None
@@ -121,14 +121,14 @@ class MessageServer:
         self._sockets.add(opened)
         try:
             await opened.prepare(request)
-            self._opened()
             async for message in opened:
                 if message.type in (WSMsgType.TEXT, WSMsgType.BINARY):
-                    self._put(message.data)
+                    self._put(message.data, opened)
                 elif getattr(message.data, "code", None) == WSCloseCode.MESSAGE_TOO_BIG:
                     self._refused(f"it is longer than {self._largest} bytes.")
         finally:
             self._sockets.discard(opened)
+            self._ended(opened)
         return opened
 
 
@@ -143,7 +143,7 @@ class WebSocketSource:
 
     def __init__(self, address: str) -> None:
         self._inbox = Inbox()
-        self._server = MessageServer(address, LARGEST, self._inbox.put, opened=self._inbox.forget_order, refused=self._inbox.refuse)
+        self._server = MessageServer(address, LARGEST, self._inbox.put, ended=self._inbox.forget, refused=self._inbox.refuse)
         self.start, self.close = self._server.start, self._server.close
 
     @property

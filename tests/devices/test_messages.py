@@ -83,14 +83,21 @@ def test_what_is_no_message_is_told_of_until_one_comes_that_is():
     assert not inbox.read().note and inbox.read().axes[0] == 1
 
 
-def test_a_new_sender_counts_from_the_beginning():
+def test_each_sender_counts_by_itself():
     inbox = Inbox()
-    inbox.put(json.dumps({"axes": axes(0.1), "n": 17, "resets": 3}))
-    inbox.forget_order()
-    assert inbox.read().axes[0] == 0.1
-    inbox.put(json.dumps({"axes": axes(0.2), "n": 1, "resets": 5}))
-    reading = inbox.read()
-    assert reading.axes[0] == 0.2 and reading.events == ()
+
+    def put(sender: str, x: float, n: int, resets: int) -> Reading:
+        inbox.put(json.dumps({"axes": axes(x), "n": n, "resets": resets}), sender)
+        return inbox.read()
+
+    for i in range(3):
+        first, second = put("a", 0.1, 100 + i, 7), put("b", 0.2, 1 + i, 0)
+        assert (first.axes[0], second.axes[0], first.events, second.events) == (0.1, 0.2, (), ())
+    assert put("a", 0.3, 90, 7).axes[0] == 0.2  # late
+    assert put("b", 0.4, 9, 1).events == (Event.RESET,)
+    inbox.forget("a")
+    reading = put("a", 0.5, 1, 9)
+    assert reading.axes[0] == 0.5 and reading.events == ()
 
 
 @pytest.mark.parametrize("address", ["8900", "localhost", "localhost:x", ":8900", "localhost:70000"])
