@@ -47,12 +47,13 @@ _FEELS = {
     "gamepad": _Feel((0.1, 0.1), 0.1, {"roll": 0.8, "pitch": 0.8}),
     "spacemouse": _Feel(),
     "udp": _Feel(),
+    "websocket": _Feel(),
 }
 
 
 def device_names() -> list[str]:
     """What --device takes."""
-    return [*_FEELS, "scripted", *(found.name for found in entry_points(group=GROUP))]
+    return [*_FEELS, "hands", "scripted", *(found.name for found in entry_points(group=GROUP))]
 
 
 def make_device(task: TaskSpec, settings: RecordSettings, seed: int) -> Device:
@@ -66,6 +67,10 @@ def make_device(task: TaskSpec, settings: RecordSettings, seed: int) -> Device:
     """
     if settings.device == "scripted":
         return _scripted(task, settings.speed, seed)
+    if settings.device == "hands":
+        from mimicctl.devices.hand_socket import hands_over_websocket
+
+        return hands_over_websocket(task, settings)
     source = _source(settings)
     return source if hasattr(source, "command") else _driven(source, settings)
 
@@ -74,7 +79,7 @@ def _source(settings: RecordSettings) -> AxisSource | Device:
     if settings.device == "keyboard":
         from mimicctl.devices.keyboard import Keyboard
 
-        return Keyboard()
+        return Keyboard(settings.keys)
     if settings.device == "gamepad":
         from mimicctl.devices.gamepad import Gamepad
 
@@ -87,6 +92,10 @@ def _source(settings: RecordSettings) -> AxisSource | Device:
         from mimicctl.devices.udp import UdpSource
 
         return UdpSource(settings.udp_address)
+    if settings.device == "websocket":
+        from mimicctl.devices.websocket import WebSocketSource
+
+        return WebSocketSource(settings.websocket_address)
     for found in entry_points(group=GROUP):
         if found.name == settings.device:
             return _of_another_package(found, settings)

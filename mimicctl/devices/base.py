@@ -103,7 +103,8 @@ class AxisSource(Protocol):
 class Device(Protocol):
     """A source of commands. `name` goes into the lineage of what it records; `human` says who was driving.
 
-    A device may have `facts()` as well: what is worth knowing of its input since `reset`, as JSON, for the lineage.
+    A device may have two things more: `facts()`, what is worth knowing of its input since `reset`, as JSON, for the lineage; and `state`, what an
+    operator wants to know of it now.
     """
 
     name: str

@@ -84,6 +84,7 @@ class Progress:
         takes: how good those were that were saved.
         signals: subtask signals true now.
         view, snapshot: of the scene now; None before the first.
+        device: what the device says of itself, if it does.
         began: when the session began, `time.monotonic()`.
     """
 
@@ -97,6 +98,7 @@ class Progress:
     outcomes: list[Outcome] = field(default_factory=list)
     takes: list[TakeQuality] = field(default_factory=list)
     signals: dict[str, bool] = field(default_factory=dict)
+    device: str = ""
     view: OperatorView | None = None
     snapshot: np.ndarray | None = None
     began: float = field(default_factory=time.monotonic)
@@ -248,6 +250,7 @@ class _Session:
 
     def _command(self) -> Command:
         command = self._device.command(self._progress.view)
+        self._progress.device = getattr(self._device, "state", "")
         if Event.QUIT in command.events:
             raise _Quit
         return command
