@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 
 from mimicctl.devices.base import AXES, AxisSource, Command, Device, Event, OperatorView, Reading
 from mimicctl.errors import UserError
-from mimicctl.tasks import Lift, Stack, TaskSpec
+from mimicctl.tasks import Arrive, Lift, Stack, TaskSpec
 
 if TYPE_CHECKING:
     from mimicctl.config import RecordSettings
@@ -30,7 +30,7 @@ class _Feel:
     """What a device does unless the settings say otherwise.
 
     Attributes:
-        sensitivities: raw action units per control step at full deflection, of translation and of rotation: Isaac Lab's for this task.
+        sensitivities: raw action units at full deflection, of translation and of rotation: Isaac Lab's for this task.
         dead_zone, axis_scale: as in the settings.
     """
 
@@ -47,6 +47,12 @@ _FEELS = {
     "spacemouse": _Feel(),
     "udp": _Feel(),
 }
+
+_FLAT = {"z": 0.0, "roll": 0.0, "pitch": 0.0}
+"""Axes that a base on a floor does not have."""
+# Isaac Lab's SE(2) devices: 0.8 m/s ahead, 0.4 m/s sideways, 1 rad/s; with a gamepad 1, 1, 1.
+_SE2_FEEL = _Feel((0.8, 1.0), axis_scale={**_FLAT, "y": 0.5})
+_SE2_FEELS = {"gamepad": _Feel((1.0, 1.0), 0.1, _FLAT)}
 
 
 def device_names() -> list[str]:
@@ -65,15 +71,16 @@ def make_device(task: TaskSpec, settings: RecordSettings, seed: int) -> Device:
     """
     if settings.device == "scripted":
         return _scripted(task, settings.speed, seed)
-    source = _source(settings)
-    return source if hasattr(source, "command") else _driven(source, settings)
+    on_floor = task.control == "velocity"
+    source = _source(settings, on_floor)
+    return source if hasattr(source, "command") else _driven(source, settings, on_floor)
 
 
-def _source(settings: RecordSettings) -> AxisSource | Device:
+def _source(settings: RecordSettings, on_floor: bool) -> AxisSource | Device:
     if settings.device == "keyboard":
         from mimicctl.devices.keyboard import Keyboard
 
-        return Keyboard()
+        return Keyboard(on_floor=on_floor)
     if settings.device == "gamepad":
         from mimicctl.devices.gamepad import Gamepad
 
@@ -103,10 +110,10 @@ def _of_another_package(found: EntryPoint, settings: RecordSettings) -> AxisSour
         raise UserError(what, where="--device", do="mend or reinstall that package, or choose another device") from error
 
 
-def _driven(source: AxisSource, settings: RecordSettings) -> Device:
+def _driven(source: AxisSource, settings: RecordSettings, on_floor: bool) -> Device:
     from mimicctl.devices.driving import SPEEDS, Driven, shaping
 
-    feel = _FEELS.get(settings.device, _Feel())
+    feel = _SE2_FEELS.get(settings.device, _SE2_FEEL) if on_floor else _FEELS.get(settings.device, _Feel())
     asked = (settings.position_sensitivity, settings.rotation_sensitivity)
     shape = shaping(
         tuple(mine if mine is not None else theirs for mine, theirs in zip(asked, feel.sensitivities, strict=True)),
@@ -115,15 +122,19 @@ def _driven(source: AxisSource, settings: RecordSettings) -> Device:
         axis_scale={axis: feel.axis_scale.get(axis, 1.0) * settings.axis_scale.get(axis, 1.0) for axis in (*feel.axis_scale, *settings.axis_scale)},
         dead_zone=feel.dead_zone if settings.dead_zone is None else settings.dead_zone,
     )
-    return Driven(source, shape)
+    note = "  A base goes along x and y and turns by yaw; the other axes and the gripper do nothing." if on_floor and settings.device != "keyboard" else ""
+    return Driven(source, shape, note)
 
 
 def _scripted(task: TaskSpec, speed: str, seed: int) -> Device:
     from mimicctl.devices.scripted import PickAndLift, PickAndPlace, ScriptedOperator
+    from mimicctl.devices.scripted_drive import ScriptedDriver
 
     match task.goal:
         case Stack(names):
             errands = [PickAndPlace(up.name, low.name, up.edge, low.edge) for low, up in itertools.pairwise(task.object(name) for name in names)]
         case Lift(name, height):
             errands = [PickAndLift(name, height)]
+        case Arrive(mark):
+            return ScriptedDriver(mark, task.hand[0].half_size[:2], {item.name: item.edge for item in task.objects if not item.is_mark}, speed=speed, seed=seed)
     return ScriptedOperator(errands, speed=speed, seed=seed)

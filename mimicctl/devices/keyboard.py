@@ -29,6 +29,12 @@ _AXES = {  # key: (axis, sign)
     "c": (5, 1), "v": (5, -1),
 }  # fmt: skip
 
+_ON_FLOOR = {"↑": "w", "↓": "s", "←": "a", "→": "d", "z": "c", "x": "v", "k": ""}
+"""Where a base is driven, what Isaac Lab's SE(2) keys stand for among those above; and there is no gripper."""
+
+_ARROWS = {f"\x1b{introduced}{letter}": arrow for introduced in "[O" for letter, arrow in zip("ABCD", "↑↓→←", strict=True)}
+"""What a terminal sends for them."""
+
 _EVENTS = {" ": Event.START, "\n": Event.SAVE, "r": Event.RESET}
 
 _TAP = 0.11
@@ -63,13 +69,14 @@ class Keyboard:
     """Reads stdin in raw mode between `start` and `close`.
 
     Args:
+        on_floor: for a base, with Isaac Lab's SE(2) keys too.
         clock: seconds; for tests.
     """
 
     name = "keyboard"
 
-    def __init__(self, *, clock: Callable[[], float] = time.monotonic) -> None:
-        self._clock = clock
+    def __init__(self, *, on_floor: bool = False, clock: Callable[[], float] = time.monotonic) -> None:
+        self._clock, self._on_floor = clock, on_floor
         self._keys = PressedKeys()
         self._saved: list | None = None
         self._at: float | None = None
@@ -90,6 +97,12 @@ class Keyboard:
         self._keys.clear()
 
     def help(self) -> str:
+        if self._on_floor:
+            return (
+                "  W/S or up/down  ahead, back    A/D or left/right  sideways\n"
+                "  C/V or Z/X      turn left, right                L  let go of all keys\n"
+                "  R  discard and start again   Enter  save as it is   Space  begin   Ctrl-C  stop"
+            )
         return (
             "  W/S x    A/D y    Q/E z      move         K  gripper open/close\n"
             "  Z/X roll T/G pitch C/V yaw   turn         L  let go of all keys and open\n"
@@ -98,7 +111,8 @@ class Keyboard:
 
     def read(self) -> Reading:
         toggles, let_go, events = 0, False, []
-        for key in self._typed():
+        for typed in self._typed():
+            key = _ON_FLOOR.get(typed, typed) if self._on_floor else typed
             self._at = self._clock()
             if key in _AXES:
                 self._keys.press(key, self._clock())
@@ -116,7 +130,7 @@ class Keyboard:
         return Reading(np.clip(axes, -1, 1), toggles, let_go, tuple(events), at=self._at)
 
     def _typed(self) -> list[str]:
-        """Keys typed since the last look, lower case. Escape sequences (arrows and the like) are dropped whole."""
+        """Keys typed since the last look, lower case, arrows as such. Other escape sequences are dropped whole."""
         descriptor = sys.stdin.fileno()
         data = b""
         while select.select([descriptor], [], [], 0)[0]:
@@ -124,7 +138,10 @@ class Keyboard:
             if not chunk:
                 break
             data += chunk
-        return list(_without_escapes(data.decode(errors="ignore")).lower())
+        text = data.decode(errors="ignore")
+        for sequence, arrow in _ARROWS.items():
+            text = text.replace(sequence, arrow)
+        return list(_without_escapes(text).lower())
 
 
 def _without_escapes(text: str) -> str:
