@@ -14,9 +14,9 @@ from mimicctl.tasks import TaskSpec
 if TYPE_CHECKING:
     from rich.text import Text
 
-_ROWS = 18
-_Y, _X = (-2.2, 2.2), (-0.8, 3.6)
-_BESIDE, _AHEAD = (-2.2, 2.2), (-1.4, 3.0)
+_ROWS = 14
+_Y, _X = (-2.7, 2.7), (-0.8, 3.6)
+_BESIDE, _AHEAD = (-2.7, 2.7), (-1.4, 3.0)
 _ARROWS = "↑↖←↙↓↘→↗"
 _SPACING = 0.08
 """[m] Between the points that an outline is filled with: less than a character is wide."""
@@ -41,7 +41,7 @@ def draw_floor(task: TaskSpec, view: OperatorView) -> Text:
         _fill(canvas, base, task.hand[0].half_size[:2], "▒", "bold cyan")
         x, y, _ = poses.position(base)
         canvas.put(y, x, _ARROWS[_eighth(base)], "bold white")
-    text = Text("room: +x up, +y left".ljust(COLUMNS + 3) + "base: its front up, its left to the left\n", style="dim")
+    text = Text().append("room: +x up, +y left".ljust(COLUMNS + 3) + "base: its front up, its left to the left\n", style="dim")
     return text.append_text(side_by_side(room, around)).append(_way_to_go(task, back @ view.object_poses[task.goal.mark]))
 
 

@@ -45,5 +45,23 @@ def test_a_tap_is_short_and_a_repeating_key_has_no_gaps():
     assert keys.held(0.5) == []
 
 
+@pytest.mark.parametrize(
+    ("key", "axis", "sign"),
+    [("↑", 0, 1), ("↓", 0, -1), ("←", 1, 1), ("→", 1, -1), ("z", 5, 1), ("x", 5, -1), ("w", 0, 1), ("d", 1, -1), ("c", 5, 1), ("v", 5, -1)],
+)
+def test_a_base_is_driven_with_isaac_labs_se2_keys_too(key, axis, sign):
+    keyboard = Keyboard(on_floor=True, clock=lambda: 0.0)
+    keyboard._typed = lambda: [key]
+    axes = keyboard.read().axes
+    assert axes[axis] == sign and np.count_nonzero(axes) == 1
+
+
+def test_a_base_has_no_gripper_and_an_arm_no_arrows():
+    base, arm = Keyboard(on_floor=True, clock=lambda: 0.0), make_keyboard([["↑"]])
+    base._typed = lambda: ["k"]
+    assert base.read().toggles == 0 and not arm.read().axes.any()
+    assert "up/down" in base.help() and "gripper" not in base.help() and "gripper" in arm.help()
+
+
 def test_arrow_keys_are_not_letters():
     assert _without_escapes("w\x1b[Aq\x1b[1;5Cx\x1bOD") == "wqx"
