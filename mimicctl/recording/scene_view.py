@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-import numpy as np
-
 from mimicctl import poses
 from mimicctl.devices.base import OperatorView
 from mimicctl.recording.canvas import COLUMNS, Canvas, side_by_side

@@ -70,9 +70,7 @@ def _add_mark(spec: mujoco.MjSpec, item: ObjectSpec) -> None:
     for side in (1, -1):
         turn = [np.cos(-side * np.pi / 8), 0, 0, np.sin(-side * np.pi / 8)]
         place = [2.7 * radius, side * 0.3 * radius, 0.008]
-        body.add_geom(
-            name=f"{item.name}/barb_{side}", type=kinds.mjGEOM_BOX, pos=place, quat=turn, size=[0.45 * radius, 0.02, 0.004], rgba=solid, **drawn
-        )
+        body.add_geom(name=f"{item.name}/barb_{side}", type=kinds.mjGEOM_BOX, pos=place, quat=turn, size=[0.45 * radius, 0.02, 0.004], rgba=solid, **drawn)
 
 
 def floor_layout(model: mujoco.MjModel, task: TaskSpec) -> FloorLayout:
