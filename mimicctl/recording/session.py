@@ -243,10 +243,14 @@ class _Session:
             command = self._command()
             if Event.RESET in command.events:
                 return False
-            if Event.START in command.events or (rules.start == "motion" and (command.delta.any() or command.gripper < 0)):
+            if Event.START in command.events or (rules.start == "motion" and self._moves(command)):
                 break
             self._idle.wait()
         return self.pass_time(Phase.COUNTDOWN, rules.countdown)
+
+    def _moves(self, command: Command) -> bool:
+        """Whether it moves anything; a base has no gripper that closing would move."""
+        return bool(command.delta.any()) or (command.gripper < 0 and not self._env.task.on_floor)
 
     def _command(self) -> Command:
         command = self._device.command(self._progress.view)

@@ -44,8 +44,8 @@ class PageDevice:
         # Sensitivities of axes are not of hands, which are in metres.
         self._hands = HandTracking(settings.model_copy(update=dict.fromkeys(("position_sensitivity", "rotation_sensitivity", "dead_zone"))), task)
         self.inputs = Inputs(self._hands.feed)
-        self.key_map = KeyMap(settings.keys)
-        self._keys_shape, self._pad_shape = shaping_for("keyboard", settings), shaping_for("gamepad", settings)
+        self.key_map = KeyMap(settings.keys, on_floor=task.on_floor)
+        self._keys_shape, self._pad_shape = (shaping_for(name, task, settings) for name in ("keyboard", "gamepad"))
         self._gripper, self._hands_used = OPEN, False
 
     def start(self) -> None: ...

@@ -196,6 +196,7 @@ def open_teleop(run_config: RunConfig, task: TaskSpec, *, recording: bool) -> tu
         "drives": drives,
         "hz": task.control_hz,
         "controls": device.key_map.controls() if drives else [],
+        "hands": drives and not task.on_floor,
         "keys": device.key_map.keys() if drives else [],
         "help": "" if drives else device.help(),
     }

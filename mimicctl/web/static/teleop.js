@@ -57,7 +57,7 @@ async function open() {
     },
   });
   for (const button of at("actions").querySelectorAll("[data-action]")) button.onclick = () => input.count(`ui:${button.dataset.action}`);
-  headset = facts.drives ? new Headset(view, link, { buttons: at("headset"), list: at("checklist") }) : null;
+  headset = facts.hands ? new Headset(view, link, { buttons: at("headset"), list: at("checklist") }) : null;
   at("claim").onclick = () => link.claim();
   setInterval(() => showLine(link, input, status), 500);
   return { view, link, input, facts, headset };
