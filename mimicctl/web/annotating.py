@@ -155,7 +155,11 @@ class _Annotator:
     async def finish(self, request: web.Request) -> web.Response:
         def work(session: ManualSession) -> dict[str, Any]:
             found = session.finish()
-            return {"output": str(session.output), "written": sum(bool(a.written_as) for a in found), "left_out": [[a.name, a.problem] for a in found if a.problem]}
+            return {
+                "output": str(session.output),
+                "written": sum(bool(a.written_as) for a in found),
+                "left_out": [[a.name, a.problem] for a in found if a.problem],
+            }
 
         return await self._in_session(request, work)
 

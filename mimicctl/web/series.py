@@ -21,7 +21,9 @@ def series_of(dataset: Dataset, name: str) -> dict[str, Any]:
     """Actions, eef positions and gripper as groups of lines at the steps `at`, and signals as the spans [first, last + 1) in which they are true. JSON-able."""
     steps = dataset.length(name)
     at = np.unique(np.linspace(0, max(steps - 1, 0), min(steps, _MOST_POINTS)).astype(int)) if steps else np.zeros(0, int)
-    groups = [{"title": title, "lines": [{"name": label, "values": _rounded(values[at])} for label, values in lines]} for title, lines in _groups(dataset, name)]
+    groups = [
+        {"title": title, "lines": [{"name": label, "values": _rounded(values[at])} for label, values in lines]} for title, lines in _groups(dataset, name)
+    ]
     return {"steps": steps, "at": at.tolist(), "hz": dataset.control_hz, "groups": groups, "signals": dict(_signals(dataset, name))}
 
 
