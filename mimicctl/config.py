@@ -13,7 +13,7 @@ import re
 import tomllib
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any, Literal, get_args, get_origin, get_type_hints
+from typing import Annotated, Any, Literal, get_args, get_origin, get_type_hints
 
 from pydantic import BaseModel, Field, TypeAdapter, ValidationError, field_validator
 from pydantic.fields import FieldInfo
@@ -29,6 +29,9 @@ _LIST_ALL = "mimicctl config schema lists all settings"
 
 _MOST_ITEMS = 100
 """An index beyond this is a slip of the finger, not a list."""
+
+
+_NotNegative = Annotated[float, Field(ge=0)]
 
 
 class RecordSettings(Section):
@@ -59,6 +62,20 @@ class RecordSettings(Section):
     axis_scale: dict[str, float] = Field(default_factory=dict, description="What single axes are multiplied by.")
     dead_zone: float | None = Field(None, ge=0, lt=1, description="Share of a deflection up to which it counts as none; none: the device's own.")
     gamepad: str = Field("", description="Which gamepad, by its number or part of its name; empty: the first.")
+    hand: Literal["right", "left"] = Field("right", description="Which tracked hand drives the arm.")
+    hand_mode: Literal["relative", "absolute"] = Field(
+        "relative", description="relative: engaging begins anew from where hand and arm are; absolute: a place of the hand stays the same place of the arm."
+    )
+    hand_clutch: Literal["hold", "always"] = Field(
+        "hold", description="hold: the arm follows while a controller is squeezed or the other hand pinches; always: whenever the hand is seen."
+    )
+    hand_smoothing: float = Field(0.5, ge=0, lt=1, description="Share of the last smoothed pose of a hand in the next one, per control step.")
+    hand_dead_bands: list[_NotNegative] = Field(
+        default_factory=lambda: [0.001, 0.01], min_length=2, max_length=2, description="Movement up to which a hand counts as still [m, rad]."
+    )
+    hand_yaw_only: bool = Field(True, description="A hand turns the gripper about the vertical axis alone.")
+    hand_point: Literal["wrist", "pinch"] = Field("wrist", description="What of a hand is followed: its wrist, or between the tips of thumb and index finger.")
+    hand_turn: Literal["wrist", "fingers"] = Field("wrist", description="What of a hand turns the gripper: its wrist, or the way thumb and index finger point.")
     operator: str = Field("", description="Who recorded it, for the lineage.")
 
 

@@ -14,15 +14,17 @@ from typing import TYPE_CHECKING
 
 from mimicctl.devices.base import AXES, AxisSource, Command, Device, Event, OperatorView, Reading
 from mimicctl.errors import UserError
-from mimicctl.tasks import TaskSpec
+from mimicctl.tasks import Lift, Stack, TaskSpec
 
 if TYPE_CHECKING:
     from mimicctl.config import RecordSettings
+    from mimicctl.devices.driving import Shaping
 
-__all__ = ["AXES", "AxisSource", "Command", "Device", "Event", "OperatorView", "Reading", "device_names", "make_device"]
+__all__ = ["AXES", "AxisSource", "Command", "Device", "Event", "OperatorView", "Reading", "device_names", "make_device", "shaping_for"]
 
 GROUP = "mimicctl.devices"
 """Of entry points by which other packages add devices."""
+
 
 @dataclass(frozen=True)
 class _Feel:
@@ -103,23 +105,36 @@ def _of_another_package(found: EntryPoint, settings: RecordSettings) -> AxisSour
 
 
 def _driven(source: AxisSource, settings: RecordSettings) -> Device:
-    from mimicctl.devices.driving import SPEEDS, Driven, shaping
+    from mimicctl.devices.driving import Driven
 
-    feel = _FEELS.get(settings.device, _Feel())
+    return Driven(source, shaping_for(settings.device, settings))
+
+
+def shaping_for(device: str, settings: RecordSettings) -> Shaping:
+    """How the axes of a device of that name are shaped, by its own feel and the settings.
+
+    Raises:
+        UserError: the settings name an axis that there is not.
+    """
+    from mimicctl.devices.driving import SPEEDS, shaping
+
+    feel = _FEELS.get(device, _Feel())
     asked = (settings.position_sensitivity, settings.rotation_sensitivity)
-    shape = shaping(
+    return shaping(
         tuple(mine if mine is not None else theirs for mine, theirs in zip(asked, feel.sensitivities, strict=True)),
         factor=settings.sensitivity * SPEEDS[settings.speed],
         invert=settings.invert,
         axis_scale={axis: feel.axis_scale.get(axis, 1.0) * settings.axis_scale.get(axis, 1.0) for axis in (*feel.axis_scale, *settings.axis_scale)},
         dead_zone=feel.dead_zone if settings.dead_zone is None else settings.dead_zone,
     )
-    return Driven(source, shape)
 
 
 def _scripted(task: TaskSpec, speed: str, seed: int) -> Device:
-    from mimicctl.devices.scripted import PickAndPlace, ScriptedOperator
+    from mimicctl.devices.scripted import PickAndLift, PickAndPlace, ScriptedOperator
 
-    order = [task.object(name) for name in task.stack_order]
-    errands = [PickAndPlace(up.name, low.name, up.edge, low.edge) for low, up in itertools.pairwise(order)]
+    match task.goal:
+        case Stack(names):
+            errands = [PickAndPlace(up.name, low.name, up.edge, low.edge) for low, up in itertools.pairwise(task.object(name) for name in names)]
+        case Lift(name, height):
+            errands = [PickAndLift(name, height)]
     return ScriptedOperator(errands, speed=speed, seed=seed)

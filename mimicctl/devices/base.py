@@ -101,7 +101,10 @@ class AxisSource(Protocol):
 
 
 class Device(Protocol):
-    """A source of commands. `name` goes into the lineage of what it records; `human` says who was driving."""
+    """A source of commands. `name` goes into the lineage of what it records; `human` says who was driving.
+
+    A device may have `facts()` as well: what is worth knowing of its input since `reset`, as JSON, for the lineage.
+    """
 
     name: str
     human: bool

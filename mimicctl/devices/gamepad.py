@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 import time
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -172,20 +173,8 @@ class Gamepad:
         )
 
     def read(self) -> Reading:
-        toggles, let_go, events = 0, False, []
-        for button in self._pressed():
-            if button == _TOGGLE:
-                toggles += 1
-            elif button == _LET_GO:
-                toggles, let_go = 0, True
-            elif button in _EVENTS:
-                events.append(_EVENTS[button])
-        axes = np.zeros(6)
-        for control, (axis, sign) in _STICKS.items():
-            axes[axis] += sign * self._pad.stick(control)
-        for control, (axis, sign) in _D_PAD.items():
-            axes[axis] += sign * self._pad.held(control)
-        return Reading(np.clip(axes, -1, 1), toggles, let_go, tuple(events), at=self._at)
+        pressed = self._pressed()
+        return reading_of_pad(self._pad.stick, self._pad.held, pressed, self._at)
 
     def _pressed(self) -> list[str]:
         """Buttons pressed since the last look; a press counts once however long it is held.
@@ -205,6 +194,24 @@ class Gamepad:
                     do="plug it in or switch it on, and start again; mimicctl record --resume goes on with a recording, of which all saved demonstrations are kept",
                 )
         return [name for event in events if (name := self._pad.pressed(event))]
+
+
+def reading_of_pad(stick: Callable[[str], float], held: Callable[[str], bool], pressed: Sequence[str], at: float | None) -> Reading:
+    """What a pad asks for.
+
+    Args:
+        stick: from -1 to 1, up and left negative, by SDL's name of the axis.
+        held: whether a button is, by SDL's name.
+        pressed: buttons since the last reading.
+    """
+    axes = np.zeros(6)
+    for control, (axis, sign) in _STICKS.items():
+        axes[axis] += sign * stick(control)
+    for control, (axis, sign) in _D_PAD.items():
+        axes[axis] += sign * held(control)
+    since = pressed[len(pressed) - pressed[::-1].index(_LET_GO) :] if _LET_GO in pressed else pressed
+    events = tuple(_EVENTS[button] for button in pressed if button in _EVENTS)
+    return Reading(np.clip(axes, -1, 1), since.count(_TOGGLE), _LET_GO in pressed, events, at=at)
 
 
 def plugged_in() -> list[str]:

@@ -13,11 +13,11 @@ import sys
 import termios
 import time
 import tty
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Sequence
 
 import numpy as np
 
-from mimicctl.devices.base import Event, Reading
+from mimicctl.devices.base import AXES, Event, Reading
 from mimicctl.errors import UserError
 
 _AXES = {  # key: (axis, sign)
@@ -29,6 +29,7 @@ _AXES = {  # key: (axis, sign)
     "c": (5, 1), "v": (5, -1),
 }  # fmt: skip
 
+_TOGGLE, _LET_GO = "k", "l"
 _EVENTS = {" ": Event.START, "\n": Event.SAVE, "r": Event.RESET}
 
 _TAP = 0.11
@@ -97,23 +98,14 @@ class Keyboard:
         )
 
     def read(self) -> Reading:
-        toggles, let_go, events = 0, False, []
-        for key in self._typed():
+        typed = self._typed()
+        for key in typed:
             self._at = self._clock()
-            if key in _AXES:
-                self._keys.press(key, self._clock())
-            elif key == "k":
-                toggles += 1
-            elif key == "l":
+            if key == _LET_GO:
                 self._keys.clear()
-                toggles, let_go = 0, True
-            elif key in _EVENTS:
-                events.append(_EVENTS[key])
-        axes = np.zeros(6)
-        for key in self._keys.held(self._clock()):
-            axis, sign = _AXES[key]
-            axes[axis] += sign
-        return Reading(np.clip(axes, -1, 1), toggles, let_go, tuple(events), at=self._at)
+            elif key in _AXES:
+                self._keys.press(key, self._clock())
+        return reading_of_keys(self._keys.held(self._clock()), typed, self._at)
 
     def _typed(self) -> list[str]:
         """Keys typed since the last look, lower case. Escape sequences (arrows and the like) are dropped whole."""
@@ -125,6 +117,24 @@ class Keyboard:
                 break
             data += chunk
         return list(_without_escapes(data.decode(errors="ignore")).lower())
+
+
+def controls() -> list[tuple[str, list[str]]]:
+    """What can be done, and the keys that do it; of an axis first the one that goes in its positive direction."""
+    by_axis = [(name, [next(key for key, way in _AXES.items() if way == (axis, sign)) for sign in (1, -1)]) for axis, name in enumerate(AXES)]
+    events = [(event.value, [key]) for key, event in _EVENTS.items()]
+    return [*by_axis, ("gripper", [_TOGGLE]), ("let go", [_LET_GO]), *events]
+
+
+def reading_of_keys(held: Iterable[str], typed: Sequence[str], at: float | None) -> Reading:
+    """What keys that are held down, and those typed since the last reading, ask for."""
+    axes = np.zeros(6)
+    for key in held:
+        axis, sign = _AXES.get(key, (0, 0))
+        axes[axis] += sign
+    since = typed[len(typed) - typed[::-1].index(_LET_GO) :] if _LET_GO in typed else typed
+    events = tuple(_EVENTS[key] for key in typed if key in _EVENTS)
+    return Reading(np.clip(axes, -1, 1), since.count(_TOGGLE), _LET_GO in typed, events, at=at)
 
 
 def _without_escapes(text: str) -> str:

@@ -49,7 +49,7 @@ def diagnose(env: MimicEnv, snapshots: np.ndarray, subtasks: tuple[Subtask, ...]
     held = _held_object(signals, subtasks, len(rises))
     if held is None:
         return len(rises), _grasp_failure(objects, eef, failed)
-    return len(rises), _placing_failure(objects, eef, held)
+    return len(rises), _placing_failure(objects, eef, held, failed)
 
 
 def _rises_in_order(signals: list[np.ndarray]) -> list[int]:
@@ -90,7 +90,7 @@ def _grasp_failure(objects: dict[str, np.ndarray], eef: np.ndarray, failed: Subt
     return MISSED_GRASP
 
 
-def _placing_failure(objects: dict[str, np.ndarray], eef: np.ndarray, held: str) -> str:
+def _placing_failure(objects: dict[str, np.ndarray], eef: np.ndarray, held: str, failed: Subtask) -> str:
     in_hand = np.linalg.norm(objects[held] - eef, axis=-1) < _REACH
     left = int(np.argmin(in_hand)) if not in_hand.all() else len(eef) - 1
     others = [track for name, track in objects.items() if name != held]
@@ -99,7 +99,8 @@ def _placing_failure(objects: dict[str, np.ndarray], eef: np.ndarray, held: str)
     if in_hand.all():
         return TIMEOUT
     fell = objects[held][left, 2] - objects[held][-1, 2]
-    return LOST_GRASP if fell > _DROPPED else OFF_TARGET
+    # What is lifted is not to be put down anywhere.
+    return LOST_GRASP if fell > _DROPPED or failed.object_ref == held else OFF_TARGET
 
 
 def _travel(track: np.ndarray) -> float:

@@ -83,6 +83,7 @@ class Progress:
         outcomes: how the attempts before this one ended.
         takes: how good those were that were saved.
         signals: subtask signals true now.
+        view, snapshot: of the scene now; None before the first.
         began: when the session began, `time.monotonic()`.
     """
 
@@ -97,6 +98,7 @@ class Progress:
     takes: list[TakeQuality] = field(default_factory=list)
     signals: dict[str, bool] = field(default_factory=dict)
     view: OperatorView | None = None
+    snapshot: np.ndarray | None = None
     began: float = field(default_factory=time.monotonic)
 
     @property
@@ -162,7 +164,7 @@ def run_session(
         while not progress.finished:
             outcome, episode = session.attempt(np.random.SeedSequence(seed, spawn_key=(_SEED_SPACE, attempt)))
             if episode is not None:
-                take = quality_of(episode, env.task.control_hz)
+                take = quality_of(episode, env.task.control_hz, progress.held)
                 facts = {"seed": seed, "attempt": attempt, "step_hz": progress.rules.step_hz, "outcome": outcome.value, "quality": take.facts()}
                 episode.lineage = lineage_of(device, operator, **facts)
                 if outcome.saved:
@@ -251,6 +253,7 @@ class _Session:
         return command
 
     def _look(self, snapshot: np.ndarray) -> None:
+        self._progress.snapshot = snapshot
         self._progress.view = look(self._env, snapshot, self._progress.held)
         self._progress.signals = {name: bool(value) for name, value in self._env.signals(snapshot).items()}
 
@@ -275,6 +278,7 @@ def look(env: MimicEnv, snapshot: np.ndarray, held: int) -> OperatorView:
 
 def lineage_of(device: Device, operator: str, **facts: Any) -> dict[str, Any]:
     """Who and what made an episode. A scripted operator is never passed off as a person."""
+    input_facts = {"input": device.facts()} if hasattr(device, "facts") else {}
     return {
         "made_by": "mimicctl record",
         "version": mimicctl.__version__,
@@ -282,5 +286,6 @@ def lineage_of(device: Device, operator: str, **facts: Any) -> dict[str, Any]:
         "operator": (operator or getpass.getuser()) if device.human else device.name,
         "human": device.human,
         "recorded_at": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
+        **input_facts,
         **facts,
     }

@@ -73,6 +73,42 @@ class ObjectSpec:
 
 
 @dataclass(frozen=True)
+class Stack:
+    """Objects on one another and at rest, with the gripper open.
+
+    Attributes:
+        order: their names from bottom to top.
+    """
+
+    order: tuple[str, str, str]
+
+    @property
+    def text(self) -> str:
+        return f"stacked {' < '.join(self.order)}, gripper open, at rest"
+
+
+@dataclass(frozen=True)
+class Lift:
+    """One object in the gripper, off the table.
+
+    Attributes:
+        object_name: what is lifted.
+        height: of its lower side above the table, at least [m].
+    """
+
+    object_name: str
+    height: float
+
+    @property
+    def text(self) -> str:
+        return f"{self.object_name} held at least {100 * self.height:g} cm above the table"
+
+
+Goal = Stack | Lift
+"""What success asks for."""
+
+
+@dataclass(frozen=True)
 class HandBox:
     """Part of the room a hand takes up, an axis-aligned box in the eef frame: centre and half-size [m]."""
 
@@ -145,7 +181,7 @@ class TaskSpec:
         action_scale: what the controller multiplies a relative action by.
         home: arm joint positions at reset [rad].
         subtasks: per end-effector, in order.
-        stack_order: object names from bottom to top that success asks for.
+        goal: what success asks for.
         hand: boxes that enclose hand and open fingers.
         obs_layout: what the columns of an observation are, for those that have a direction or none: "v" vector, "q" quaternion, "." number.
         success_hold_steps: consecutive control steps success must hold.
@@ -164,7 +200,7 @@ class TaskSpec:
     objects: tuple[ObjectSpec, ...]
     reset: ResetRange
     subtasks: dict[str, tuple[Subtask, ...]]
-    stack_order: tuple[str, ...]
+    goal: Goal
     hand: tuple[HandBox, ...] = ()
     obs_layout: dict[str, str] = field(default_factory=dict)
     success_hold_steps: int = 10
@@ -173,6 +209,11 @@ class TaskSpec:
     prompt_templates: str = ""
     cameras: tuple[CameraSpec, ...] = ()
     semantic_colors: dict[str, tuple[int, int, int]] = field(default_factory=dict)
+
+    @property
+    def command_scale(self) -> float:
+        """[m, rad] that one unit of a device's command sends the eef by; under absolute control as far as Isaac Lab's relative control does."""
+        return self.action_scale if self.control == "rel" else 0.5
 
     @property
     def action_dim(self) -> int:

@@ -192,7 +192,7 @@ def test_a_demonstration_is_made_with_a_gamepad(driven, env):
 
 
 def edges(env) -> tuple[float, float]:
-    return tuple(env.task.object(name).edge for name in env.task.stack_order[:2])
+    return tuple(env.task.object(name).edge for name in env.task.goal.order[:2])
 
 
 # Which pad ------------------------------------------------------------------------------------------------------

@@ -12,7 +12,7 @@ import numpy as np
 from mimicctl import poses
 from mimicctl.envs.base import Snapshot
 from mimicctl.envs.mujoco import panda
-from mimicctl.envs.mujoco.franka_stack import StackReader, along_z
+from mimicctl.envs.mujoco.franka_cubes import CubesReader, along_z
 from mimicctl.envs.mujoco.ik import joint_step
 from mimicctl.envs.mujoco.scene import PHYSICS_DT, build_model, layout_of
 from mimicctl.schema import Episode
@@ -22,7 +22,6 @@ if TYPE_CHECKING:
     import mujoco
 
 _EEF = "franka"
-_REL_SCALE = 0.5
 _PLACEMENT_TRIES = 5000
 
 
@@ -42,7 +41,7 @@ class MujocoEnv:
         self.task, self.num_envs = task, num_envs
         self.model = build_model(task)
         self.layout = layout_of(self.model, task)
-        self.reader = StackReader(task, self.layout, self.model.nq, self.model.nv)
+        self.reader = CubesReader(task, self.layout, self.model.nq, self.model.nv)
         self.physics_seconds = 0.0
         self._mujoco = mujoco
         self._data = [mujoco.MjData(self.model) for _ in range(num_envs)]
@@ -195,7 +194,7 @@ class MujocoEnv:
 
     def command_to_action(self, snapshot: Snapshot, delta: np.ndarray, gripper: float) -> np.ndarray:
         # A relative action is scaled by the controller; an absolute one names the place itself.
-        scale = 1.0 if self.task.control == "rel" else _REL_SCALE
+        scale = 1.0 if self.task.control == "rel" else self.task.command_scale
         target = poses.apply_delta(self.reader.eef_pose(snapshot), scale * delta)
         return self.target_poses_to_actions({_EEF: self.reader.eef_pose(snapshot)}, {_EEF: target}, {_EEF: np.array([gripper])})
 

@@ -7,14 +7,20 @@ import {
 
 const NUMBERS_A_BODY = 7;
 
+// What is given up, one after the other, on a machine that draws too slowly: [shadows, most pixels a point].
+const EFFORTS = [[true, 2], [false, 1], [false, 0.6]];
+const SLOW_MS = 45;
+const JUDGED_AFTER = 12;
+
 /** Draws into `host`, an element with a size of its own. Axes are the robot's: x ahead, y left, z up; `world` holds everything in them. */
 export class SceneView {
-  constructor(host, { shadows = true } = {}) {
+  constructor(host) {
     this.host = host;
     this.renderer = new WebGLRenderer({ antialias: true });
-    this.renderer.setPixelRatio(Math.min(devicePixelRatio, 2));
-    this.renderer.shadowMap.enabled = shadows;
     this.renderer.shadowMap.type = PCFShadowMap;
+    this.effort = 0;
+    this.slow = { frames: 0, ms: 0 };
+    this.waiting = [];
     host.append(this.renderer.domElement);
     this.scene = new Scene();
     this.scene.background = new Color(matchMedia("(prefers-color-scheme: dark)").matches ? 0x24282d : 0xdfe3e6);
@@ -26,6 +32,7 @@ export class SceneView {
     this.controls.addEventListener("change", () => this.draw());
     this.bodies = [];
     this.#light();
+    this.#spend();
     this.lookFrom("side");
     new ResizeObserver(() => this.#fit()).observe(host);
     this.#fit();
@@ -45,21 +52,21 @@ export class SceneView {
     this.draw();
   }
 
-  /** Put every body where the frame (B * 7 numbers: position, xyzw quaternion) has it, and draw. */
+  /** Put every body where the frame (B * 7 numbers: position, xyzw quaternion) has it, and draw. The promise is kept when it can be seen. */
   show(frame) {
     this.bodies.forEach((body, i) => {
       const at = i * NUMBERS_A_BODY;
       body.position.set(frame[at], frame[at + 1], frame[at + 2]);
       body.quaternion.set(frame[at + 3], frame[at + 4], frame[at + 5], frame[at + 6]);
     });
-    this.draw();
+    return this.draw();
   }
 
-  /** "side", "behind" (where the operator stands, looking ahead), "front" or "top". */
+  /** "side", "behind" (over the robot's shoulder, looking ahead), "front" or "top". */
   lookFrom(place) {
     const spots = {
       side: [[1.25, -0.8, 0.75], [0.42, 0, 0.12]],
-      behind: [[-0.75, 0, 0.85], [0.5, 0, 0.05]],
+      behind: [[-0.35, -0.5, 0.85], [0.5, 0, 0.05]],
       front: [[1.5, 0, 0.6], [0.4, 0, 0.15]],
       top: [[0.45, 0, 1.5], [0.5, 0, 0]],
     };
@@ -70,8 +77,49 @@ export class SceneView {
     this.draw();
   }
 
+  /** Once for however many calls until the browser is ready to. In VR the session's own loop draws. */
   draw() {
-    if (!this.renderer.xr.isPresenting) this.renderer.render(this.scene, this.camera);
+    if (this.renderer.xr.isPresenting) return Promise.resolve();
+    return new Promise((drawn) => {
+      this.waiting.push(drawn);
+      if (this.waiting.length > 1) return;
+      // A page that is not looked at gets no animation frames, and still has to say what it knows.
+      if (document.hidden) setTimeout(() => this.#drawn(), 100);
+      else requestAnimationFrame(() => this.#drawn());
+    });
+  }
+
+  #drawn() {
+    if (!document.hidden) {
+      this.renderer.render(this.scene, this.camera);
+      this.#judge();
+    }
+    for (const drawn of this.waiting.splice(0)) drawn();
+  }
+
+  /** Where drawing itself takes long, spend less on it. What takes the time is not known until the next frame, so that is what is measured. */
+  #judge() {
+    if (this.effort === EFFORTS.length - 1) return;
+    const started = performance.now();
+    const slow = this.slow;
+    requestAnimationFrame(() => {
+      slow.frames++;
+      slow.ms += performance.now() - started;
+      if (slow.frames < JUDGED_AFTER) return;
+      if (slow.ms / slow.frames > SLOW_MS) {
+        this.effort++;
+        this.#spend();
+      }
+      Object.assign(slow, { frames: 0, ms: 0 });
+    });
+  }
+
+  #spend() {
+    const [shadows, ratio] = EFFORTS[this.effort];
+    this.renderer.shadowMap.enabled = shadows;
+    this.lamp.castShadow = shadows;
+    this.renderer.setPixelRatio(Math.min(devicePixelRatio, ratio));
+    this.#fit();
   }
 
   #light() {
@@ -84,7 +132,8 @@ export class SceneView {
     lamp.shadow.mapSize.set(1024, 1024);
     lamp.shadow.bias = -0.0006;
     lamp.shadow.normalBias = 0.004;
-    this.world.parent.add(lamp, lamp.target);
+    this.scene.add(lamp, lamp.target);
+    this.lamp = lamp;
   }
 
   #fit() {

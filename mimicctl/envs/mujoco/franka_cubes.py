@@ -1,4 +1,4 @@
-"""Reading snapshots of a Franka scene with cubes: poses, signals, success, observations, scene state.
+"""Reading snapshots of a Franka scene with cubes: poses, contacts, signals, success, observations, scene state.
 
 All functions are pure and take any batch shape (..., K). Keys, shapes, frames and thresholds are Isaac Lab's
 stack task; where its tests are loose these are strict, and the docstring says how. One observation is ours.
@@ -15,7 +15,7 @@ from mimicctl import poses
 from mimicctl.envs.mujoco import panda
 from mimicctl.envs.mujoco.scene import Layout, build_model, layout_of
 from mimicctl.errors import UserError
-from mimicctl.tasks.spec import TaskSpec
+from mimicctl.tasks.spec import Lift, Stack, TaskSpec
 
 GRASP_DISTANCE = 0.06
 """Object centre to eef [m]."""
@@ -30,7 +30,7 @@ REST_SPEED = 0.05
 
 
 @dataclass(frozen=True)
-class StackReader:
+class CubesReader:
     """Meaning of a snapshot row: qpos, qvel, hand position (3), hand rotation (9), last action, last control.
 
     Attributes:
@@ -43,7 +43,7 @@ class StackReader:
     nv: int
 
     @classmethod
-    def of(cls, task: TaskSpec) -> StackReader:
+    def of(cls, task: TaskSpec) -> CubesReader:
         """For snapshots and states of the task's own model."""
         model = build_model(task)
         return cls(task, layout_of(model, task), model.nq, model.nv)
@@ -123,24 +123,37 @@ class StackReader:
         aligned = np.linalg.norm(offset[..., :2], axis=-1) < xy
         return aligned & (np.abs(offset[..., 2] - edge) < HEIGHT_TOLERANCE) & self.gripper_open(rows)
 
+    def lifted(self, rows: np.ndarray, name: str, height: float) -> np.ndarray:
+        """Grasped, with its centre `height` and half an edge above the table."""
+        return self.grasped(rows, name) & (self.object_position(rows, name)[..., 2] - self.task.object(name).edge / 2 >= height)
+
     def signals(self, rows: np.ndarray) -> dict[str, np.ndarray]:
-        bottom, middle, top = self.task.stack_order
-        return {
-            "grasp_1": self.grasped(rows, middle),
-            "stack_1": self.stacked(rows, middle, bottom),
-            "grasp_2": self.grasped(rows, top),
-        }
+        match self.task.goal:
+            case Stack((bottom, middle, top)):
+                return {
+                    "grasp_1": self.grasped(rows, middle),
+                    "stack_1": self.stacked(rows, middle, bottom),
+                    "grasp_2": self.grasped(rows, top),
+                }
+            case Lift(name):
+                return {"grasp_1": self.grasped(rows, name)}
 
     def success(self, rows: np.ndarray) -> np.ndarray:
+        match self.task.goal:
+            case Stack(order):
+                return self._stack_stands(rows, *order)
+            case Lift(name, height):
+                return self.lifted(rows, name, height)
+
+    def _stack_stands(self, rows: np.ndarray, bottom: str, middle: str, top: str) -> np.ndarray:
         """Both stacks within 4 cm, gripper open, every cube slower than 5 cm/s."""
         # Most steps end here: the hand is full.
         if not np.any(gripper_open := self.gripper_open(rows)):
             return gripper_open
-        bottom, middle, top = self.task.stack_order
         stacked = self.stacked(rows, middle, bottom, SUCCESS_XY) & self.stacked(rows, top, middle, SUCCESS_XY)
         if not np.any(stacked):
             return stacked
-        first = [self.layout.objects[name][1] for name in self.task.stack_order]
+        first = [self.layout.objects[name][1] for name in (bottom, middle, top)]
         velocities = np.stack([self.qvel(rows)[..., i : i + 3] for i in first], axis=-2)
         return stacked & np.all(np.linalg.norm(velocities, axis=-1) < REST_SPEED, axis=-1)
 
@@ -152,8 +165,9 @@ class StackReader:
         eef_pos = poses.position(eef)
         positions = [self.object_position(rows, name) for name in names]
         quats = [self.object_quat(rows, name) for name in names]
-        first, second, third = positions
-        relative = [*(p - eef_pos for p in positions), first - second, second - third, first - third]
+        # Neighbours first, as Isaac Lab has them: 1 - 2, 2 - 3, 1 - 3.
+        apart = [positions[i] - positions[i + step] for step in range(1, len(names)) for i in range(len(names) - step)]
+        relative = [*(p - eef_pos for p in positions), *apart]
         posed = [part for pair in zip(positions, quats, strict=True) for part in pair]
         fingers = self.fingers(rows)
         home = np.array([*self.task.home, panda.FINGER_OPEN, panda.FINGER_OPEN])

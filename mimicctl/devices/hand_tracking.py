@@ -1,0 +1,226 @@
+"""Tracked hands and controllers as a device. Whoever has them, a web page or a program of one's own, feeds samples; the session takes commands."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections import deque
+from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING, Any, Protocol
+
+import numpy as np
+
+from mimicctl.devices.base import Command, Event, OperatorView
+from mimicctl.devices.driving import SPEEDS, shaping
+from mimicctl.devices.hand_retargeting import HandFeel, HandRetargeter
+from mimicctl.devices.hands import INDEX_TIP, LITTLE_TIP, RING_TIP, HandSample, grasps, pinches, squeezes
+from mimicctl.errors import UserError
+from mimicctl.tasks import TaskSpec
+
+if TYPE_CHECKING:
+    from mimicctl.config import RecordSettings
+
+_STALE = 0.5
+"""[s] Samples older than this are as good as none."""
+_METRES_A_SECOND, _RADIANS_A_SECOND = 1.0, 3.0
+"""How far ahead of the arm its target may be, times the control rate. The arm itself, which lags, is slower."""
+_GESTURE_SECONDS = 0.6
+"""For which a gesture is held before it counts, since fingers touch by chance, too."""
+
+_BUTTONS = (("primary", (Event.START, Event.SAVE)), ("secondary", (Event.RESET,)))
+"""A session heeds START only where it waits for it, and SAVE only while it records."""
+_GESTURES = ((RING_TIP, (Event.START, Event.SAVE)), (LITTLE_TIP, (Event.RESET,)))
+
+
+class Feeder(Protocol):
+    """What brings samples from outside, between `start` and `close`."""
+
+    def start(self) -> None: ...
+
+    def close(self) -> None: ...
+
+    def help(self) -> str: ...
+
+
+class HandTracking:
+    """
+    Args:
+        settings: which hand, and how the arm follows it.
+        task: what units its commands have.
+        feeder: started and closed with the device; None if `feed` is called by somebody else.
+        clock: [s]; for tests.
+
+    Raises:
+        UserError: a setting is of axes, which a hand has none of, or names one that does not exist.
+    """
+
+    name = "hands"
+    human = True
+
+    def __init__(self, settings: RecordSettings, task: TaskSpec, *, feeder: Feeder | None = None, clock: Callable[[], float] = time.monotonic) -> None:
+        self._settings, self._unit = settings, task.command_scale
+        self._feeder, self._clock = feeder, clock
+        self._retargeter = HandRetargeter(_feel(settings, task.control_hz))
+        self._lock = threading.Lock()
+        self._samples: Mapping[str, HandSample] = {}
+        self._at: float | None = None
+        self._buttons: set[tuple[str, str]] = set()
+        self._gestures = {tip: _Held() for tip, _ in _GESTURES}
+        self._clutch = False
+        self.state = "no input yet"
+        self._events: list[Event] = []
+        self._forget_counts()
+
+    def start(self) -> None:
+        if self._feeder is not None:
+            self._feeder.start()
+
+    def close(self) -> None:
+        if self._feeder is not None:
+            self._feeder.close()
+
+    def reset(self) -> None:
+        """Forget the anchor, what was asked for and not yet taken, and the counts. A clutch that is held goes on from where the arm is now."""
+        with self._lock:
+            self._events.clear()
+            self._forget_counts()
+        self._retargeter.reset()
+
+    def _forget_counts(self) -> None:
+        self._fed = self._late = self._steps = self._unseen = 0
+        self._ages: deque[float] = deque(maxlen=100_000)
+        self._taken: float | None = None
+
+    def feed(self, samples: Mapping[str, HandSample], at: float | None = None) -> None:
+        """The latest there is of both hands, from any thread. The last call counts; one that is older than that is dropped.
+
+        Args:
+            samples: "left" and "right"; a hand that is not seen is left out.
+            at: when they were so, `time.monotonic()`; None: now.
+        """
+        # A time to come, of a clock that is wrong, would make all that follows late.
+        at = self._clock() if at is None else min(at, self._clock())
+        with self._lock:
+            if self._at is not None and at < self._at:
+                self._late += 1
+                return
+            self._fed += 1
+            self._samples, self._at = {side: sample for side, sample in samples.items() if sample.tracked}, at
+            self._events += self._asked(at)
+
+    def _asked(self, at: float) -> list[Event]:
+        """What the latest samples ask for that those before did not."""
+        pressed = {(side, name) for side, sample in self._samples.items() for name, _ in _BUTTONS if getattr(sample, name)}
+        new = {name for _, name in pressed - self._buttons}
+        # A controller that is lost for a moment has not let go of its buttons.
+        self._buttons = pressed | {(side, name) for side, name in self._buttons if side not in self._samples}
+        asked = [event for name, events in _BUTTONS if name in new for event in events]
+        helper = self._samples.get(self._helper)
+        for tip, events in _GESTURES:
+            shown = helper is not None and pinches(helper, tip) is True and pinches(helper, INDEX_TIP) is False
+            if self._gestures[tip].for_long(shown, at):
+                asked += events
+        return asked
+
+    @property
+    def _helper(self) -> str:
+        """The hand that does not drive the arm."""
+        return "left" if self._settings.hand == "right" else "right"
+
+    def command(self, view: OperatorView) -> Command:
+        with self._lock:
+            samples, at, events = self._samples, self._at, tuple(self._events)
+            self._events.clear()
+        fresh = at is not None and self._clock() - at < _STALE
+        sample = samples.get(self._settings.hand) if fresh else None
+        self._count(at, sample is not None)
+        self._clutch = self._engaged(sample, samples.get(self._helper))
+        self.state = self._state(at, fresh, sample is not None)
+        delta = self._retargeter.follow(sample if self._clutch else None, view.eef_pose)
+        return Command(delta / self._unit, self._retargeter.gripper, events)
+
+    def _engaged(self, sample: HandSample | None, helper: HandSample | None) -> bool:
+        if sample is None:
+            return False
+        if self._settings.hand_clutch == "always":
+            return True
+        held = squeezes(sample) if sample.joints is None else helper is not None and grasps(helper)
+        return self._clutch if held is None else held
+
+    def _state(self, at: float | None, fresh: bool, seen: bool) -> str:
+        if at is None or not fresh:
+            return "no input yet" if at is None else f"no input for {self._clock() - at:.0f} s"
+        if not seen:
+            return f"the {self._settings.hand} hand is not seen"
+        return "following" if self._clutch else "clutch released"
+
+    def _count(self, at: float | None, seen: bool) -> None:
+        self._steps += 1
+        self._unseen += not seen
+        if at is not None and at != self._taken:
+            self._taken = at
+            self._ages.append(self._clock() - at)
+
+    def facts(self) -> dict[str, Any]:
+        """What came in since the last reset, for the lineage. Ages in milliseconds, of each sample when a control step took it."""
+        ages = 1000 * np.array(self._ages)
+        return {
+            "hand": self._settings.hand,
+            "mode": self._settings.hand_mode,
+            "samples": self._fed,
+            "late_samples": self._late,
+            "steps": self._steps,
+            "steps_unseen": self._unseen,
+            "age_ms": {"median": float(np.median(ages)), "p99": float(np.percentile(ages, 99))} if len(ages) else None,
+        }
+
+    def help(self) -> str:
+        hand, helper = self._settings.hand, self._helper
+        if self._settings.hand_clutch == "always":
+            clutch = f"  The arm follows the {hand} hand whenever it is seen."
+        else:
+            clutch = (
+                f"  The arm follows the {hand} hand while you squeeze its controller, or, without one, while the {helper} hand pinches thumb and index finger."
+            )
+        lines = [
+            clutch,
+            f"  Gripper: the {hand} hand's trigger, or its thumb and index finger: together closed, apart open.",
+            "  A or X: begin, or save as it is.   B or Y: discard and start again.   Ctrl-C in the terminal: stop.",
+            f"  Without a controller, {helper} hand, held for a moment: thumb and ring finger begin or save, thumb and little finger discard.",
+        ]
+        return "\n".join([self._feeder.help(), *lines] if self._feeder is not None else lines)
+
+
+class _Held:
+    """Whether something has been so for long enough; said once each time."""
+
+    def __init__(self) -> None:
+        self._since: float | None = None
+        self._said = False
+
+    def for_long(self, so: bool, at: float) -> bool:
+        if not so:
+            self._since, self._said = None, False
+            return False
+        self._since = at if self._since is None else self._since
+        due = not self._said and at - self._since >= _GESTURE_SECONDS
+        self._said = self._said or due
+        return due
+
+
+def _feel(settings: RecordSettings, control_hz: float) -> HandFeel:
+    for name in ("position_sensitivity", "rotation_sensitivity", "dead_zone"):
+        if getattr(settings, name) is not None:
+            what = f"record.{name} is of axes, which a hand has none of."
+            raise UserError(what, where="--device hands", do="use record.sensitivity, record.axis_scale or record.hand_dead_bands")
+    briskness = SPEEDS[settings.speed] / control_hz
+    return HandFeel(
+        absolute=settings.hand_mode == "absolute",
+        scale=shaping((1.0, 1.0), factor=settings.sensitivity, invert=settings.invert, axis_scale=settings.axis_scale).scale,
+        smoothing=settings.hand_smoothing,
+        dead_bands=(settings.hand_dead_bands[0], settings.hand_dead_bands[1]),
+        yaw_only=settings.hand_yaw_only,
+        point=settings.hand_point,
+        turn=settings.hand_turn,
+        step=(_METRES_A_SECOND * briskness, _RADIANS_A_SECOND * briskness),
+    )

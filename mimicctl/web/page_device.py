@@ -1,0 +1,115 @@
+"""The browser as a device: its keys, whose releases it knows of, its gamepads, and the buttons of the page."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+
+from mimicctl.config import RecordSettings
+from mimicctl.devices import Command, Device, Event, OperatorView, Reading, shaping_for
+from mimicctl.devices.driving import OPEN, gripper_after
+from mimicctl.devices.gamepad import reading_of_pad
+from mimicctl.devices.keyboard import reading_of_keys
+from mimicctl.web.inputs import Inputs, Sample
+
+_PAGE_EVENTS = {"start": Event.START, "save": Event.SAVE, "reset": Event.RESET, "quit": Event.QUIT}
+
+# The standard layout of the browsers' Gamepad API, by SDL's names.
+_PAD_AXES = ("LEFTX", "LEFTY", "RIGHTX", "RIGHTY")
+_PAD_BUTTONS = (
+    "A", "B", "X", "Y", "LEFTSHOULDER", "RIGHTSHOULDER", "TRIGGERLEFT", "TRIGGERRIGHT", "BACK", "START", "LEFTSTICK", "RIGHTSTICK",
+    "DPAD_UP", "DPAD_DOWN", "DPAD_LEFT", "DPAD_RIGHT", "GUIDE",
+)  # fmt: skip
+
+
+class PageDevice:
+    """What the page that drives asks for, with whichever of its inputs; they share one gripper.
+
+    Args:
+        inputs: of all pages.
+        settings: sensitivities and the like, as of the devices that the browser stands in for.
+    """
+
+    name = "web"
+    human = True
+
+    def __init__(self, inputs: Inputs, settings: RecordSettings) -> None:
+        self._inputs = inputs
+        self._keys_shape, self._pad_shape = shaping_for("keyboard", settings), shaping_for("gamepad", settings)
+        self._gripper = OPEN
+
+    def start(self) -> None: ...
+
+    def close(self) -> None: ...
+
+    def help(self) -> str:
+        return "  The browser drives; the page shows how. Ctrl-C here stops."
+
+    def reset(self) -> None:
+        self._inputs.sample()
+        self._inputs.take_facts()
+        self._gripper = OPEN
+
+    def facts(self) -> dict[str, Any]:
+        """Of the line to the browser since the last reset. The loop goes from an input to the picture of a command with it [ms]."""
+        facts = self._inputs.take_facts()
+        loop = {"median": float(np.median(facts.loops_ms)), "p99": float(np.percentile(facts.loops_ms, 99))} if facts.loops_ms else None
+        return {"messages": facts.messages, "skipped_messages": facts.skipped, "steps_without_news": facts.stale_steps, "loop_ms": loop}
+
+    def command(self, view: OperatorView) -> Command:
+        sample = self._inputs.sample()
+        keys, pad = _of_keys(sample), _of_pad(sample)
+        for reading in (keys, pad):
+            self._gripper = gripper_after(self._gripper, reading)
+        events = (*events_of(sample), *keys.events, *pad.events)
+        return Command(self._keys_shape(keys.axes) + self._pad_shape(pad.axes), self._gripper, events)
+
+
+class PageButtons:
+    """A device that drives by itself, with the page for a look and for its buttons."""
+
+    def __init__(self, device: Device, inputs: Inputs) -> None:
+        self._device, self._inputs = device, inputs
+        self.name, self.human = device.name, device.human
+
+    def start(self) -> None:
+        self._device.start()
+
+    def close(self) -> None:
+        self._device.close()
+
+    def help(self) -> str:
+        return self._device.help()
+
+    def reset(self) -> None:
+        self._inputs.sample()
+        self._device.reset()
+
+    def command(self, view: OperatorView) -> Command:
+        command = self._device.command(view)
+        return replace(command, events=(*command.events, *events_of(self._inputs.sample())))
+
+
+def events_of(sample: Sample) -> tuple[Event, ...]:
+    """What the page's own buttons ask for."""
+    return tuple(_PAGE_EVENTS[name] for name in _pressed(sample, "ui:") if name in _PAGE_EVENTS)
+
+
+def _of_keys(sample: Sample) -> Reading:
+    held = sample.message.keys if sample.message is not None else ()
+    return reading_of_keys(held, _pressed(sample, "key:"), None)
+
+
+def _of_pad(sample: Sample) -> Reading:
+    pressed = [_PAD_BUTTONS[int(number)] for number in _pressed(sample, "pad:") if number.isdigit() and int(number) < len(_PAD_BUTTONS)]
+    pad = sample.message.pad if sample.message is not None else None
+    sticks = dict(zip(_PAD_AXES, pad.axes, strict=False)) if pad is not None else {}
+    buttons = dict(zip(_PAD_BUTTONS, pad.buttons, strict=False)) if pad is not None else {}
+    return reading_of_pad(lambda name: float(np.clip(sticks.get(name, 0.0), -1, 1)), lambda name: buttons.get(name, 0.0) > 0.5, pressed, None)
+
+
+def _pressed(sample: Sample, kind: str) -> list[str]:
+    """Names without their kind, each as often as it was pressed. In what order is not known."""
+    return [name.removeprefix(kind) for name, times in sample.presses.items() if name.startswith(kind) for _ in range(min(times, 8))]
