@@ -7,8 +7,24 @@ from typing import TYPE_CHECKING, Annotated, Any, Optional
 
 import typer
 
-from mimicctl.cli.common import ConfigFile, Json, Outcome, Override, Overwrite, Resume, Table, Task, first_existing, note, resolve_settings, show, size_of
-from mimicctl.cli.web import DATASET_PAGES, Lan, Port, serve
+from mimicctl.cli.common import (
+    ConfigFile,
+    Json,
+    Lan,
+    Outcome,
+    Override,
+    Overwrite,
+    Port,
+    Resume,
+    Table,
+    Task,
+    first_existing,
+    note,
+    resolve_settings,
+    show,
+    size_of,
+)
+from mimicctl.cli.web import DATASET_PAGES, serve
 
 if TYPE_CHECKING:
     from mimicctl.annotation.auto import DemoAnnotation
@@ -22,7 +38,7 @@ def command(
         Optional[bool], typer.Option("--auto/--manual", help="From the env's signals, or by hand in the terminal (--auto).", show_default=False)
     ] = None,
     in_browser: Annotated[bool, typer.Option("--web", help="By hand, in a browser.")] = False,
-    port: Port = None,
+    port: Port = 8765,
     lan: Lan = False,
     start_signals: Annotated[
         Optional[bool],
@@ -72,7 +88,7 @@ def command(
     show(Outcome("Annotated.", facts, [table], "mimicctl generate", data), as_json)
 
 
-def _in_browser(source: Path, output_file: str, by_hand: dict[str, Any], port: int | None, lan: bool) -> tuple[Path, list[DemoAnnotation]]:
+def _in_browser(source: Path, output_file: str, by_hand: dict[str, Any], port: int, lan: bool) -> tuple[Path, list[DemoAnnotation]]:
     """Until Ctrl-C, which keeps what was accepted."""
     from mimicctl.web import require_packages
 

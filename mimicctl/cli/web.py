@@ -8,22 +8,19 @@ from typing import TYPE_CHECKING, Annotated, Optional
 
 import typer
 
-from mimicctl.cli.common import ConfigFile, Override, note, resolve_settings
+from mimicctl.cli.common import ConfigFile, Lan, Override, Port, note, resolve_settings
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from aiohttp import web
 
-Port = Annotated[Optional[int], typer.Option("--port", min=1, max=65535, help="Port of the pages (8765).", show_default=False)]
-Lan = Annotated[bool, typer.Option("--lan", help="Let browsers of other machines in, by HTTPS and by a link that works once.")]
-
 DATASET_PAGES = {"datasets.html": "Demonstrations", "annotate.html": "Annotate"}
 
 
 def command(
     paths: Annotated[Optional[list[Path]], typer.Argument(help="Datasets, or folders of them (datasets).", show_default=False)] = None,
-    port: Port = None,
+    port: Port = 8765,
     lan: Lan = False,
     config: ConfigFile = None,
     override: Override = None,
@@ -49,11 +46,10 @@ def command(
         serve([*datasets.routes(workspace, stages), *annotating.routes(annotations, stages)], DATASET_PAGES, port, lan)
 
 
-def serve(routes: Sequence[web.RouteDef], pages: Mapping[str, str], port: int | None, lan: bool) -> None:
-    """Serve, say where, and wait for Ctrl-C."""
-    from mimicctl.web.server import DEFAULT_PORT, WebServer
+def serve(routes: Sequence[web.RouteDef], pages: Mapping[str, str], port: int, lan: bool) -> None:
+    """Until Ctrl-C."""
+    from mimicctl.web.serving import serving
 
-    with WebServer(routes, pages, port=port or DEFAULT_PORT, lan=lan, on_join=lambda address: note(f"A browser came in from {address}.")) as server:
-        note(f"Open {server.link()}")
-        note("The link lets one browser in. Ctrl-C stops.")
+    with serving(routes, pages, port=port, lan=lan, say=note):
+        note("Ctrl-C stops.")
         threading.Event().wait()

@@ -58,6 +58,7 @@ function drawFiles(files, statuses) {
 }
 
 async function open(file, begin) {
+  if (begin === "overwrite" && !confirm("What was marked before, and the output when you write it, are replaced. Begin anew?")) return;
   try {
     sayNothing();
     const status = await api(`/api/annotations/${file.number}`, { begin });
@@ -74,6 +75,7 @@ class Sitting {
   constructor(file, status) {
     this.file = file;
     this.tracks = status.tracks;
+    this.last = status.last;
     this.hz = status.hz;
     this.output = status.output;
     this.verdicts = new Map(status.demos.map((demo) => [demo.name, demo.verdict]));
@@ -127,7 +129,7 @@ class Sitting {
     this.timeline = new Tracks(this.player);
     scene ??= new SceneTile("");
     scene.node.className = "tile wide";
-    scene.caption.textContent = `${seen.name}, replayed by its ${seen.replayed}; turn it with the mouse`;
+    scene.caption.textContent = `${seen.name}, replayed by its ${seen.replayed}; drag to turn`;
     scene.load(`/api/datasets/${this.file.number}/scene`, `${this.address}/frames`);
     this.films = this.file.cameras.map((camera) => {
       const film = new FilmTile(camera);
@@ -136,16 +138,16 @@ class Sitting {
     });
     this.message = element("p", { className: "message", role: "status" });
     this.list = element("div", { className: "boundaries" });
-    this.accepting = element("button", { className: "main", onclick: () => this.accept(), title: "Accept (Enter)" }, "Accept");
-    this.undoing = element("button", { onclick: () => this.undo(), title: "Undo (U)" }, "Undo");
-    const marking = element("button", { onclick: () => this.mark(), title: "Mark this step (S)" }, "Mark");
-    const jumping = [element("button", { title: "The suggestion before (arrow up)", onclick: () => this.jump(-1) }, "‹ suggestion"), element("button", { title: "The next suggestion (arrow down)", onclick: () => this.jump(1) }, "suggestion ›")];
+    this.accepting = element("button", { className: "main", onclick: () => this.accept(), title: "Accept (Enter)" }, "Accept ", keycap("Enter"));
+    this.undoing = element("button", { onclick: () => this.undo(), title: "Undo (U)" }, "Undo ", keycap("U"));
+    const marking = element("button", { onclick: () => this.mark(), title: "Mark this step (S)" }, "Mark ", keycap("S"));
+    const jumping = [element("button", { title: "The suggestion before (arrow up)", onclick: () => this.jump(-1) }, "‹ suggestion ", keycap("↑")), element("button", { title: "The next suggestion (arrow down)", onclick: () => this.jump(1) }, "suggestion › ", keycap("↓"))];
     const warning = seen.success ? "" : element("p", { className: "warn" }, "This demo does not end in success when it is replayed. If you accept it, that is written with it.");
     this.body.replaceChildren(element("div", { className: "looking" },
       element("div", { className: "side" }, element("div", { className: "tiles" }, scene.node, ...this.films.map((film) => film.node))),
       element("div", { className: "panel" }, warning, transport(this.player), element("div", { className: "transport" }, ...jumping, marking, this.undoing), this.message, this.timeline.node,
         element("h2", {}, "Boundaries"), this.list,
-        element("div", { className: "verdict" }, this.accepting, element("button", { onclick: () => this.skip(), title: "Skip (Q)" }, "Skip")))));
+        element("div", { className: "verdict" }, this.accepting, element("button", { onclick: () => this.skip(), title: "Skip (Q)" }, "Skip ", keycap("Q"))))));
     for (const group of series.groups.filter(({ title }) => title !== "actions")) this.timeline.addPlot(group, series.at);
     this.player.listen(() => {
       scene.show(this.player.step);
@@ -191,7 +193,7 @@ class Sitting {
       return chip;
     }));
     const counted = (verdict) => [...this.verdicts.values()].filter((each) => each === verdict).length;
-    this.summary.textContent = `${counted("accepted")} accepted, ${counted("skipped")} skipped, ${counted("")} to do`;
+    this.summary.textContent = `${counted("accepted")} accepted, ${counted("skipped")} skipped, ${counted("")} to do${this.file.discarded ? `, ${this.file.discarded} discarded` : ""}`;
     this.writing.disabled = !counted("accepted");
     this.writing.className = counted("") ? "" : "main";
     this.writing.textContent = `Write ${this.outputName}`;
@@ -224,15 +226,7 @@ class Sitting {
     }];
     for (const [eef, boundaries] of Object.entries(this.tracks)) {
       const steps = seen.steps[eef];
-      const spans = [];
-      let from = 0;
-      let odd = false;
-      boundaries.forEach((boundary, number) => {
-        if (boundary.kind !== "end" || steps[number] === null) return;
-        spans.push({ from, to: steps[number], text: boundary.subtask, className: odd ? "odd" : "" });
-        from = steps[number];
-        odd = !odd;
-      });
+      const spans = this.segments(eef, boundaries, steps).map((span, i) => ({ ...span, className: i % 2 ? "odd" : "" }));
       if (this.chosen?.eef === eef) {
         const [low, high] = seen.ranges[eef][this.chosen.number];
         if (low <= high) spans.push({ from: low, to: high, className: "range" });
@@ -245,6 +239,19 @@ class Sitting {
       });
     }
     this.timeline.setRows(rows);
+  }
+
+  /** The subtasks as far as their boundaries are marked; the last one goes to the end. */
+  segments(eef, boundaries, steps) {
+    const spans = [];
+    let from = 0;
+    boundaries.forEach((boundary, number) => {
+      const step = steps[number];
+      if (boundary.kind === "end" && step !== null && from !== null) spans.push({ from, to: step, text: boundary.subtask });
+      from = step;
+    });
+    if (from !== null) spans.push({ from, to: this.seen.length - 1, text: this.last[eef] });
+    return boundaries.length && steps.every((step) => step === null) ? [] : spans;
   }
 
   choose(eef, number) {
@@ -360,6 +367,8 @@ class Sitting {
     return true;
   }
 }
+
+function keycap(key) { return element("kbd", {}, key); }
 
 function helpDialog() {
   const close = element("button", { onclick: () => dialog.close() }, "Close");

@@ -113,14 +113,18 @@ function drawDemos(file, demos, marks) {
 
   const refresh = () => {
     const wanted = cards.filter(({ demo }) => FILTERS[choice.filter][1](demo, marks.of(demo.name)) && `${demo.name} ${demo.source}`.toLowerCase().includes(choice.text.toLowerCase()));
-    for (const { demo, node } of cards) showMark(node, marks.of(demo.name));
     grid.replaceChildren(...wanted.map(({ node }) => node));
+    say();
+  };
+  // What is marked stays where it is until one filters again: it must not vanish under the cursor.
+  const say = () => {
+    for (const { demo, node } of cards) showMark(node, marks.of(demo.name));
     const successes = demos.filter((demo) => demo.success).length;
-    count.textContent = `${wanted.length} of ${demos.length} demos shown; ${successes} succeeded, ${marks.count("kept")} kept, ${marks.count("discarded")} discarded`;
+    count.textContent = `${grid.childElementCount} of ${demos.length} demos shown; ${successes} succeeded, ${marks.count("kept")} kept, ${marks.count("discarded")} discarded`;
   };
   filter.onchange = () => { choice.filter = filter.value; refresh(); };
   search.oninput = () => { choice.text = search.value; refresh(); };
-  const stop = marks.listen(() => cards.forEach(({ demo, node }) => showMark(node, marks.of(demo.name))));
+  const stop = marks.listen(say);
   main.replaceChildren(
     element("div", { className: "crumbs" }, link({}, {}, "Datasets"), "/", element("h1", {}, file.name), element("span", { className: "faint" }, file.task), marks.state),
     element("div", { className: "toolbar" }, filter, search, count),
@@ -232,7 +236,7 @@ async function drawDemo(file, demos, marks, where, current) {
   const columns = shown.map((each, i) => {
     scenes[i] ??= new SceneTile("");
     const name = beside ? `${each.name}: ` : "";
-    scenes[i].caption.textContent = `${name}scene, turn it with the mouse`;
+    scenes[i].caption.textContent = `${name}drag to turn`;
     scenes[i].load(`/api/datasets/${file.number}/scene`, `/api/datasets/${file.number}/demos/${each.name}/frames`);
     const own = file.cameras.map((camera) => {
       const film = new FilmTile(`${name}${camera}`);
@@ -262,10 +266,11 @@ async function drawDemo(file, demos, marks, where, current) {
     element("div", { className: "crumbs" }, link({}, {}, "Datasets"), "/", link({ file: file.name }, {}, file.name), "/", element("h1", {}, beside ? `${demo.name} and ${beside.name}` : demo.name),
       element("span", { className: demo.success ? "good" : "bad" }, demo.success ? "success" : "failed"), element("span", { className: "faint" }, [lengthText(demo), demo.source].filter(Boolean).join(", ")), marks.state),
     element("div", { className: "toolbar" }, step("The demo before (P)", -1), step("The next demo (D)", 1), ...judging, said, other),
-    element("div", { className: "looking" }, element("div", { className: "side" }, ...columns), element("div", { className: "panel" }, transport(player), tracks.node)),
+    element("div", { className: "looking" }, element("div", { className: beside ? "side two" : "side" }, ...columns), element("div", { className: "panel" }, transport(player), tracks.node)),
   );
-  tracks.setRows(series.flatMap((each, i) => Object.entries(each.signals).map(([name, spans]) =>
-    ({ label: i ? `${name} (${beside.name})` : name, spans: spans.map(([from, to]) => ({ from, to, className: i ? "odd" : "" })) }))));
+  const lane = (label, spans = [], className = "") => ({ label, spans: spans.map(([from, to]) => ({ from, to, className })) });
+  const signals = [...new Set(series.flatMap((each) => Object.keys(each.signals)))];
+  tracks.setRows(signals.flatMap((name) => [lane(name, series[0].signals[name]), ...(beside ? [lane(beside.name, series[1].signals[name], "odd")] : [])]));
   for (const group of series[0].groups) tracks.addPlot(group, series[0].at, series[1]);
   const following = player.listen(() => {
     shown.forEach((_, i) => scenes[i].show(player.step));

@@ -76,16 +76,15 @@ export class Tracks {
       ...group.lines.map((line, i) => ({ label: line.name, stroke: colour(i), width: 1.5, points: { show: false }, spanGaps: true })),
       ...(other?.lines ?? []).map((line, i) => ({ label: `${line.name} beside`, stroke: colour(i), width: 1.25, dash: [5, 4], alpha: 0.75, points: { show: false }, spanGaps: true })),
     ];
-    const style = getComputedStyle(document.documentElement);
-    const ink = () => resolved("--faint", style);
-    const grid = () => resolved("--line", style);
+    const ink = () => resolved("--faint");
+    const grid = () => resolved("--line");
     const axis = { stroke: ink, grid: { stroke: grid, width: 1 }, ticks: { show: false }, font: "11px system-ui, sans-serif" };
     const plot = new uPlot({
       width: Math.max(this.node.clientWidth, 200), height: HEIGHT, legend: { show: false }, cursor: { show: false }, select: { show: false },
       padding: [6, PAD, 0, 0],
       scales: { x: { time: false, range: () => [0, this.last] } },
       series: [{}, ...lines],
-      axes: [{ ...axis, size: 20, gap: 2, values: (_, ticks) => ticks.map((tick) => (Number.isInteger(tick) ? tick : "")) }, { ...axis, size: GUTTER, gap: 6 }],
+      axes: [{ ...axis, size: 20, gap: 2, values: (_, ticks) => ticks.map((tick) => (Number.isInteger(tick) ? tick : "")) }, { ...axis, size: GUTTER, gap: 6, space: 24 }],
     }, joined, host);
     this.#plots.push({ plot, at, group, shown: shown.map((node) => node.lastChild) });
     this.#follow();
