@@ -173,7 +173,7 @@ def test_nothing_sticks_out_of_the_window(page, site, width):
 @pytest.fixture
 def annotator(page, site):
     page.goto(site.link())
-    page.get_by_role("link", name="Annotate").click()
+    page.get_by_role("link", name="Annotate", exact=True).click()
     page.locator(".file", has_text="seen.hdf5").get_by_role("button", name="Annotate").click()
     expect(page.locator(".boundary")).to_have_count(3)
     return page

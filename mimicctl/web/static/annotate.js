@@ -160,9 +160,7 @@ class Sitting {
   take(seen) {
     this.seen = seen;
     this.verdicts.set(seen.name, seen.verdict);
-    if (seen.next && !this.kept) this.chosen = seen.next;
-    if (!seen.next && !this.kept) this.chosen = null;
-    this.kept = false;
+    if (!seen.refusal) this.chosen = seen.next;
     this.drawChips();
     this.drawBoundaries();
     this.drawRows();
@@ -273,10 +271,7 @@ class Sitting {
     try {
       const seen = await api(`${this.address}/${what}`, body);
       sayNothing();
-      if (this.name === name) {
-        this.kept = Boolean(seen.refusal);
-        this.take(seen);
-      }
+      if (this.name === name) this.take(seen);
       return seen;
     } catch (error) {
       sayFailure(error);

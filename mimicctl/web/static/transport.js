@@ -43,3 +43,8 @@ export function onKeys(handle) {
     if (handle(event)) event.preventDefault();
   });
 }
+
+// A button that was clicked would take the next Enter or space for itself.
+document.addEventListener("click", (event) => {
+  if (event.detail) event.target.closest?.("button")?.blur();
+});
