@@ -9,10 +9,13 @@ from __future__ import annotations
 import threading
 import time
 from collections import OrderedDict
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import Annotated
+from typing import Annotated, Any
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
+
+from mimicctl.devices.hands import HandSample, hands_from_webxr
 
 LARGEST = 32 * 1024
 """[bytes] of a message; two hands of 25 joints take a quarter of it."""
@@ -36,23 +39,6 @@ class Pad(_Part):
     buttons: Annotated[list[_Number], Field(max_length=32)]
 
 
-class Hand(_Part):
-    """A hand or controller in WebXR's frame (x right, y up, -z ahead, on the floor) [m].
-
-    Attributes:
-        pose: position and xyzw quaternion of the wrist, or of the controller's grip.
-        joints: positions of the 25 joints in WebXR's order; None of a controller.
-        trigger, squeeze: how far they are pressed, from 0 to 1; 0 of a hand.
-        buttons: those pressed now, by number.
-    """
-
-    pose: Annotated[list[_Number], Field(min_length=7, max_length=7)]
-    joints: Annotated[list[_Number], Field(min_length=75, max_length=75)] | None = None
-    trigger: _Number = 0.0
-    squeeze: _Number = 0.0
-    buttons: Annotated[list[_Number], Field(max_length=16)] = []
-
-
 class Message(_Part):
     """
     Attributes:
@@ -65,7 +51,7 @@ class Message(_Part):
         keys: held down, lower case.
         presses: of keys ("key:r"), pad buttons ("pad:2") and buttons of the page ("ui:save"), since the page was opened.
         pad: None without one.
-        hands: "left" and "right", those that are tracked; None outside of VR.
+        hands: those that are tracked, as `hands_from_webxr` has it; None outside of VR.
     """
 
     page: Annotated[str, Field(min_length=1, max_length=32)]
@@ -77,7 +63,7 @@ class Message(_Part):
     keys: Annotated[list[_Name], Field(max_length=16)] = []
     presses: Annotated[dict[_Name, _Count], Field(max_length=64)] = {}
     pad: Pad | None = None
-    hands: Annotated[dict[Annotated[str, Field(pattern="^(left|right)$")], Hand], Field(max_length=2)] | None = None
+    hands: Annotated[Any, AfterValidator(lambda said: None if said is None else hands_from_webxr(said))] = None
 
 
 def parse(text: str) -> Message:
@@ -116,9 +102,14 @@ class LinkFacts:
 
 
 class Inputs:
-    """The latest of every page; one of them drives. Fed from the server's thread and read from the session's."""
+    """The latest of every page; one of them drives. Fed from the server's thread and read from the session's.
 
-    def __init__(self) -> None:
+    Args:
+        on_hands: is given every one of the driver's samples of hands, since their buttons are states of which none may be missed.
+    """
+
+    def __init__(self, on_hands: Callable[[Mapping[str, HandSample]], None] = lambda hands: None) -> None:
+        self._on_hands = on_hands
         self._lock = threading.Lock()
         self._latest: OrderedDict[str, tuple[Message, float]] = OrderedDict()
         self._driver = ""
@@ -144,6 +135,8 @@ class Inputs:
             if claimed or not self._driver:
                 self._hand_over(message)
             if message.page == self._driver:
+                if message.hands is not None:
+                    self._on_hands(message.hands)
                 self._facts.messages += 1
                 self._facts.skipped += message.skipped - (before.skipped if before is not None else message.skipped)
                 if message.loop_ms is not None and (before is None or message.loop_ms != before.loop_ms):

@@ -11,7 +11,9 @@ from mimicctl.config import RecordSettings
 from mimicctl.devices import Command, Device, Event, OperatorView, Reading, shaping_for
 from mimicctl.devices.driving import OPEN, gripper_after
 from mimicctl.devices.gamepad import reading_of_pad
+from mimicctl.devices.hand_tracking import HandTracking
 from mimicctl.devices.keyboard import reading_of_keys
+from mimicctl.tasks.spec import TaskSpec
 from mimicctl.web.inputs import Inputs, Sample
 
 _PAGE_EVENTS = {"start": Event.START, "save": Event.SAVE, "reset": Event.RESET, "quit": Event.QUIT}
@@ -28,17 +30,21 @@ class PageDevice:
     """What the page that drives asks for, with whichever of its inputs; they share one gripper.
 
     Args:
-        inputs: of all pages.
         settings: sensitivities and the like, as of the devices that the browser stands in for.
+
+    Attributes:
+        inputs: of all pages.
     """
 
     name = "web"
     human = True
 
-    def __init__(self, inputs: Inputs, settings: RecordSettings) -> None:
-        self._inputs = inputs
+    def __init__(self, task: TaskSpec, settings: RecordSettings) -> None:
+        # Sensitivities of axes are not of hands, which are in metres.
+        self._hands = HandTracking(settings.model_copy(update=dict.fromkeys(("position_sensitivity", "rotation_sensitivity", "dead_zone"))), task)
+        self.inputs = Inputs(self._hands.feed)
         self._keys_shape, self._pad_shape = shaping_for("keyboard", settings), shaping_for("gamepad", settings)
-        self._gripper = OPEN
+        self._gripper, self._hands_used = OPEN, False
 
     def start(self) -> None: ...
 
@@ -48,30 +54,38 @@ class PageDevice:
         return "  The browser drives; the page shows how. Ctrl-C here stops."
 
     def reset(self) -> None:
-        self._inputs.sample()
-        self._inputs.take_facts()
+        self.inputs.sample()
+        self.inputs.take_facts()
+        self._hands.reset()
+        self._hands_used = False
         self._gripper = OPEN
 
     def facts(self) -> dict[str, Any]:
         """Of the line to the browser since the last reset. The loop goes from an input to the picture of a command with it [ms]."""
-        facts = self._inputs.take_facts()
+        facts = self.inputs.take_facts()
         loop = {"median": float(np.median(facts.loops_ms)), "p99": float(np.percentile(facts.loops_ms, 99))} if facts.loops_ms else None
-        return {"messages": facts.messages, "skipped_messages": facts.skipped, "steps_without_news": facts.stale_steps, "loop_ms": loop}
+        line = {"messages": facts.messages, "skipped_messages": facts.skipped, "steps_without_news": facts.stale_steps, "loop_ms": loop}
+        return line | ({"hands": self._hands.facts()} if self._hands_used else {})
 
     def command(self, view: OperatorView) -> Command:
-        sample = self._inputs.sample()
+        sample = self.inputs.sample()
         keys, pad = _of_keys(sample), _of_pad(sample)
         for reading in (keys, pad):
             self._gripper = gripper_after(self._gripper, reading)
-        events = (*events_of(sample), *keys.events, *pad.events)
-        return Command(self._keys_shape(keys.axes) + self._pad_shape(pad.axes), self._gripper, events)
+        delta, events = self._keys_shape(keys.axes) + self._pad_shape(pad.axes), (*events_of(sample), *keys.events, *pad.events)
+        # Asked even when the message is stale: it keeps the hand's anchor and says that nothing is seen.
+        if self._hands_used or (sample.message is not None and sample.message.hands is not None):
+            self._hands_used = True
+            hands = self._hands.command(view)
+            delta, events, self._gripper = delta + hands.delta, (*events, *hands.events), hands.gripper
+        return Command(delta, self._gripper, events)
 
 
 class PageButtons:
     """A device that drives by itself, with the page for a look and for its buttons."""
 
-    def __init__(self, device: Device, inputs: Inputs) -> None:
-        self._device, self._inputs = device, inputs
+    def __init__(self, device: Device) -> None:
+        self._device, self.inputs = device, Inputs()
         self.name, self.human = device.name, device.human
 
     def start(self) -> None:
@@ -84,12 +98,12 @@ class PageButtons:
         return self._device.help()
 
     def reset(self) -> None:
-        self._inputs.sample()
+        self.inputs.sample()
         self._device.reset()
 
     def command(self, view: OperatorView) -> Command:
         command = self._device.command(view)
-        return replace(command, events=(*command.events, *events_of(self._inputs.sample())))
+        return replace(command, events=(*command.events, *events_of(self.inputs.sample())))
 
 
 def events_of(sample: Sample) -> tuple[Event, ...]:

@@ -186,9 +186,9 @@ class TeleopPage:
 
 def open_teleop(run_config: RunConfig, task: TaskSpec, *, recording: bool) -> tuple[Device, TeleopPage]:
     """A device for a session, and the page for it. The browser drives, unless the settings name another device than the keyboard."""
-    settings, inputs = run_config.record, Inputs()
+    settings = run_config.record
     drives = settings.device == "keyboard"
-    device = PageDevice(inputs, settings) if drives else PageButtons(make_device(task, settings, run_config.seed), inputs)
+    device = PageDevice(task, settings) if drives else PageButtons(make_device(task, settings, run_config.seed))
     facts = {
         "task": task.task_id,
         "description": task.description,
@@ -199,7 +199,7 @@ def open_teleop(run_config: RunConfig, task: TaskSpec, *, recording: bool) -> tu
         "controls": controls() if drives else [],
         "help": "" if drives else device.help(),
     }
-    return device, TeleopPage(task, inputs, facts)
+    return device, TeleopPage(task, device.inputs, facts)
 
 
 def status_of(task: TaskSpec, progress: Progress) -> dict[str, Any]:

@@ -21,7 +21,8 @@ export class Link {
     this.seen = 0;
     this.sentAt = new Map();
     this.over = false;
-    this.timer = setInterval(() => this.send(), EVERY_MS);
+    this.byItself = true; // false while something else, a headset's own frames, calls send often enough
+    this.timer = setInterval(() => this.byItself && this.send(), EVERY_MS);
     this.#connect();
   }
 

@@ -24,8 +24,11 @@ export class SceneView {
     host.append(this.renderer.domElement);
     this.scene = new Scene();
     this.scene.background = new Color(matchMedia("(prefers-color-scheme: dark)").matches ? 0x24282d : 0xdfe3e6);
+    // What stands in the room: in VR it is turned and moved to where the operator stands.
+    this.stage = new Group();
     this.world = new Group();
-    this.scene.add(this.world);
+    this.stage.add(this.world);
+    this.scene.add(this.stage);
     this.camera = new PerspectiveCamera(45, 1, 0.02, 30);
     this.camera.up.set(0, 0, 1);
     this.controls = new OrbitControls(this.camera, this.renderer.domElement);
@@ -123,7 +126,8 @@ export class SceneView {
   }
 
   #light() {
-    this.scene.add(new HemisphereLight(0xffffff, 0x9a958c, 1.9));
+    const sky = new HemisphereLight(0xffffff, 0x9a958c, 1.9);
+    sky.position.set(0, 0, 1);
     const lamp = new DirectionalLight(0xffffff, 1.6);
     lamp.position.set(0.9, -0.6, 1.8);
     lamp.target.position.set(0.45, 0, 0);
@@ -132,7 +136,7 @@ export class SceneView {
     lamp.shadow.mapSize.set(1024, 1024);
     lamp.shadow.bias = -0.0006;
     lamp.shadow.normalBias = 0.004;
-    this.scene.add(lamp, lamp.target);
+    this.stage.add(sky, lamp, lamp.target);
     this.lamp = lamp;
   }
 

@@ -5,6 +5,7 @@ import { Cues } from "./cues.js";
 import { Input } from "./input.js";
 import { Link } from "./link.js";
 import { SceneView } from "./scene.js";
+import { Headset } from "./xr.js";
 
 const LET_GO = "let go";
 const at = (id) => document.getElementById(id);
@@ -34,14 +35,15 @@ async function open() {
     showHeld(input);
   });
   showControls(facts, input);
-  let status = null;
+  let [status, headset] = [null, null];
   const link = new Link({
-    input: () => input.state(),
+    input: () => ({ ...input.state(), ...(headset?.hands && { hands: headset.hands }) }),
     onPicture: (bodies) => view.show(bodies),
     onStatus: (now) => {
       status = now;
       cues.follow(now);
       showStatus(now, facts);
+      headset?.tell(now);
     },
     onLost: (error) => {
       if (error?.status) sayFailure(error);
@@ -56,9 +58,10 @@ async function open() {
     },
   });
   for (const button of at("actions").querySelectorAll("[data-action]")) button.onclick = () => input.count(`ui:${button.dataset.action}`);
+  headset = facts.drives ? new Headset(view, link, { buttons: at("headset"), list: at("checklist") }) : null;
   at("claim").onclick = () => link.claim();
   setInterval(() => showLine(link, input, status), 500);
-  return { view, link, input, facts };
+  return { view, link, input, facts, headset };
 }
 
 function showStatus(status, facts) {
