@@ -124,9 +124,9 @@ def _annotate(env: MimicEnv, task: TaskSpec, name: str, episode: Episode) -> tup
 
 
 def rises_of(env: MimicEnv, task: TaskSpec, snapshots: np.ndarray) -> dict[str, int | None]:
-    """Signal to the step at whose start it first becomes true, by the env; `snapshots` (T + 1, K)."""
+    """Signal to the step at whose start it first becomes true, by the env; None if it never does, or the env does not know it. `snapshots` (T + 1, K)."""
     signals = env.signals(snapshots[:-1])
-    return {s: first_rise(signals[s]) for s in task.term_signals}
+    return {s: first_rise(signals[s]) if s in signals else None for s in task.term_signals}
 
 
 def replay(env: MimicEnv, episode: Episode) -> tuple[str, np.ndarray]:

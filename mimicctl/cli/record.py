@@ -9,7 +9,7 @@ from typing import Annotated, Any, Optional
 
 import typer
 
-from mimicctl.cli.common import ConfigFile, Json, Outcome, Override, Overwrite, Resume, Seed, Task, note, resolve_settings, show, size_of
+from mimicctl.cli.common import ConfigFile, Json, Lan, Outcome, Override, Overwrite, Port, Resume, Seed, Task, note, resolve_settings, show, size_of
 
 Invert = Annotated[Optional[str], typer.Option(help="Axes that go the other way, as in x,yaw.", show_default=False)]
 DeviceOption = Annotated[
@@ -23,8 +23,6 @@ Start = Annotated[
     typer.Option(help="Record at_once, from the first motion, or on command, with space (motion for a person, else at once).", show_default=False),
 ]
 Web = Annotated[bool, typer.Option("--web", help="Show it in the browser, and drive from there unless another device does.")]
-Lan = Annotated[bool, typer.Option("--lan", help="The web app for phones and headsets on the same network too, by HTTPS.")]
-Port = Annotated[int, typer.Option("--port", help="Of the web app.", show_default=True)]
 Speed = Annotated[Optional[str], typer.Option(help="slow, normal or fast (normal).", show_default=False)]
 
 

@@ -37,7 +37,12 @@ def _lift(control: str, action_scale: float, noise: tuple[float, float], source_
         objects=(_CUBE,),
         reset=_RESET,
         # Lifting is short: the stack's offsets of 10 to 20 steps would leave nothing of it.
-        subtasks={"franka": (Subtask("grasp", "cube", "grasp_1", (2, 6), **common), Subtask("lift", "cube", None, (0, 0), **common))},
+        subtasks={
+            "franka": (
+                Subtask("grasp", "cube", "grasp_1", (2, 6), start_signal="grasp_1", **common),
+                Subtask("lift", "cube", None, (0, 0), start_signal="lift_1", **common),
+            )
+        },
         goal=Lift("cube", 0.10),
         hand=HAND,
         obs_layout=_OBS_LAYOUT,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import dataclasses
+import hashlib
 import itertools
 import json
 import math
@@ -225,7 +226,7 @@ def _prepare(
         "convolutions": convolutions,
         "seed": seed,
     }
-    identity = {"dataset": content_hash, "seed": seed, "action range": spread, **_fixed(recipe), **seam.network(config)}
+    identity = {"dataset": content_hash, "demos": _in_short(masks), "seed": seed, "action range": spread, **_fixed(recipe), **seam.network(config)}
 
     def contents(extra: dict[str, Any]) -> dict[str, Any]:
         return seam.checkpoint_contents(algo, config, env_args, shapes, action_dim, stats, {**facts, **extra})
@@ -263,8 +264,8 @@ def _masks(dataset: Dataset, train: str | None, valid: str | None) -> tuple[dict
     if not any(named.values()) and not (train or valid):
         left = without_discarded(dataset)
         if len(left) < 2:
-            what = "There must be two demonstrations at least, one to learn from and one to validate on, that are not discarded."
-            raise UserError(what, where=str(dataset.path), do="generate more, or keep more (mimicctl web)")
+            what = f"{'One demonstration' if left else 'No demonstration'} cannot be split into training and validation{_but_for(len(dataset) - len(left))}."
+            raise UserError(what, where=str(dataset.path), do="generate more, or discard fewer (mimicctl web)")
         return split_names(left), "a split of its own, since the file has no masks" + _but_for(len(dataset) - len(left))
     found = {part: without_discarded(dataset, names) for part, names in named.items()}
     where, again = str(dataset.path), f"mimicctl dataset split --overwrite {dataset.path}"
@@ -275,6 +276,12 @@ def _masks(dataset: Dataset, train: str | None, valid: str | None) -> tuple[dict
     if both:
         raise UserError(f"{len(both)} demos are in both masks, {min(both)} for instance, so validation would prove nothing.", where=where, do=again)
     return found, "the file's masks" + _but_for(sum(map(len, named.values())) - sum(map(len, found.values())))
+
+
+def _in_short(masks: dict[str, tuple[str, ...]]) -> str:
+    """Which demos, so that two runs can be told apart."""
+    digest = hashlib.sha256(json.dumps(masks).encode()).hexdigest()
+    return f"{len(masks['train'])} to learn from, {len(masks['valid'])} to validate on ({digest[:8]})"
 
 
 def _but_for(discarded: int) -> str:

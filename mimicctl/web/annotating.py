@@ -88,6 +88,7 @@ class Annotations:
                 eef: [{"kind": b.kind, "subtask": b.subtask, "signal": b.signal, "label": b.label} for b in track.boundaries]
                 for eef, track in session.tracks.items()
             },
+            "last": {eef: subtasks[-1].name for eef, subtasks in session.task.subtasks.items()},
             "demos": [{"name": name, "verdict": session.verdict(name)} for name in session.names],
         }
 

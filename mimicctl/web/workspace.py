@@ -132,8 +132,8 @@ class Workspace:
         folder = next((given for given in self._given if given.is_dir() and path.is_relative_to(given)), path.parent)
         named = {"number": number, "name": str(path.relative_to(folder)), "path": str(path)}
         try:
-            stat = path.stat()
-            named |= {"size": stat.st_size, "modified": stat.st_mtime, "version": version_of(path), "being_written": is_being_written(path)}
+            version, stat = version_of(path), path.stat()
+            named |= {"size": stat.st_size, "modified": stat.st_mtime, "version": version, "being_written": is_being_written(path)}
             return FileSummary(**named, **self.cached("file", number, lambda: _describe(path)))
         except UserError as error:
             return FileSummary(**named, problem=error.what, do=error.do)

@@ -143,6 +143,20 @@ def test_each_arm_has_marks_of_its_own():
     assert marks.complete() and marks.steps == {"left": [20, 60, 100], "right": [50]}
 
 
+def test_both_arms_of_a_task_are_marked_and_written(recording, tmp_path, monkeypatch):
+    right = (Subtask("hold still", "cube_1", "steady_1"), Subtask("wait", "cube_1"))
+    task = dataclasses.replace(STACK, subtasks={"left": STACK.subtasks["franka"], "right": right})
+    monkeypatch.setattr("mimicctl.annotation.session.find_task", lambda task_id: task)
+    with ManualSession(recording, tmp_path / "a.hdf5") as session:
+        mark_as_suggested(session, "demo_0")
+        assert session.judged("demo_0").marks.next() == ("right", 0) and "steady_1" in session.accept("demo_0")
+        assert session.mark("demo_0", "right", 0, 5) == "" and session.accept("demo_0") == ""
+        found = session.finish()
+    assert set(found[0].rises) == {"grasp_1", "stack_1", "grasp_2", "steady_1"}
+    with Dataset(tmp_path / "a.hdf5") as dataset:
+        assert first_rise(dataset.episode("demo_0").datagen_info["subtask_term_signals/steady_1"]) == 5
+
+
 def test_starts_and_ends_alternate():
     track = tracks_of(STACK, starts=True)["franka"]
     assert [b.path.removeprefix("subtask_") for b in track.boundaries] == [
