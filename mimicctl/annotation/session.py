@@ -152,6 +152,8 @@ class ManualSession:
     def _suggestions(self, episode: Episode, snapshots: np.ndarray) -> tuple[Suggestion, ...]:
         found = [Suggestion(step, signal, signal) for signal, step in rises_of(self.env, self.task, snapshots).items() if step is not None]
         for eef, gripper in self.env.gripper_actions(episode.actions).items():
+            if not gripper.shape[-1]:
+                continue
             opens = gripper[:, 0] > 0
             whose = f"{eef} " if len(self.task.subtasks) > 1 else ""
             changes = np.flatnonzero(opens[1:] != opens[:-1]) + 1

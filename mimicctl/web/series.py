@@ -51,7 +51,7 @@ def action_labels(task_id: str, width: int) -> list[str]:
         layout = ""
     labels: list[str] = []
     for kind in layout:
-        labels += {"v": ["rx", "ry", "rz"] if "x" in labels else ["x", "y", "z"], "q": ["qx", "qy", "qz", "qw"], ".": [_GRIPPER]}[kind]
+        labels += {"v": ["rx", "ry", "rz"] if "x" in labels else ["x", "y", "z"], "q": ["qx", "qy", "qz", "qw"], ".": [_GRIPPER]}.get(kind, [])
     return labels if len(labels) == width else [str(i) for i in range(width)]
 
 

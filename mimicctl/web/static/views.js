@@ -22,16 +22,19 @@ export class SceneTile {
   /** Addresses of the scene's description and of the frames. */
   async load(scene, frames) {
     this.frames = null;
+    this.wanted = frames;
     if (!this.view) return;
     this.host.querySelector("p")?.remove();
     try {
-      if (this.loaded !== scene) this.view.load(await apiBytes(scene));
+      const [shapes, motion] = await Promise.all([this.loaded === scene ? null : apiBytes(scene), apiBytes(frames)]);
+      if (this.wanted !== frames) return; // another demo was asked for in the meantime
+      if (shapes) this.view.load(shapes);
       this.loaded = scene;
-      this.frames = new Float32Array(await apiBytes(frames));
+      this.frames = new Float32Array(motion);
       this.size = this.view.bodies.length * NUMBERS_A_BODY;
       this.show(this.step || 0);
     } catch (error) {
-      this.#explain([error.message, error.do].filter(Boolean).join(" To do: "));
+      if (this.wanted === frames) this.#explain([error.message, error.do].filter(Boolean).join(" To do: "));
     }
   }
 
