@@ -36,6 +36,14 @@ def train(session: nox.Session) -> None:
     session.run("python", "-m", "pytest", "-m", "train or render", *session.posargs)
 
 
+@nox.session(default=False, python="3.11")
+def dexterous(session: nox.Session) -> None:
+    """Fingers by the real dex-retargeting."""
+    session.install("torch==2.13.0")
+    session.install("-e", ".[test,dexterous]")
+    session.run("python", "-m", "pytest", "tests/devices/test_dexterous.py", "-rs", *session.posargs)
+
+
 @nox.session(default=False)
 def slow(session: nox.Session) -> None:
     """The long versions: fifty kills of a recording and of a generation."""

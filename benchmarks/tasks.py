@@ -1,7 +1,7 @@
 """How often each task succeeds: by the scripted operator, and generated from demonstrations that it recorded.
 
-    python benchmarks/tasks.py
-    python benchmarks/tasks.py --task MuJoCo-Lift-Cube-Franka-IK-Rel-v0 --resets 50 --attempts 100
+python benchmarks/tasks.py
+python benchmarks/tasks.py --task MuJoCo-Lift-Cube-Franka-IK-Rel-v0 --resets 50 --attempts 100
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ import json
 import subprocess
 import sys
 import tempfile
-from contextlib import closing
+from contextlib import closing, suppress
 from pathlib import Path
 
 from mimicctl.config import RecordSettings
@@ -38,11 +38,8 @@ def scripted(task_id: str, resets: int, speed: str) -> str:
         if len(progress.outcomes) == resets:
             raise _Enough
 
-    with closing(make_env(task)) as env:
-        try:
-            run_session(env, device, None, progress, seed=SEED, on_step=watch)
-        except _Enough:
-            pass
+    with closing(make_env(task)) as env, suppress(_Enough):
+        run_session(env, device, None, progress, seed=SEED, on_step=watch)
     saved = sum(outcome.saved for outcome in progress.outcomes)
     return f"{rate_text(saved, resets):<62} {sorted(steps[:resets])[resets // 2]:4} steps (median)"
 

@@ -37,9 +37,12 @@ _NotNegative = Annotated[float, Field(ge=0)]
 class RecordSettings(Section):
     """`mimicctl record` and `teleop`."""
 
-    device: str = Field("keyboard", description="What drives the robot: keyboard, gamepad, spacemouse, udp, scripted, or one that another package adds.")
+    device: str = Field(
+        "keyboard", description="What drives the robot: keyboard, gamepad, spacemouse, udp, websocket, hands, scripted, or one that another package adds."
+    )
     spacemouse_serial: str = Field("", description="Serial number of the SpaceMouse to use; empty: the one that moves first.")
     udp_address: str = Field("127.0.0.1:8900", description="host:port that the udp device listens on.")
+    websocket_address: str = Field("127.0.0.1:8901", description="host:port that the websocket and hands devices listen on.")
     output_file: str = Field("datasets/dataset.hdf5", description="Where recordings go.")
     num_demos: int = Field(10, ge=0, description="Successful demonstrations wanted; 0 for no end.")
     num_success_steps: int = Field(10, ge=1, description="Control steps that success must hold to be saved.")
@@ -60,6 +63,9 @@ class RecordSettings(Section):
     rotation_sensitivity: float | None = Field(None, gt=0, description="The same of turning.")
     invert: list[str] = Field(default_factory=list, description="Axes that go the other way: x, y, z, roll, pitch, yaw.")
     axis_scale: dict[str, float] = Field(default_factory=dict, description="What single axes are multiplied by.")
+    keys: dict[str, str] = Field(
+        default_factory=dict, description='Keys of the keyboard that are others than usual: what is done to the key, as in {"x+" = "i"}.'
+    )
     dead_zone: float | None = Field(None, ge=0, lt=1, description="Share of a deflection up to which it counts as none; none: the device's own.")
     gamepad: str = Field("", description="Which gamepad, by its number or part of its name; empty: the first.")
     hand: Literal["right", "left"] = Field("right", description="Which tracked hand drives the arm.")
@@ -144,7 +150,9 @@ class TrainSettings(Section):
     """`mimicctl train`."""
 
     dataset: str = Field("", description="Dataset to learn from; empty: the last generated one.")
-    recipe: str = Field("auto", description="Named recipe; mimicctl train --list shows them. auto: image-mlp where there are images, else mlp.")
+    recipe: str = Field(
+        "auto", description="Named recipe; mimicctl train --list shows them. auto: image-mlp where there are images, mlp-base for a base, else mlp."
+    )
     config_json: str = Field("", description="A robomimic JSON config, used instead of a recipe.")
     name: str = Field("", description="Name of the run; empty: the recipe's.")
     log_dir: str = Field("runs", description="Folder of all runs.")
@@ -336,9 +344,9 @@ def _fitted(value: Any, field: FieldInfo | None, origin: str) -> Any:
 
 def _parse_key(key: str, origin: str) -> list[str | int]:
     """`a.b[0].c` as ["a", "b", 0, "c"]."""
-    if not re.fullmatch(r"\w+(\.\w+|\[\d+\])*", key):
+    if not re.fullmatch(r"\w+[+-]?(\.\w+[+-]?|\[\d+\])*", key):
         raise UserError(f'"{key}" is not a key.', where=origin, do="write section.key, or section.list[0].key")
-    path = [int(index) if index else name for name, index in re.findall(r"(\w+)(?!\w*\])|\[(\d+)\]", key)]
+    path = [int(index) if index else name for name, index in re.findall(r"(\w+[+-]?)(?!\w*\])|\[(\d+)\]", key)]
     if any(isinstance(part, int) and part >= _MOST_ITEMS for part in path):
         raise UserError(f'"{key}" counts too far; lists have at most {_MOST_ITEMS} items, counted from 0.', where=origin)
     return path

@@ -85,7 +85,17 @@ def command(
     table = Table("Found", ("demo", "written as", "replayed by", *signals, "left out because"), rows)
     facts = [("file", path), ("demos", len(written)), ("left out", len(found) - len(written)), ("size", size_of(path))]
     data = {"file": str(path), "demos": len(written), "found": [vars(a) for a in found]}
-    show(Outcome("Annotated.", facts, [table], "mimicctl generate", data), as_json)
+    show(Outcome("Annotated.", facts, [table], _next_command(path, run_config.task), data), as_json)
+
+
+def _next_command(path: Path, usual: str) -> str:
+    """`generate` goes by the settings' task, so another one has to be told."""
+    from mimicctl.dataset.reader import Dataset
+    from mimicctl.tasks import canonical_id
+
+    with Dataset(path) as dataset:
+        other = canonical_id(dataset.task_id) != canonical_id(usual)
+        return f"mimicctl generate --task {dataset.task_id}" if other else "mimicctl generate"
 
 
 def _in_browser(source: Path, output_file: str, by_hand: dict[str, Any], port: int, lan: bool) -> tuple[Path, list[DemoAnnotation]]:

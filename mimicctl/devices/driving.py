@@ -69,13 +69,17 @@ def gripper_after(gripper: float, reading: Reading) -> float:
 
 
 class Driven:
-    """A device with axes, driven by a person."""
+    """A device with axes, driven by a person.
+
+    Args:
+        note: on the task, to be printed below the map of controls.
+    """
 
     human = True
 
-    def __init__(self, source: AxisSource, shape: Shaping) -> None:
+    def __init__(self, source: AxisSource, shape: Shaping, note: str = "") -> None:
         self.name = source.name
-        self.source, self._shape = source, shape
+        self.source, self._shape, self._note = source, shape, note
         self._gripper = OPEN
 
     def start(self) -> None:
@@ -85,7 +89,7 @@ class Driven:
         self.source.close()
 
     def help(self) -> str:
-        return self.source.help()
+        return "\n".join(filter(None, [self.source.help(), self._note]))
 
     def reset(self) -> None:
         self.source.reset()

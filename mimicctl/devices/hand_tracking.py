@@ -47,7 +47,7 @@ class HandTracking:
     Args:
         settings: which hand, and how the arm follows it.
         task: what units its commands have.
-        feeder: started and closed with the device; None if `feed` is called by somebody else.
+        feeder: makes what calls `feed` of its own accord between start and close; None if somebody else does.
         clock: [s]; for tests.
 
     Raises:
@@ -57,9 +57,16 @@ class HandTracking:
     name = "hands"
     human = True
 
-    def __init__(self, settings: RecordSettings, task: TaskSpec, *, feeder: Feeder | None = None, clock: Callable[[], float] = time.monotonic) -> None:
+    def __init__(
+        self,
+        settings: RecordSettings,
+        task: TaskSpec,
+        *,
+        feeder: Callable[[HandTracking], Feeder] = lambda tracking: _Elsewhere(),
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
         self._settings, self._unit = settings, task.command_scale
-        self._feeder, self._clock = feeder, clock
+        self._feeder, self._clock = feeder(self), clock
         self._retargeter = HandRetargeter(_feel(settings, task.control_hz))
         self._lock = threading.Lock()
         self._samples: Mapping[str, HandSample] = {}
@@ -67,17 +74,16 @@ class HandTracking:
         self._buttons: set[tuple[str, str]] = set()
         self._gestures = {tip: _Held() for tip, _ in _GESTURES}
         self._clutch = False
+        self._refused = ""
         self.state = "no input yet"
         self._events: list[Event] = []
         self._forget_counts()
 
     def start(self) -> None:
-        if self._feeder is not None:
-            self._feeder.start()
+        self._feeder.start()
 
     def close(self) -> None:
-        if self._feeder is not None:
-            self._feeder.close()
+        self._feeder.close()
 
     def reset(self) -> None:
         """Forget the anchor, what was asked for and not yet taken, and the counts. A clutch that is held goes on from where the arm is now."""
@@ -98,15 +104,21 @@ class HandTracking:
             samples: "left" and "right"; a hand that is not seen is left out.
             at: when they were so, `time.monotonic()`; None: now.
         """
-        # A time to come, of a clock that is wrong, would make all that follows late.
-        at = self._clock() if at is None else min(at, self._clock())
         with self._lock:
+            # A time to come, of a clock that is wrong, would make all that follows late.
+            at = self._clock() if at is None else min(at, self._clock())
             if self._at is not None and at < self._at:
                 self._late += 1
                 return
             self._fed += 1
+            self._refused = ""
             self._samples, self._at = {side: sample for side, sample in samples.items() if sample.tracked}, at
             self._events += self._asked(at)
+
+    def refuse(self, why: str) -> None:
+        """Something came that was no sample; said until one comes that is."""
+        with self._lock:
+            self._refused = f"the last message was refused: {why}"
 
     def _asked(self, at: float) -> list[Event]:
         """What the latest samples ask for that those before did not."""
@@ -148,6 +160,9 @@ class HandTracking:
         return self._clutch if held is None else held
 
     def _state(self, at: float | None, fresh: bool, seen: bool) -> str:
+        """For the operator."""
+        if self._refused:
+            return self._refused
         if at is None or not fresh:
             return "no input yet" if at is None else f"no input for {self._clock() - at:.0f} s"
         if not seen:
@@ -176,19 +191,29 @@ class HandTracking:
 
     def help(self) -> str:
         hand, helper = self._settings.hand, self._helper
-        if self._settings.hand_clutch == "always":
-            clutch = f"  The arm follows the {hand} hand whenever it is seen."
-        else:
-            clutch = (
-                f"  The arm follows the {hand} hand while you squeeze its controller, or, without one, while the {helper} hand pinches thumb and index finger."
-            )
-        lines = [
-            clutch,
-            f"  Gripper: the {hand} hand's trigger, or its thumb and index finger: together closed, apart open.",
-            "  A or X: begin, or save as it is.   B or Y: discard and start again.   Ctrl-C in the terminal: stop.",
-            f"  Without a controller, {helper} hand, held for a moment: thumb and ring finger begin or save, thumb and little finger discard.",
+        lines = [f"  The arm follows the {hand} hand whenever it is seen."]
+        if self._settings.hand_clutch == "hold":
+            lines = [
+                f"  The arm follows the {hand} hand while you squeeze its controller;",
+                f"  without one, while the {helper} hand pinches thumb and index finger.",
+            ]
+        lines += [
+            f"  Gripper: the {hand} trigger, or thumb and index finger (together is closed).",
+            "  A or X begin, or save as it is   B or Y discard, start again   Ctrl-C stop",
+            f"  Or the {helper} thumb, held: to ring finger begin, save; to little finger discard.",
         ]
-        return "\n".join([self._feeder.help(), *lines] if self._feeder is not None else lines)
+        return "\n".join([line for line in (self._feeder.help(),) if line] + lines)
+
+
+class _Elsewhere:
+    """Somebody else calls `feed`."""
+
+    def start(self) -> None: ...
+
+    def close(self) -> None: ...
+
+    def help(self) -> str:
+        return ""
 
 
 class _Held:

@@ -1,36 +1,18 @@
-"""The keyboard of any terminal, also over SSH, as a device with six axes.
+"""The keyboard of any terminal, also over SSH, as a device with axes.
 
-A terminal tells when a key goes down and, through auto-repeat, that it still is; it never tells of a release. So
-a press counts as held for a moment: short at first, so that a tap is a nudge, and longer than the repeat interval once the
+Where the terminal tells when a key is released, a key moves as long as it is down. Most tell of presses alone, and of a key that is held through
+auto-repeat. There a press counts as held for a moment: short at first, so that a tap is a nudge, and longer than the repeat interval once the
 key repeats, so that a held key moves without gaps.
 """
 
 from __future__ import annotations
 
-import os
-import select
-import sys
-import termios
 import time
-import tty
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Mapping
 
-import numpy as np
-
-from mimicctl.devices.base import AXES, Event, Reading
-from mimicctl.errors import UserError
-
-_AXES = {  # key: (axis, sign)
-    "w": (0, 1), "s": (0, -1),
-    "a": (1, 1), "d": (1, -1),
-    "q": (2, 1), "e": (2, -1),
-    "z": (3, 1), "x": (3, -1),
-    "t": (4, 1), "g": (4, -1),
-    "c": (5, 1), "v": (5, -1),
-}  # fmt: skip
-
-_TOGGLE, _LET_GO = "k", "l"
-_EVENTS = {" ": Event.START, "\n": Event.SAVE, "r": Event.RESET}
+from mimicctl.devices.base import AXES, Reading
+from mimicctl.devices.key_map import KeyMap
+from mimicctl.devices.terminal_keys import TerminalKeys
 
 _TAP = 0.11
 """[s] A single press is held this long: two control steps."""
@@ -61,93 +43,63 @@ class PressedKeys:
 
 
 class Keyboard:
-    """Reads stdin in raw mode between `start` and `close`.
+    """Reads stdin between `start` and `close`.
 
     Args:
+        keys: other keys than the usual ones; see `KeyMap`, whose errors it raises.
+        on_floor: for a base, which has fewer axes and no gripper.
         clock: seconds; for tests.
     """
 
     name = "keyboard"
 
-    def __init__(self, *, clock: Callable[[], float] = time.monotonic) -> None:
+    def __init__(self, keys: Mapping[str, str] | None = None, *, on_floor: bool = False, clock: Callable[[], float] = time.monotonic) -> None:
+        self._map, self._on_floor = KeyMap(keys, on_floor=on_floor), on_floor
         self._clock = clock
-        self._keys = PressedKeys()
-        self._saved: list | None = None
+        self._terminal = TerminalKeys()
+        self._guessed = PressedKeys()
         self._at: float | None = None
 
     def start(self) -> None:
-        if not sys.stdin.isatty():
-            raise UserError("The keyboard device reads a terminal, and the input is none.", where="stdin", do="run it in a terminal, or use --device scripted")
-        self._saved = termios.tcgetattr(sys.stdin.fileno())
-        # cbreak, not raw: Ctrl-C stays a signal.
-        tty.setcbreak(sys.stdin.fileno())
+        self._terminal.open()
 
     def close(self) -> None:
-        if self._saved is not None:
-            termios.tcsetattr(sys.stdin.fileno(), termios.TCSADRAIN, self._saved)
-            self._saved = None
+        self._terminal.close()
 
     def reset(self) -> None:
-        self._keys.clear()
+        self._terminal.down.clear()
+        self._guessed.clear()
 
     def help(self) -> str:
-        return (
-            "  W/S x    A/D y    Q/E z      move         K  gripper open/close\n"
-            "  Z/X roll T/G pitch C/V yaw   turn         L  let go of all keys and open\n"
-            "  R  discard and start again   Enter  save as it is   Space  begin   Ctrl-C  stop"
+        key = {action: name.capitalize() for action, name in self._map.names.items()}
+        pairs = [f"{key[f'{axis}+']}/{key[f'{axis}-']} {axis}" for axis in AXES if f"{axis}+" in key]
+        told = (
+            "This terminal tells of releases: a key moves as long as it is down."
+            if self._terminal.reports_releases
+            else "No key-up from this terminal: a tap nudges, a held key moves once it repeats."
         )
+        if self._on_floor:
+            lines = [f"{'   '.join(pairs)}   (or arrows, Z/X)   {key['let_go']}  let go of all keys"]
+        else:
+            moves, turns = (" ".join(f"{pair:<{max(9, *map(len, pairs))}}" for pair in three) for three in (pairs[:3], pairs[3:]))
+            lines = [f"{moves} move   {key['gripper']}  gripper open/close", f"{turns} turn   {key['let_go']}  let go of all keys and open"]
+        lines += [f"{key['reset']} discard, start again   {key['save']} save as it is   {key['start']} begin   Ctrl-C stop", told]
+        return "\n".join(f"  {line}" for line in lines)
 
     def read(self) -> Reading:
-        typed = self._typed()
+        typed, pressed = self._typed(), set()
         for key in typed:
             self._at = self._clock()
-            if key == _LET_GO:
-                self._keys.clear()
-            elif key in _AXES:
-                self._keys.press(key, self._clock())
-        return reading_of_keys(self._keys.held(self._clock()), typed, self._at)
+            if self._map.action(key) == "let_go":
+                self.reset()
+                pressed.clear()
+            elif self._map.moves(key):
+                # One that went down and up again since the last look counts as well.
+                pressed.add(key)
+                self._guessed.press(key, self._clock())
+        held = pressed | self._terminal.down if self._terminal.reports_releases else self._guessed.held(self._clock())
+        return self._map.reading(held, typed, self._at)
 
     def _typed(self) -> list[str]:
-        """Keys typed since the last look, lower case. Escape sequences (arrows and the like) are dropped whole."""
-        descriptor = sys.stdin.fileno()
-        data = b""
-        while select.select([descriptor], [], [], 0)[0]:
-            chunk = os.read(descriptor, 1024)
-            if not chunk:
-                break
-            data += chunk
-        return list(_without_escapes(data.decode(errors="ignore")).lower())
-
-
-def controls() -> list[tuple[str, list[str]]]:
-    """What can be done, and the keys that do it; of an axis first the one that goes in its positive direction."""
-    by_axis = [(name, [next(key for key, way in _AXES.items() if way == (axis, sign)) for sign in (1, -1)]) for axis, name in enumerate(AXES)]
-    events = [(event.value, [key]) for key, event in _EVENTS.items()]
-    return [*by_axis, ("gripper", [_TOGGLE]), ("let go", [_LET_GO]), *events]
-
-
-def reading_of_keys(held: Iterable[str], typed: Sequence[str], at: float | None) -> Reading:
-    """What keys that are held down, and those typed since the last reading, ask for."""
-    axes = np.zeros(6)
-    for key in held:
-        axis, sign = _AXES.get(key, (0, 0))
-        axes[axis] += sign
-    since = typed[len(typed) - typed[::-1].index(_LET_GO) :] if _LET_GO in typed else typed
-    events = tuple(_EVENTS[key] for key in typed if key in _EVENTS)
-    return Reading(np.clip(axes, -1, 1), since.count(_TOGGLE), _LET_GO in typed, events, at=at)
-
-
-def _without_escapes(text: str) -> str:
-    kept, position = [], 0
-    while position < len(text):
-        if text[position] != "\x1b":
-            kept.append(text[position])
-            position += 1
-            continue
-        position += 1
-        if position < len(text) and text[position] in "[O":
-            position += 1
-            while position < len(text) and not "@" <= text[position] <= "~":
-                position += 1
-        position += 1
-    return "".join(kept)
+        """Keys pressed since the last look."""
+        return self._terminal.typed()

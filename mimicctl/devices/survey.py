@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import os
 import sys
 from dataclasses import dataclass
@@ -35,9 +36,17 @@ def survey() -> list[Found]:
         *_gamepads(),
         *_spacemice(),
         Found("udp", "hardware of your own that sends messages"),
+        _websocket("websocket", "the same over a WebSocket"),
+        _websocket("hands", "tracked hands or controllers, from a program that has them"),
         Found("scripted", "an operator made of code"),
         *others,
     ]
+
+
+def _websocket(device: str, what: str) -> Found:
+    if importlib.util.find_spec("aiohttp") is None:
+        return Found(device, "aiohttp is not installed", False, 'pip install "mimicctl[teleop]"')
+    return Found(device, what)
 
 
 def _keyboard() -> Found:

@@ -84,6 +84,7 @@ class Progress:
         takes: how good those were that were saved.
         signals: subtask signals true now.
         view, snapshot: of the scene now; None before the first.
+        device: what the device says of itself, if it does.
         began: when the session began, `time.monotonic()`.
     """
 
@@ -97,6 +98,7 @@ class Progress:
     outcomes: list[Outcome] = field(default_factory=list)
     takes: list[TakeQuality] = field(default_factory=list)
     signals: dict[str, bool] = field(default_factory=dict)
+    device: str = ""
     view: OperatorView | None = None
     snapshot: np.ndarray | None = None
     began: float = field(default_factory=time.monotonic)
@@ -241,13 +243,18 @@ class _Session:
             command = self._command()
             if Event.RESET in command.events:
                 return False
-            if Event.START in command.events or (rules.start == "motion" and (command.delta.any() or command.gripper < 0)):
+            if Event.START in command.events or (rules.start == "motion" and self._moves(command)):
                 break
             self._idle.wait()
         return self.pass_time(Phase.COUNTDOWN, rules.countdown)
 
+    def _moves(self, command: Command) -> bool:
+        """Whether it moves anything; a base has no gripper that closing would move."""
+        return bool(command.delta.any()) or (command.gripper < 0 and not self._env.task.on_floor)
+
     def _command(self) -> Command:
         command = self._device.command(self._progress.view)
+        self._progress.device = getattr(self._device, "state", "")
         if Event.QUIT in command.events:
             raise _Quit
         return command

@@ -55,11 +55,11 @@ class Subtask:
 
 @dataclass(frozen=True)
 class ObjectSpec:
-    """A free rigid object of the scene, a cube.
+    """A free rigid object of the scene, a cube, or a mark on the floor.
 
     Attributes:
-        edge: edge length [m].
-        mass: [kg].
+        edge: edge length, or diameter of a mark [m].
+        mass: [kg]; 0: a mark, which nothing can touch.
         rgba: colour.
         yaw_symmetry: turning it by 1/n of a full turn about its z axis changes nothing.
     """
@@ -70,6 +70,15 @@ class ObjectSpec:
     mass: float
     rgba: tuple[float, float, float, float]
     yaw_symmetry: int = 1
+
+    @property
+    def is_mark(self) -> bool:
+        return self.mass == 0
+
+    @property
+    def rest_height(self) -> float:
+        """Of its origin above what it stands on [m]."""
+        return 0.0 if self.is_mark else self.edge / 2
 
 
 @dataclass(frozen=True)
@@ -104,7 +113,26 @@ class Lift:
         return f"{self.object_name} held at least {100 * self.height:g} cm above the table"
 
 
-Goal = Stack | Lift
+@dataclass(frozen=True)
+class Arrive:
+    """A mobile base that stands on a mark and looks along it.
+
+    Attributes:
+        mark: object name.
+        distance: between the two at most [m].
+        angle: between their headings at most [rad].
+    """
+
+    mark: str
+    distance: float
+    angle: float
+
+    @property
+    def text(self) -> str:
+        return f"the base stands within {100 * self.distance:g} cm and {math.degrees(self.angle):.0f} degrees of {self.mark}"
+
+
+Goal = Stack | Lift | Arrive
 """What success asks for."""
 
 
@@ -118,13 +146,13 @@ class HandBox:
 
 @dataclass(frozen=True)
 class ResetRange:
-    """Where objects may start.
+    """Where things may start.
 
     Attributes:
         x, y: ranges in the env frame [m].
         yaw: range [rad].
         min_separation: least distance between any two object centres [m].
-        joint_noise: standard deviation of the arm joints about their home [rad].
+        joint_noise: standard deviation of the robot's joints about their home [rad, for a base also m].
     """
 
     x: tuple[float, float]
@@ -175,14 +203,16 @@ class TaskSpec:
 
     Attributes:
         task_id: the registered id, for instance `MuJoCo-Stack-Cube-Franka-IK-Rel-v0`.
-        control: "rel" (7: delta position, rotation vector, gripper) or
-            "abs" (8: hand position, hand quaternion xyzw, gripper).
+        robot: whose model it is.
+        control: "rel" (7: delta position, rotation vector, gripper),
+            "abs" (8: hand position, hand quaternion xyzw, gripper) or
+            "velocity" (3: of a base ahead and to its left [m/s], and its turn [rad/s]).
         control_hz: control rate.
         action_scale: what the controller multiplies a relative action by.
-        home: arm joint positions at reset [rad].
+        home: joint positions at reset, of the arm [rad] or of the base (x, y, yaw).
         subtasks: per end-effector, in order.
         goal: what success asks for.
-        hand: boxes that enclose hand and open fingers.
+        hand: boxes that enclose what moves with the eef: hand and open fingers, or the whole base.
         obs_layout: what the columns of an observation are, for those that have a direction or none: "v" vector, "q" quaternion, "." number.
         success_hold_steps: consecutive control steps success must hold.
         horizon: control steps after which an episode has timed out.
@@ -193,7 +223,7 @@ class TaskSpec:
 
     task_id: str
     description: str
-    control: Literal["rel", "abs"]
+    control: Literal["rel", "abs", "velocity"]
     control_hz: float
     action_scale: float
     home: tuple[float, ...]
@@ -201,6 +231,7 @@ class TaskSpec:
     reset: ResetRange
     subtasks: dict[str, tuple[Subtask, ...]]
     goal: Goal
+    robot: Literal["franka", "tiago"] = "franka"
     hand: tuple[HandBox, ...] = ()
     obs_layout: dict[str, str] = field(default_factory=dict)
     success_hold_steps: int = 10
@@ -211,18 +242,23 @@ class TaskSpec:
     semantic_colors: dict[str, tuple[int, int, int]] = field(default_factory=dict)
 
     @property
+    def on_floor(self) -> bool:
+        """Whether a base is driven, by velocities, and not an arm."""
+        return self.control == "velocity"
+
+    @property
     def command_scale(self) -> float:
         """[m, rad] that one unit of a device's command sends the eef by; under absolute control as far as Isaac Lab's relative control does."""
         return self.action_scale if self.control == "rel" else 0.5
 
     @property
     def action_dim(self) -> int:
-        return 7 if self.control == "rel" else 8
+        return {"rel": 7, "abs": 8, "velocity": 3}[self.control]
 
     @property
     def action_layout(self) -> str:
         """As `obs_layout`: of the actions."""
-        return "vv." if self.control == "rel" else "vq."
+        return {"rel": "vv.", "abs": "vq.", "velocity": "..."}[self.control]
 
     @property
     def eef_names(self) -> tuple[str, ...]:

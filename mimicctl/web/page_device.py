@@ -12,7 +12,7 @@ from mimicctl.devices import Command, Device, Event, OperatorView, Reading, shap
 from mimicctl.devices.driving import OPEN, gripper_after
 from mimicctl.devices.gamepad import reading_of_pad
 from mimicctl.devices.hand_tracking import HandTracking
-from mimicctl.devices.keyboard import reading_of_keys
+from mimicctl.devices.key_map import NAMED, KeyMap
 from mimicctl.tasks.spec import TaskSpec
 from mimicctl.web.inputs import Inputs, Sample
 
@@ -34,6 +34,7 @@ class PageDevice:
 
     Attributes:
         inputs: of all pages.
+        key_map: of the browser's keyboard.
     """
 
     name = "web"
@@ -43,7 +44,8 @@ class PageDevice:
         # Sensitivities of axes are not of hands, which are in metres.
         self._hands = HandTracking(settings.model_copy(update=dict.fromkeys(("position_sensitivity", "rotation_sensitivity", "dead_zone"))), task)
         self.inputs = Inputs(self._hands.feed)
-        self._keys_shape, self._pad_shape = shaping_for("keyboard", settings), shaping_for("gamepad", settings)
+        self.key_map = KeyMap(settings.keys, on_floor=task.on_floor)
+        self._keys_shape, self._pad_shape = (shaping_for(name, task, settings) for name in ("keyboard", "gamepad"))
         self._gripper, self._hands_used = OPEN, False
 
     def start(self) -> None: ...
@@ -69,7 +71,7 @@ class PageDevice:
 
     def command(self, view: OperatorView) -> Command:
         sample = self.inputs.sample()
-        keys, pad = _of_keys(sample), _of_pad(sample)
+        keys, pad = self._of_keys(sample), _of_pad(sample)
         for reading in (keys, pad):
             self._gripper = gripper_after(self._gripper, reading)
         delta, events = self._keys_shape(keys.axes) + self._pad_shape(pad.axes), (*events_of(sample), *keys.events, *pad.events)
@@ -79,6 +81,12 @@ class PageDevice:
             hands = self._hands.command(view)
             delta, events, self._gripper = delta + hands.delta, (*events, *hands.events), hands.gripper
         return Command(delta, self._gripper, events)
+
+    def _of_keys(self, sample: Sample) -> Reading:
+        held, pressed = set(sample.message.keys if sample.message is not None else ()), _pressed(sample, "key:")
+        # A tap that began and ended since the last sample counts as well.
+        held |= set(pressed if sample.message is not None else ())
+        return self.key_map.reading([NAMED.get(name, name) for name in held], [NAMED.get(name, name) for name in pressed], None)
 
 
 class PageButtons:
@@ -109,11 +117,6 @@ class PageButtons:
 def events_of(sample: Sample) -> tuple[Event, ...]:
     """What the page's own buttons ask for."""
     return tuple(_PAGE_EVENTS[name] for name in _pressed(sample, "ui:") if name in _PAGE_EVENTS)
-
-
-def _of_keys(sample: Sample) -> Reading:
-    held = sample.message.keys if sample.message is not None else ()
-    return reading_of_keys(held, _pressed(sample, "key:"), None)
 
 
 def _of_pad(sample: Sample) -> Reading:

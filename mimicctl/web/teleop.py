@@ -21,7 +21,6 @@ from aiohttp import WSCloseCode, WSMsgType, web
 
 from mimicctl.config import RunConfig
 from mimicctl.devices import Device, make_device
-from mimicctl.devices.keyboard import controls
 from mimicctl.recording.quality import hints_for
 from mimicctl.recording.session import Progress
 from mimicctl.recording.status import current_subtask, phase_text
@@ -196,7 +195,9 @@ def open_teleop(run_config: RunConfig, task: TaskSpec, *, recording: bool) -> tu
         "device": device.name,
         "drives": drives,
         "hz": task.control_hz,
-        "controls": controls() if drives else [],
+        "controls": device.key_map.controls() if drives else [],
+        "hands": drives and not task.on_floor,
+        "keys": device.key_map.keys() if drives else [],
         "help": "" if drives else device.help(),
     }
     return device, TeleopPage(task, device.inputs, facts)

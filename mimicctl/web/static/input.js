@@ -78,9 +78,11 @@ export class Input {
   }
 }
 
-/** As the terminal's keyboard names it: the letter that is typed, or, where the layout has none of ours, the one in that place. */
+const NAMES = { " ": "space", Enter: "enter", Tab: "tab", ArrowUp: "up", ArrowDown: "down", ArrowLeft: "left", ArrowRight: "right" };
+
+/** As a config file names it: the letter that is typed, or, where the layout has none of ours, the one in that place. */
 function nameOf(event) {
-  if (event.key === "Enter") return "\n";
-  if (/^[ -~]$/.test(event.key)) return event.key.toLowerCase();
+  if (event.key in NAMES) return NAMES[event.key];
+  if (/^[!-~]$/.test(event.key)) return event.key.toLowerCase();
   return event.code.startsWith("Key") ? event.code.slice(3).toLowerCase() : event.key.toLowerCase();
 }

@@ -7,7 +7,7 @@ import { Link } from "./link.js";
 import { SceneView } from "./scene.js";
 import { Headset } from "./xr.js";
 
-const LET_GO = "let go";
+const LET_GO = "let_go";
 const at = (id) => document.getElementById(id);
 
 async function open() {
@@ -28,9 +28,8 @@ async function open() {
   at("cues").checked = cues.on;
   at("cues").onchange = () => cues.turn(at("cues").checked);
 
-  const keys = facts.controls.flatMap(([, names]) => names);
   const letGo = facts.controls.find(([name]) => name === LET_GO)?.[1][0];
-  const input = new Input(keys, letGo, () => {
+  const input = new Input(facts.keys, letGo, () => {
     link?.send();
     showHeld(input);
   });
@@ -58,7 +57,7 @@ async function open() {
     },
   });
   for (const button of at("actions").querySelectorAll("[data-action]")) button.onclick = () => input.count(`ui:${button.dataset.action}`);
-  headset = facts.drives ? new Headset(view, link, { buttons: at("headset"), list: at("checklist") }) : null;
+  headset = facts.hands ? new Headset(view, link, { buttons: at("headset"), list: at("checklist") }) : null;
   at("claim").onclick = () => link.claim();
   setInterval(() => showLine(link, input, status), 500);
   return { view, link, input, facts, headset };
@@ -97,7 +96,7 @@ function showControls(facts, input) {
   }
   const actions = [...session].map((button) => button.dataset.action);
   const moving = facts.controls.filter(([name]) => !actions.includes(name));
-  at("controls").replaceChildren(...moving.map(([name, names]) => element("div", {}, ...names.map((key) => keyButton(key, input)), element("span", {}, name))));
+  at("controls").replaceChildren(...moving.map(([name, names]) => element("div", {}, ...names.map((key) => keyButton(key, input)), element("span", {}, name.replace("_", " ")))));
 }
 
 function keyButton(key, input) {
@@ -112,7 +111,7 @@ function keyButton(key, input) {
   return button;
 }
 
-const label = (key) => ({ " ": "space", "\n": "Enter" })[key] || key.toUpperCase();
+const label = (key) => (key.length > 1 ? key : key.toUpperCase());
 
 function showHeld(input) {
   const held = input.heldKeys();
