@@ -190,9 +190,15 @@ class _Session:
         if self._page is None:
             yield lambda progress: None
             return
+        from mimicctl.cli.web import DATASET_PAGES
+        from mimicctl.web import datasets
         from mimicctl.web.serving import serving
+        from mimicctl.web.stage import Stages
+        from mimicctl.web.workspace import Workspace
 
-        with serving(self._page.routes(), {"teleop.html": "Drive"}, **self._web, say=say):
+        recordings = Workspace.of_folder(Path(self._config.record.output_file).parent)
+        routes, pages = [*self._page.routes(), *datasets.routes(recordings, Stages())], {"teleop.html": "Drive", "datasets.html": DATASET_PAGES["datasets.html"]}
+        with serving(routes, pages, **self._web, say=say):
             try:
                 yield self._page.show
             finally:
