@@ -38,9 +38,8 @@ def scripted(task_id: str, resets: int, speed: str) -> str:
         if len(progress.outcomes) == resets:
             raise _Enough
 
-    with closing(make_env(task)) as env:
-        with suppress(_Enough):
-            run_session(env, device, None, progress, seed=SEED, on_step=watch)
+    with closing(make_env(task)) as env, suppress(_Enough):
+        run_session(env, device, None, progress, seed=SEED, on_step=watch)
     saved = sum(outcome.saved for outcome in progress.outcomes)
     return f"{rate_text(saved, resets):<62} {sorted(steps[:resets])[resets // 2]:4} steps (median)"
 
