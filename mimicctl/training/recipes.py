@@ -113,7 +113,7 @@ RECIPES = {
             # All in the base's own frame: a scene that is turned reads the same.
             obs_keys=("base_velocity", "object"),
             labels=INTENDED_ACTIONS,
-            epochs=20,
+            epochs=10,
             steps_per_epoch=1000,
             batch_size=512,
             learning_rate=1e-3,

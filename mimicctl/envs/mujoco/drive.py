@@ -15,7 +15,7 @@ from mimicctl import poses
 from mimicctl.envs.base import Snapshot
 from mimicctl.envs.mujoco.floor import FloorLayout, build_floor_spec, floor_layout
 from mimicctl.envs.mujoco.reader import SceneReader
-from mimicctl.envs.mujoco.scenes import MujocoScenes
+from mimicctl.envs.mujoco.robot_env import RobotEnv
 from mimicctl.envs.mujoco.tiago import MAX_SPEED
 from mimicctl.tasks.spec import TaskSpec
 
@@ -123,7 +123,7 @@ class BaseReader(SceneReader):
         return qvel
 
 
-class DriveEnv(MujocoScenes):
+class DriveEnv(RobotEnv):
     """See `MimicEnv` for the contract."""
 
     reader: BaseReader

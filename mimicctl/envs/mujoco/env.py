@@ -12,8 +12,8 @@ from mimicctl.envs.base import Snapshot
 from mimicctl.envs.mujoco import panda
 from mimicctl.envs.mujoco.franka_cubes import CubesReader, along_z
 from mimicctl.envs.mujoco.ik import joint_step
+from mimicctl.envs.mujoco.robot_env import RobotEnv
 from mimicctl.envs.mujoco.scene import build_model, layout_of
-from mimicctl.envs.mujoco.scenes import MujocoScenes
 from mimicctl.tasks.spec import TaskSpec
 
 if TYPE_CHECKING:
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 _EEF = "franka"
 
 
-class MujocoEnv(MujocoScenes):
+class MujocoEnv(RobotEnv):
     """See `MimicEnv` for the contract."""
 
     reader: CubesReader

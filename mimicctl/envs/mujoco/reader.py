@@ -26,7 +26,7 @@ class HasObjects(Protocol):
 
 @dataclass(frozen=True)
 class SceneReader:
-    """Every row begins with qpos and qvel.
+    """Every row begins with qpos and qvel; what follows them, and what it means for robot and task, the robot's own reader says.
 
     Attributes:
         nq, nv: sizes of the physics' vectors.

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 _PLACEMENT_TRIES = 5000
 
 
-class MujocoScenes(ABC):
+class RobotEnv(ABC):
     """See `MimicEnv` for the contract; a robot adds how it starts, is driven and is seen.
 
     A start state is rounded to float32, the precision of the file, before anything moves; actions are too. So
