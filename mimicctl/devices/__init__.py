@@ -82,7 +82,7 @@ def _source(settings: RecordSettings) -> AxisSource | Device:
     if settings.device == "gamepad":
         from mimicctl.devices.gamepad import Gamepad
 
-        return Gamepad(settings.gamepad)
+        return Gamepad(settings.gamepad, settings.gamepad_map)
     if settings.device == "spacemouse":
         from mimicctl.devices.spacemouse import SpaceMouse
 

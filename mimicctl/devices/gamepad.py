@@ -8,23 +8,29 @@ from __future__ import annotations
 
 import os
 import time
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Protocol
 
 import numpy as np
 
-from mimicctl.devices.base import Event, Reading
+from mimicctl.devices.base import AXES, Reading
 from mimicctl.devices.linux_joysticks import joysticks
+from mimicctl.devices.mapping import EVENTS, actions_by_control
 from mimicctl.errors import RunFailed, UserError, listed
 
-_STICKS = {  # SDL's name: (axis, sign); SDL has up negative and right positive
-    "LEFTY": (0, -1), "LEFTX": (1, 1),
-    "RIGHTY": (2, -1), "RIGHTX": (5, 1),
+MAP = {
+    "x": "left_y", "y": "left_x", "z": "right_y", "yaw": "right_x", "roll": "dpad_x", "pitch": "dpad_y",
+    "gripper": "x", "let_go": "y", "reset": "start", "save": "back", "start": "a",
 }  # fmt: skip
-_D_PAD = {"DPAD_LEFT": (3, 1), "DPAD_RIGHT": (3, -1), "DPAD_DOWN": (4, 1), "DPAD_UP": (4, -1)}
-_TOGGLE, _LET_GO = "X", "Y"
-_EVENTS = {"START": Event.RESET, "BACK": Event.SAVE, "A": Event.START}
-_LABELS = {_TOGGLE: "X", _LET_GO: "Y", "START": "Start", "BACK": "Back", "A": "A"}
+"""What is done, and the control for it, as a config file names them."""
+
+_STICKS = {"left_x": ("LEFTX", 1), "left_y": ("LEFTY", -1), "right_x": ("RIGHTX", 1), "right_y": ("RIGHTY", -1)}
+"""SDL's name and sign: up and right are +, as in Isaac Lab."""
+_D_PAD = {"dpad_x": ("DPAD_LEFT", "DPAD_RIGHT"), "dpad_y": ("DPAD_DOWN", "DPAD_UP")}
+"""SDL's names of both directions: left and down are +, as in Isaac Lab."""
+_BUTTONS = ("a", "b", "x", "y", "back", "start", "left_shoulder", "right_shoulder")
+_LABELS = {name: name.capitalize().replace("_", " ") for name in _BUTTONS}
 
 _ENVIRONMENT = {
     "PYGAME_HIDE_SUPPORT_PROMPT": "1",
@@ -62,7 +68,7 @@ class _Known:
 
         self.labels = _LABELS
         self._pygame, self._controller = pygame, Controller(index)
-        self._buttons = {getattr(pygame, f"CONTROLLER_BUTTON_{name}"): name for name in _LABELS}
+        self._buttons = {getattr(pygame, f"CONTROLLER_BUTTON_{name.upper().replace('_', '')}"): name for name in _BUTTONS}
 
     def stick(self, name: str) -> float:
         return self._controller.get_axis(getattr(self._pygame, f"CONTROLLER_AXIS_{name}")) / 32767
@@ -84,8 +90,8 @@ class _Guessed:
         self._pygame, self._joystick = pygame, joystick
         like_xbox = joystick.get_numaxes() >= 6
         self._axes = dict(zip(("LEFTX", "LEFTY", "RIGHTX", "RIGHTY"), (0, 1, 3, 4) if like_xbox else (0, 1, 2, 3), strict=True))
-        numbers = (2, 3, 7, 6, 0) if like_xbox else (0, 3, 9, 8, 1)
-        self._buttons = dict(zip(numbers, _LABELS, strict=True))
+        numbers = (0, 1, 2, 3, 6, 7, 4, 5) if like_xbox else (1, 2, 0, 3, 8, 9, 4, 5)
+        self._buttons = dict(zip(numbers, _BUTTONS, strict=True))
         # Counted from 1, as they are printed on such pads and shown by test programs.
         self.labels = {name: f"button {number + 1}" for number, name in self._buttons.items()}
 
@@ -120,15 +126,21 @@ class _Found:
 
 
 class Gamepad:
-    """The sticks, the D-pad and three buttons of one pad, between `start` and `close`.
+    """The sticks, the D-pad and some buttons of one pad, between `start` and `close`.
 
     Args:
         wanted: which one, by its number or part of its name; empty: the first.
+        controls: others than those of `MAP`.
+
+    Raises:
+        UserError: there is no such control or nothing like that to be done, or a control is to do two things.
     """
 
     name = "gamepad"
 
-    def __init__(self, wanted: str = "") -> None:
+    def __init__(self, wanted: str = "", controls: Mapping[str, str] | None = None) -> None:
+        there = f"axes are moved by {', '.join((*_STICKS, *_D_PAD))}, the rest is done by {', '.join(_BUTTONS)}"
+        self._actions = actions_by_control(MAP, controls or {}, _control, setting="record.gamepad_map", controls=there)
         self._wanted = wanted
         self._pygame: Any = None
         self._joystick: Any = None
@@ -157,35 +169,48 @@ class Gamepad:
 
     def help(self) -> str:
         labels = self._pad.labels if self._pad else _LABELS
-        toggle, let_go, reset, save, begin = (labels[name].ljust(9) for name in (_TOGGLE, _LET_GO, *_EVENTS))
+        button = {action: labels[control].ljust(9) for control, action in self._actions.items() if control in labels}
         which = self._joystick.get_name() if self._joystick else "gamepad"
         if isinstance(self._pad, _Guessed):
             which += f" (SDL does not know its layout, this is a guess; docs/teleop.md says how to tell it; id {self._joystick.get_guid()})"
-        return (
-            f"  {which}\n"
-            f"  left stick   up/down x   right/left y          {toggle}  gripper open/close\n"
-            f"  right stick  up/down z   right/left yaw        {let_go}  open the gripper\n"
-            f"  D-pad        left/right roll   down/up pitch   {reset}  discard and start again\n"
-            f"  Ctrl-C       stop                              {save}  save as it is\n"
-            f"                                                 {begin}  begin\n"
-            "  Right is +y, to the robot's left, as in Isaac Lab, unless --invert y."
+        left = (
+            self._moved("left stick", "up/down", "left_y", "right/left", "left_x"),
+            self._moved("right stick", "up/down", "right_y", "right/left", "right_x"),
+            self._moved("D-pad", "left/right", "dpad_x", "down/up", "dpad_y"),
+            "Ctrl-C       stop",
+            "",
         )
+        does = {"gripper": "gripper open/close", "let_go": "open the gripper", "reset": "discard and start again", "save": "save as it is", "start": "begin"}
+        lines = [f"  {moved:<47}{button[action]}  {what}" for moved, (action, what) in zip(left, does.items(), strict=True)]
+        return "\n".join([f"  {which}", *lines, "  Right is +y, to the robot's left, as in Isaac Lab, unless --invert y."])
+
+    def _moved(self, name: str, *directions: str) -> str:
+        """A line of the map: a stick, and for each of its directions what they are called and the control that they are."""
+        moved = [f"{words} {self._actions[control]}" for words, control in zip(directions[::2], directions[1::2], strict=True) if control in self._actions]
+        return f"{name:<13}{'   '.join(moved)}"
 
     def read(self) -> Reading:
         toggles, let_go, events = 0, False, []
         for button in self._pressed():
-            if button == _TOGGLE:
+            action = self._actions.get(button)
+            if action == "gripper":
                 toggles += 1
-            elif button == _LET_GO:
+            elif action == "let_go":
                 toggles, let_go = 0, True
-            elif button in _EVENTS:
-                events.append(_EVENTS[button])
+            elif action in EVENTS:
+                events.append(EVENTS[action])
         axes = np.zeros(6)
-        for control, (axis, sign) in _STICKS.items():
-            axes[axis] += sign * self._pad.stick(control)
-        for control, (axis, sign) in _D_PAD.items():
-            axes[axis] += sign * self._pad.held(control)
+        for control, action in self._actions.items():
+            if action in AXES:
+                axes[AXES.index(action)] = self._deflection(control)
         return Reading(np.clip(axes, -1, 1), toggles, let_go, tuple(events), at=self._at)
+
+    def _deflection(self, control: str) -> float:
+        if control in _STICKS:
+            name, sign = _STICKS[control]
+            return sign * self._pad.stick(name)
+        plus, minus = _D_PAD[control]
+        return float(self._pad.held(plus)) - float(self._pad.held(minus))
 
     def _pressed(self) -> list[str]:
         """Buttons pressed since the last look; a press counts once however long it is held.
@@ -205,6 +230,12 @@ class Gamepad:
                     do="plug it in or switch it on, and start again; mimicctl record --resume goes on with a recording, of which all saved demonstrations are kept",
                 )
         return [name for event in events if (name := self._pad.pressed(event))]
+
+
+def _control(action: str, name: str) -> str | None:
+    """If a control of that name can do this."""
+    usable = {**_STICKS, **_D_PAD} if action in AXES else _BUTTONS
+    return name if name in usable else None
 
 
 def plugged_in() -> list[str]:

@@ -12,9 +12,9 @@ from collections.abc import Callable, Mapping
 
 import numpy as np
 
-from mimicctl.devices.base import AXES, Event, Reading
+from mimicctl.devices.base import AXES, Reading
+from mimicctl.devices.mapping import EVENTS, actions_by_control
 from mimicctl.devices.terminal_keys import NAMED, TerminalKeys
-from mimicctl.errors import UserError, listed
 
 KEYS = {
     "x+": "w", "x-": "s",
@@ -27,8 +27,6 @@ KEYS = {
     "start": "space", "save": "enter", "reset": "r",
 }  # fmt: skip
 """What is done, and the key for it, as a config file names them: Isaac Lab's, and those of the session."""
-
-_EVENTS = {"start": Event.START, "save": Event.SAVE, "reset": Event.RESET}
 
 _TAP = 0.11
 """[s] A single press is held this long: two control steps."""
@@ -73,7 +71,8 @@ class Keyboard:
 
     def __init__(self, keys: Mapping[str, str] | None = None, *, clock: Callable[[], float] = time.monotonic) -> None:
         self._names = KEYS | dict(keys or {})
-        self._actions = _by_key(self._names)
+        controls = f"keys are single characters and {', '.join(NAMED)}"
+        self._actions = actions_by_control(KEYS, keys or {}, _key, setting="record.keys", controls=controls)
         self._clock = clock
         self._terminal = TerminalKeys()
         self._guessed = PressedKeys()
@@ -116,8 +115,8 @@ class Keyboard:
                 self.reset()
                 pressed.clear()
                 toggles, let_go = 0, True
-            elif action in _EVENTS:
-                events.append(_EVENTS[action])
+            elif action in EVENTS:
+                events.append(EVENTS[action])
             elif action is not None:
                 # One that went down and up again since the last look counts as well.
                 pressed.add(key)
@@ -139,18 +138,7 @@ class Keyboard:
         return self._terminal.typed()
 
 
-def _by_key(names: Mapping[str, str]) -> dict[str, str]:
-    """Key, as a terminal gives it, to what it does."""
-    actions: dict[str, str] = {}
-    wrong = [f'"{action}" is nothing to be done' for action in names if action not in KEYS]
-    for action, name in names.items():
-        key = NAMED.get(name.lower(), name.lower())
-        if key not in NAMED.values() and not (len(key) == 1 and key.isprintable()):
-            wrong.append(f'"{name}" (for {action}) is no key')
-        elif key in actions:
-            wrong.append(f'"{name}" would do both {actions[key]} and {action}')
-        actions.setdefault(key, action)
-    if wrong:
-        known = f"{', '.join(KEYS)}; keys are single characters and {', '.join(NAMED)}"
-        raise UserError("The keys of the keyboard do not fit.", where=f"record.keys\n      {listed(wrong)}", do=f"there are {known}")
-    return actions
+def _key(action: str, name: str) -> str | None:
+    """As a terminal gives it."""
+    key = NAMED.get(name.lower(), name.lower())
+    return key if key in NAMED.values() or (len(key) == 1 and key.isprintable()) else None

@@ -63,7 +63,7 @@ def test_what_does_not_fit_is_said_all_at_once():
     with pytest.raises(UserError) as caught:
         Keyboard({"x+": "a", "fly": "f", "save": "ctrl-s", "reset": ""})
     told = str(caught.value)
-    for wrong in ('"fly" is nothing to be done', '"ctrl-s" (for save) is no key', '"" (for reset) is no key', '"a" would do both x+ and y+'):
+    for wrong in ('"fly" is nothing to be done', '"ctrl-s" cannot be used for save', '"" cannot be used for reset', '"a" would do both x+ and y+'):
         assert wrong in told
     assert "roll+" in caught.value.do and "space" in caught.value.do
 
