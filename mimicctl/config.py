@@ -94,6 +94,7 @@ class AnnotateSettings(Section):
     input_file: str = Field("", description="Recording to annotate; empty: the last one.")
     output_file: str = Field("datasets/annotated.hdf5", description="Where the annotated demonstrations go.")
     strict: bool = Field(False, description="Fail if any demonstration cannot be annotated, instead of leaving it out.")
+    start_signals: bool = Field(False, description="By hand: mark where each subtask starts too, which SkillGen in Isaac Lab needs.")
 
 
 class GenerateSettings(Section):
@@ -125,6 +126,7 @@ class GenerateSettings(Section):
 
 def _check_subtask_field(path: str, key: str, value: Any) -> None:
     types = get_type_hints(Subtask)
+    types.pop("start_signal")  # generate has no use for it
     if key not in types:
         raise ValueError(f'a subtask has no field "{key}"{_nearest(key, types)}')
     try:
@@ -151,7 +153,9 @@ class TrainSettings(Section):
     """`mimicctl train`."""
 
     dataset: str = Field("", description="Dataset to learn from; empty: the last generated one.")
-    recipe: str = Field("auto", description="Named recipe; mimicctl train --list shows them. auto: image-mlp where there are images, else mlp.")
+    recipe: str = Field(
+        "auto", description="Named recipe; mimicctl train --list shows them. auto: image-mlp where there are images, mlp-base for a base, else mlp."
+    )
     config_json: str = Field("", description="A robomimic JSON config, used instead of a recipe.")
     name: str = Field("", description="Name of the run; empty: the recipe's.")
     log_dir: str = Field("runs", description="Folder of all runs.")

@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 
 from mimicctl.annotation.output import annotation_output
+from mimicctl.dataset.masks import without_discarded
 from mimicctl.dataset.reader import Dataset
 from mimicctl.envs import make_env
 from mimicctl.envs.base import MimicEnv, held_for
@@ -18,6 +19,9 @@ from mimicctl.errors import RunFailed, UserError
 from mimicctl.generation.source import first_rise, subtask_ends
 from mimicctl.schema import Episode
 from mimicctl.tasks import TaskSpec, find_task
+
+WAS_DISCARDED = "it is in mask/discarded of the recording"
+"""A problem that is none: somebody decided so."""
 
 
 @dataclass(frozen=True)
@@ -63,9 +67,13 @@ def annotate_auto(
         refuse_unreplayable(dataset, task)
         env = make_env(task)
         found: list[DemoAnnotation] = []
+        wanted = without_discarded(dataset)
         with annotation_output(dataset, task, env.sim_args, output_file, "auto", overwrite=overwrite) as output:
             for name, episode in dataset.episodes():
-                annotation, annotated = _annotate(env, task, name, episode)
+                if name in wanted:
+                    annotation, annotated = _annotate(env, task, name, episode)
+                else:
+                    annotation, annotated = DemoAnnotation(name, "", "-", dict.fromkeys(task.term_signals), WAS_DISCARDED), None
                 if annotated is not None:
                     annotation = dataclasses.replace(annotation, written_as=output.write(name, episode, annotated))
                 found.append(annotation)
@@ -76,11 +84,11 @@ def annotate_auto(
 
 
 def _refuse_unusable(found: list[DemoAnnotation], strict: bool) -> None:
-    left_out = [a for a in found if a.problem]
-    if len(left_out) == len(found) or (strict and left_out):
+    left_out = [a for a in found if a.problem and a.problem != WAS_DISCARDED]
+    if not any(a.written_as for a in found) or (strict and left_out):
         raise RunFailed(
             f"{len(left_out)} of {len(found)} demonstrations could not be annotated; nothing was written.",
-            where=f"{left_out[0].name}: {left_out[0].problem}",
+            where=f"{(left_out or found)[0].name}: {(left_out or found)[0].problem}",
             do="mark them by hand (mimicctl annotate --manual), or record them again",
         )
 
@@ -102,10 +110,9 @@ def _annotate(env: MimicEnv, task: TaskSpec, name: str, episode: Episode) -> tup
     replayed, snapshots = replay(env, episode)
     annotated = env.episode(snapshots, episode.actions, with_datagen_info=True)
     annotated.success = True
-    signals = {s: annotated.datagen_info[f"subtask_term_signals/{s}"] for s in task.term_signals}
-    rises = {s: first_rise(signal) for s, signal in signals.items()}
+    rises = rises_of(env, task, snapshots)
     problem = ""
-    if not _ends_in_success(env, snapshots):
+    if not ends_in_success(env, snapshots):
         problem = "it does not end in success when replayed"
     else:
         try:
@@ -116,13 +123,19 @@ def _annotate(env: MimicEnv, task: TaskSpec, name: str, episode: Episode) -> tup
     return DemoAnnotation(name, "", replayed, rises, problem), None if problem else annotated
 
 
+def rises_of(env: MimicEnv, task: TaskSpec, snapshots: np.ndarray) -> dict[str, int | None]:
+    """Signal to the step at whose start it first becomes true, by the env; None if it never does, or the env does not know it. `snapshots` (T + 1, K)."""
+    signals = env.signals(snapshots[:-1])
+    return {s: first_rise(signals[s]) if s in signals else None for s in task.term_signals}
+
+
 def replay(env: MimicEnv, episode: Episode) -> tuple[str, np.ndarray]:
     """Snapshots (T + 1, K) of a recorded episode: by its actions, or, if these do not lead to success again, by its states."""
     snapshots = np.stack(list(by_actions(env, episode)))
-    if _ends_in_success(env, snapshots) or not episode.states:
+    if ends_in_success(env, snapshots) or not episode.states:
         return "actions", snapshots
     return "states", np.stack(list(by_states(env, episode)))
 
 
-def _ends_in_success(env: MimicEnv, snapshots: np.ndarray) -> bool:
+def ends_in_success(env: MimicEnv, snapshots: np.ndarray) -> bool:
     return held_for(env.success(snapshots)) > 0

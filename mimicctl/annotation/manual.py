@@ -1,69 +1,168 @@
-"""Marking subtask boundaries by hand: the state, apart from any terminal."""
+"""Marking subtask boundaries by hand: the rules and the state, apart from any terminal or web page."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import Literal
 
 import numpy as np
 
-_MOVES = {".": 1, ",": -1, "]": 10, "[": -10}
+from mimicctl.errors import UserError
+from mimicctl.tasks import Subtask, TaskSpec
+
+
+@dataclass(frozen=True)
+class Boundary:
+    """A step to be marked.
+
+    Attributes:
+        kind: whether the subtask starts or ends here.
+        subtask: its name.
+        signal: what becomes true.
+        least: control steps from the boundary before it, or from the first step.
+    """
+
+    kind: Literal["start", "end"]
+    subtask: str
+    signal: str
+    least: int
+
+    @property
+    def path(self) -> str:
+        """In the datagen info of an episode."""
+        return f"subtask_{'start' if self.kind == 'start' else 'term'}_signals/{self.signal}"
+
+    @property
+    def label(self) -> str:
+        return f"{self.signal} {'starts' if self.kind == 'start' else 'becomes true'}"
+
+
+@dataclass(frozen=True)
+class Track:
+    """What is to be marked for one end-effector.
+
+    Attributes:
+        boundaries: in order.
+        rest: control steps there must be from the last boundary to the last step of the demo.
+    """
+
+    boundaries: tuple[Boundary, ...]
+    rest: int
+
+
+def tracks_of(task: TaskSpec, *, starts: bool = False) -> dict[str, Track]:
+    """What is to be marked for each eef: where each subtask but the last ends, and with `starts` where each begins.
+
+    Distances are those that leave every segment a step in each draw of the task's offsets.
+
+    Raises:
+        UserError: `starts`, and the task does not name its start signals.
+    """
+    if starts and not all(s.start_signal for subtasks in task.subtasks.values() for s in subtasks):
+        raise UserError(f"{task.task_id} does not name its start signals.", where="start_signals", do="leave it off, or choose another --task")
+    return {eef: _track(subtasks, starts) for eef, subtasks in task.subtasks.items()}
+
+
+def _track(subtasks: Sequence[Subtask], starts: bool) -> Track:
+    boundaries: list[Boundary] = []
+    late = 0  # the most that the end before may be put off
+    for number, subtask in enumerate(subtasks):
+        low, high = subtask.term_offset_range
+        if starts:
+            boundaries.append(Boundary("start", subtask.name, str(subtask.start_signal), late + 1))
+        # Segments end one step after their mark, whence the ones. A signal that is true at the first step never rises.
+        room = max(1, -low) if starts or number == 0 else max(1, late - low + 1)
+        if subtask is not subtasks[-1]:
+            boundaries.append(Boundary("end", subtask.name, str(subtask.term_signal), room))
+            late = high
+    return Track(tuple(boundaries), room if boundaries else 0)
 
 
 @dataclass
 class Marks:
-    """Where the annotator is in a demo, and what is marked.
+    """What is marked in a demo.
 
     Attributes:
-        signals: to be marked, in order.
+        tracks: eef to what is to be marked.
         length: control steps of the demo.
-        step: that is being looked at.
-        steps: marked so far, one a signal, strictly increasing.
-        message: what came of the last key.
+        steps: eef to the marked step of each boundary; None: not yet.
     """
 
-    signals: tuple[str, ...]
+    tracks: Mapping[str, Track]
     length: int
-    step: int = 0
-    steps: list[int] = field(default_factory=list)
-    message: str = ""
+    steps: dict[str, list[int | None]] = field(default_factory=dict)
+    _before: list[tuple[str, int, int | None]] = field(default_factory=list)
 
-    def press(self, key: str) -> None:
-        """Move (",", ".", "[", "]"), mark ("s") or undo ("u", backspace); other keys do nothing."""
-        self.message = ""
-        if key in _MOVES:
-            self.step = min(max(self.step + _MOVES[key], 0), self.length - 1)
-        elif key == "s":
-            self._mark()
-        elif key in ("u", "\x7f") and self.steps:
-            self.step = self.steps.pop()
-        elif key == "n":
-            self.message = f"{self.signals[len(self.steps)]} is not marked yet"
+    def __post_init__(self) -> None:
+        for eef, track in self.tracks.items():
+            self.steps.setdefault(eef, [None] * len(track.boundaries))
 
-    def _mark(self) -> None:
-        if self.complete():
-            self.message = "everything is marked; N accepts, U undoes"
-        elif self.step <= (self.steps[-1] if self.steps else 0):
-            self.message = "a mark must come after the one before it"
-        else:
-            self.steps.append(self.step)
+    def next(self, eef: str | None = None) -> tuple[str, int] | None:
+        """Eef and number of the first boundary that is not marked, of `eef` or of all; None if all are."""
+        for name in [eef] if eef else self.tracks:
+            if None in self.steps[name]:
+                return name, self.steps[name].index(None)
+        return None
 
     def complete(self) -> bool:
-        return len(self.steps) == len(self.signals)
+        return self.next() is None
 
-    def prompt(self) -> str:
-        todo = "all marked, N accepts" if self.complete() else f"mark where {self.signals[len(self.steps)]} becomes true"
-        return f"step {self.step} of {self.length}: {todo}" + (f" ({self.message})" if self.message else "")
+    def refusal(self, eef: str, number: int, step: int) -> str:
+        """Why boundary `number` of `eef` cannot be at `step`; "" if it can."""
+        low, high = self.range(eef, number)
+        if low <= step <= high:
+            return ""
+        name = self.tracks[eef].boundaries[number].label
+        if low > high:
+            return f"there is no room between the marks beside it for where {name}"
+        return f"{name} at step {low} to {high}, not {step}: marks go in order, and every subtask needs room"
 
-    def timeline(self, width: int) -> str:
-        """The demo as a bar, with marks and the current step."""
-        bar = ["─"] * width
-        for number, step in enumerate(self.steps, 1):
-            bar[step * width // self.length] = str(number)
-        bar[self.step * width // self.length] = "▲"
-        return "".join(bar)
+    def range(self, eef: str, number: int) -> tuple[int, int]:
+        """First and last step that boundary `number` of `eef` may be marked at, between those that are."""
+        track, steps = self.tracks[eef], self.steps[eef]
+        low = 0
+        for boundary, step in zip(track.boundaries[:number], steps[:number], strict=True):
+            low = step if step is not None else low + boundary.least
+        low += track.boundaries[number].least
+        high = self.length - 1 - track.rest
+        for i in range(len(steps) - 1, number, -1):
+            high = (steps[i] if steps[i] is not None else high) - track.boundaries[i].least
+        return low, high
 
+    def mark(self, eef: str, number: int, step: int) -> str:
+        """Set a boundary, anew if it was set. Returns why not; "" if it is done."""
+        refusal = self.refusal(eef, number, step)
+        if not refusal:
+            self._set(eef, number, step)
+        return refusal
 
-def signals_from(signals: Sequence[str], steps: Sequence[int], length: int) -> dict[str, np.ndarray]:
-    """Datagen info of marked signals: false before the mark, true from it on."""
-    return {f"subtask_term_signals/{s}": np.arange(length) >= step for s, step in zip(signals, steps, strict=True)}
+    def clear(self, eef: str, number: int) -> None:
+        """Take a mark away."""
+        self._set(eef, number, None)
+
+    def _set(self, eef: str, number: int, step: int | None) -> None:
+        self._before.append((eef, number, self.steps[eef][number]))
+        self.steps[eef][number] = step
+
+    @property
+    def changed(self) -> bool:
+        """Whether there is something to undo."""
+        return bool(self._before)
+
+    def undo(self) -> int | None:
+        """Take the last change back, if there was one; the step where it was made, if it was a mark."""
+        if not self._before:
+            return None
+        eef, number, before = self._before.pop()
+        now, self.steps[eef][number] = self.steps[eef][number], before
+        return now
+
+    def signals(self) -> dict[str, np.ndarray]:
+        """Datagen info of marked signals: (T,) bool, false before the mark, true from it on."""
+        return {
+            boundary.path: np.arange(self.length) >= step
+            for eef, track in self.tracks.items()
+            for boundary, step in zip(track.boundaries, self.steps[eef], strict=True)
+            if step is not None
+        }

@@ -12,7 +12,25 @@ from typing import Any
 import typer
 
 from mimicctl import __version__
-from mimicctl.cli import annotate, augment, configure, convert, cosmos, dataset, demo, devices, doctor, evaluate, generate, merge, record, replay, tasks, train
+from mimicctl.cli import (
+    annotate,
+    augment,
+    configure,
+    convert,
+    cosmos,
+    dataset,
+    demo,
+    devices,
+    doctor,
+    evaluate,
+    generate,
+    merge,
+    record,
+    replay,
+    tasks,
+    train,
+    web,
+)
 from mimicctl.errors import UserError
 
 _INTERRUPTED = 130
@@ -46,6 +64,7 @@ app.add_typer(configure.app, name="config", rich_help_panel=_HELPERS)
 app.add_typer(devices.app, name="devices", rich_help_panel=_HELPERS)
 app.add_typer(tasks.app, name="tasks", rich_help_panel=_HELPERS)
 app.add_typer(doctor.app, name="doctor", rich_help_panel=_HELPERS)
+app.command("web", rich_help_panel=_HELPERS)(web.command)
 app.command("demo", rich_help_panel=_HELPERS)(demo.command)
 
 

@@ -39,6 +39,8 @@ Workers = Annotated[Optional[int], typer.Option("--workers", help="Worker proces
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON document on stdout.")]
 Resume = Annotated[bool, typer.Option("--resume", help="Continue what an earlier run left.")]
 Overwrite = Annotated[bool, typer.Option("--overwrite", help="Replace existing output.")]
+Lan = Annotated[bool, typer.Option("--lan", help="The web app for phones and headsets on the same network too, by HTTPS.")]
+Port = Annotated[int, typer.Option("--port", help="Of the web app.", min=1, max=65535, show_default=True)]
 
 
 @dataclass(frozen=True)

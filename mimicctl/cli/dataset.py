@@ -64,13 +64,14 @@ def split(
     file: File,
     valid: Annotated[float, typer.Option(min=0.0, max=0.9, help="Share of demos for validation.")] = 0.2,
     seed: Annotated[int, typer.Option(help="Of the draw.")] = 0,
+    filter_key: Annotated[str, typer.Option(help="Divide the demos of this mask only, kept for instance (all that are not discarded).")] = "",
     overwrite: Overwrite = False,
     as_json: Json = False,
 ) -> None:
     """Write mask/train and mask/valid, without copying data."""
     from mimicctl.dataset.split import split_file
 
-    masks = split_file(file, valid_fraction=valid, seed=seed, overwrite=overwrite)
+    masks = split_file(file, valid_fraction=valid, seed=seed, filter_key=filter_key, overwrite=overwrite)
     facts = [("file", file.absolute()), *((f"mask/{key}", len(names)) for key, names in masks.items())]
     show(Outcome("Split.", facts, next_command=f"mimicctl train --dataset {file}"), as_json)
 

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Annotated, Any, Optional
 
 import typer
 
-from mimicctl.cli.common import ConfigFile, Json, Outcome, Override, Overwrite, Resume, Seed, Task, note, resolve_settings, show, size_of
+from mimicctl.cli.common import ConfigFile, Json, Lan, Outcome, Override, Overwrite, Port, Resume, Seed, Task, note, resolve_settings, show, size_of
 
 Invert = Annotated[Optional[str], typer.Option(help="Axes that go the other way, as in x,yaw.", show_default=False)]
 DeviceOption = Annotated[
@@ -20,6 +22,7 @@ Start = Annotated[
     Optional[str],
     typer.Option(help="Record at_once, from the first motion, or on command, with space (motion for a person, else at once).", show_default=False),
 ]
+Web = Annotated[bool, typer.Option("--web", help="Show it in the browser, and drive from there unless another device does.")]
 Speed = Annotated[Optional[str], typer.Option(help="slow, normal or fast (normal).", show_default=False)]
 
 
@@ -30,6 +33,9 @@ def teleop(
     speed: Speed = None,
     invert: Invert = None,
     step_hz: StepHz = None,
+    web: Web = False,
+    lan: Lan = False,
+    port: Port = 8765,
     seed: Seed = None,
     config: ConfigFile = None,
     override: Override = None,
@@ -45,7 +51,7 @@ def teleop(
         "record.invert": names_in(invert),
         "record.start": "at_once",
     }
-    session = _Session(resolve_settings(flags, config, override).config, wanted=0)
+    session = _Session(resolve_settings(flags, config, override).config, wanted=0, recording=False, web=_web(web, lan, port))
     try:
         session.run(writer=None)
     except KeyboardInterrupt:
@@ -69,6 +75,9 @@ def record(
         Optional[bool], typer.Option("--save-failed", help="Also write what was not saved, to <output>_failed.hdf5.", show_default=False)
     ] = None,
     operator: Annotated[Optional[str], typer.Option(help="Who records, for the lineage.", show_default=False)] = None,
+    web: Web = False,
+    lan: Lan = False,
+    port: Port = 8765,
     seed: Seed = None,
     resume: Resume = False,
     overwrite: Overwrite = False,
@@ -86,7 +95,7 @@ def record(
     run_config = resolve_settings(flags, config, override).config
     from mimicctl.recording.files import recording_file
 
-    session = _Session(run_config, wanted=run_config.record.num_demos)
+    session = _Session(run_config, wanted=run_config.record.num_demos, recording=True, web=_web(web, lan, port))
     interrupted = False
     with recording_file(run_config, session.env.sim_args, resume=resume, overwrite=overwrite) as file:
         try:
@@ -111,19 +120,37 @@ def _outcome(progress: Any, path: Path, interrupted: bool) -> Outcome:
     return Outcome(title, facts, next_command="mimicctl annotate --auto" if progress.saved else "mimicctl record --resume")
 
 
-class _Session:
-    """Device, env and status display of one command."""
+def _web(web: bool, lan: bool, port: int) -> Optional[dict[str, Any]]:
+    """Where the web app is to be served; None if it is not asked for."""
+    return {"lan": lan, "port": port} if web or lan else None
 
-    def __init__(self, run_config: Any, wanted: int) -> None:
+
+class _Session:
+    """Device, env and displays of one command.
+
+    Args:
+        web: how to serve the web app; None not to.
+    """
+
+    def __init__(self, run_config: Any, wanted: int, *, recording: bool, web: Optional[dict[str, Any]]) -> None:
         from mimicctl.devices import make_device
         from mimicctl.envs import make_env
         from mimicctl.recording.session import Progress, Rules
         from mimicctl.tasks import find_task
 
         settings = run_config.record
-        self._config = run_config
+        self._config, self._web = run_config, web
         task = find_task(run_config.task)
-        self.device = make_device(task, settings, run_config.seed)
+        self._page = None
+        if web is None:
+            self.device = make_device(task, settings, run_config.seed)
+        else:
+            from mimicctl.web import require_packages
+
+            require_packages()
+            from mimicctl.web.teleop import open_teleop
+
+            self.device, self._page = open_teleop(run_config, task, recording=recording)
         self.env = make_env(task)
         usual = ("motion", task.control_hz) if self.device.human else ("at_once", 0.0)
         start = usual[0] if settings.start == "auto" else settings.start
@@ -137,7 +164,12 @@ class _Session:
         self.progress.saved = saved
         self.device.start()
         try:
-            with StatusDisplay(self.env.task, self.device.help()) as display:
+            with StatusDisplay(self.env.task, self.device.help()) as display, self._served(display.say) as show_page:
+
+                def show(progress: Any) -> None:
+                    display.update(progress)
+                    show_page(progress)
+
                 run_session(
                     self.env,
                     self.device,
@@ -147,7 +179,21 @@ class _Session:
                     operator=self._config.record.operator,
                     first_attempt=first_attempt,
                     failed=failed,
-                    on_step=display.update,
+                    on_step=show,
                 )
         finally:
             self.device.close()
+
+    @contextmanager
+    def _served(self, say: Any) -> Iterator[Any]:
+        """The web app, if it is wanted. Gives what shows the session's progress there."""
+        if self._page is None:
+            yield lambda progress: None
+            return
+        from mimicctl.web.serving import serving
+
+        with serving(self._page.routes(), {"teleop.html": "Drive"}, **self._web, say=say):
+            try:
+                yield self._page.show
+            finally:
+                self._page.finish(self.progress)

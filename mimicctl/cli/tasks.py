@@ -8,6 +8,8 @@ import typer
 
 from mimicctl.cli.common import Json, Outcome, Table, show
 
+_CONTROL = {"rel": "relative", "abs": "absolute", "velocity": "velocities"}
+
 app = typer.Typer(help="The tasks there are.", invoke_without_command=True)
 
 
@@ -33,10 +35,10 @@ def show_task(task_id: str, as_json: Json = False) -> None:
     facts = [
         ("id", task.task_id),
         ("what", task.description),
-        ("actions", f"{task.action_dim}, {'relative' if task.control == 'rel' else 'absolute'}, at {task.control_hz:g} Hz"),
+        ("actions", f"{task.action_dim}, {_CONTROL[task.control]}, at {task.control_hz:g} Hz"),
         ("objects", ", ".join(f"{o.name} ({o.label}, {1000 * o.edge:.1f} mm)" for o in task.objects)),
-        ("start states", f"x {reset.x[0]} to {reset.x[1]} m, y {reset.y[0]} to {reset.y[1]} m, yaw {reset.yaw[0]} to {reset.yaw[1]} rad"),
-        ("success", f"stacked {' < '.join(task.stack_order)}, gripper open, at rest, held {task.success_hold_steps} steps"),
+        ("start states", f"x {reset.x[0]} to {reset.x[1]} m, y {reset.y[0]} to {reset.y[1]} m, yaw {reset.yaw[0]:.3g} to {reset.yaw[1]:.3g} rad"),
+        ("success", f"{task.goal.text}, for {task.success_hold_steps} steps"),
     ]
     rows = [
         (eef, i, s.name, s.object_ref, s.term_signal or "-", str(s.term_offset_range), s.selection_strategy, s.action_noise, s.num_interpolation_steps)

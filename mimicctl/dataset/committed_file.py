@@ -258,3 +258,15 @@ def _lock(name: Path, path: Path) -> IO[bytes]:
             if os.path.samestat(os.stat(name), os.fstat(handle.fileno())):
                 return handle
         handle.close()
+
+
+def is_being_written(path: Path) -> bool:
+    """Whether another process, or another part of this one, has `write_lock` of `path`. A leftover of a killed one does not count."""
+    try:
+        with open(lock_path(path), "rb") as handle:
+            fcntl.flock(handle, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return True
+    except OSError:
+        return False
+    return False

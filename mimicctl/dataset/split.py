@@ -2,16 +2,13 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Sequence
 from pathlib import Path
 
-import h5py
 import numpy as np
 
-from mimicctl.dataset.committed_file import copy_file, write_lock
+from mimicctl.dataset.masks import change_masks, without_discarded
 from mimicctl.dataset.reader import Dataset, demo_number
-from mimicctl.dataset.writer import write_masks
 from mimicctl.errors import UserError
 
 
@@ -24,37 +21,31 @@ def split_names(names: Sequence[str], *, valid_fraction: float = 0.2, seed: int 
     return {"train": tuple(n for n in ordered if n not in valid), "valid": tuple(n for n in ordered if n in valid)}
 
 
-def split_file(path: str | Path, *, valid_fraction: float = 0.2, seed: int = 0, overwrite: bool = False) -> dict[str, tuple[str, ...]]:
-    """Write `mask/train` and `mask/valid`.
+def split_file(path: str | Path, *, valid_fraction: float = 0.2, seed: int = 0, filter_key: str = "", overwrite: bool = False) -> dict[str, tuple[str, ...]]:
+    """Write `mask/train` and `mask/valid`. Demos in `mask/discarded` are in neither.
 
-    The file is changed in a copy that then takes its place, so that an interruption leaves one or the other whole.
+    Args:
+        filter_key: divide the demos of this mask only.
 
     Raises:
-        UserError: the file cannot be read, or has other masks and `overwrite` is not set.
+        UserError: the file cannot be read, has no such filter key, or has other masks and `overwrite` is not set.
     """
-    target = Path(path).expanduser().absolute()
-    masks, present = _wanted_and_present(target, valid_fraction, seed)
-    if present == masks:
+
+    def decide(dataset: Dataset) -> dict[str, tuple[str, ...]]:
+        masks = split_names(_to_divide(dataset, filter_key), valid_fraction=valid_fraction, seed=seed)
+        present = {key: dataset.masks[key] for key in masks if key in dataset.masks}
+        if present and present != {key: names for key, names in masks.items() if names} and not overwrite:
+            raise UserError("The file has masks already, and they differ.", where=str(dataset.path), do="--overwrite replaces them")
         return masks
-    # A recording that goes on in the meantime would be lost with the version that is replaced here.
-    with write_lock(target):
-        masks, present = _wanted_and_present(target, valid_fraction, seed)
-        if present and not overwrite:
-            raise UserError("The file has masks already, and they differ.", where=str(target), do="--overwrite replaces them")
-        copy = target.with_name(f".{target.name}.split")
-        try:
-            copy_file(target, copy)
-            with h5py.File(copy, "r+") as file:
-                write_masks(file, masks)
-            os.replace(copy, target)
-        except OSError as error:
-            raise UserError(f"Cannot write the masks: {error.strerror or error}.", where=str(target), do="make room, or the folder writable") from None
-        finally:
-            copy.unlink(missing_ok=True)
-    return masks
+
+    return change_masks(Path(path).expanduser().absolute(), decide)
 
 
-def _wanted_and_present(path: Path, valid_fraction: float, seed: int) -> tuple[dict[str, tuple[str, ...]], dict[str, tuple[str, ...]]]:
-    with Dataset(path) as dataset:
-        masks = split_names(dataset.demos, valid_fraction=valid_fraction, seed=seed)
-        return masks, {key: dataset.masks[key] for key in masks if key in dataset.masks}
+def _to_divide(dataset: Dataset, filter_key: str) -> tuple[str, ...]:
+    if filter_key and filter_key not in dataset.masks:
+        having = ", ".join(dataset.masks) or "none"
+        raise UserError(f"There is no mask/{filter_key} in the file.", where=str(dataset.path), do=f"filter keys it has: {having}")
+    names = without_discarded(dataset, dataset.masks[filter_key] if filter_key else None)
+    if not names:
+        raise UserError("There is no demonstration to divide: all are discarded.", where=str(dataset.path), do="keep some of them (mimicctl web)")
+    return names

@@ -295,14 +295,15 @@ def copy_demo(demo: h5py.Group, target: h5py.Group, *, leave_out: Collection[str
 
 
 def write_masks(file: h5py.File, masks: Mapping[str, Sequence[str]]) -> None:
-    """Set filter keys, byte strings as robomimic writes them."""
+    """Set filter keys, byte strings as robomimic writes them; one without demos is removed."""
     if "mask" in file and not isinstance(file["mask"], h5py.Group):
         del file["mask"]
     group = file.require_group("mask")
     for key, names in masks.items():
         if key in group:
             del group[key]
-        group.create_dataset(key, data=np.array([n.encode() for n in names], dtype="S"))
+        if names:
+            group.create_dataset(key, data=np.array([n.encode() for n in names], dtype="S"))
 
 
 @functools.cache

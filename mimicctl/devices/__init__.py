@@ -14,12 +14,13 @@ from typing import TYPE_CHECKING
 
 from mimicctl.devices.base import AXES, AxisSource, Command, Device, Event, OperatorView, Reading
 from mimicctl.errors import UserError
-from mimicctl.tasks import TaskSpec
+from mimicctl.tasks import Arrive, Lift, Stack, TaskSpec
 
 if TYPE_CHECKING:
     from mimicctl.config import RecordSettings
+    from mimicctl.devices.driving import Shaping
 
-__all__ = ["AXES", "AxisSource", "Command", "Device", "Event", "OperatorView", "Reading", "device_names", "make_device"]
+__all__ = ["AXES", "AxisSource", "Command", "Device", "Event", "OperatorView", "Reading", "device_names", "make_device", "shaping_for"]
 
 GROUP = "mimicctl.devices"
 """Of entry points by which other packages add devices."""
@@ -30,7 +31,7 @@ class _Feel:
     """What a device does unless the settings say otherwise.
 
     Attributes:
-        sensitivities: raw action units per control step at full deflection, of translation and of rotation: Isaac Lab's for this task.
+        sensitivities: raw action units at full deflection, of translation and of rotation: Isaac Lab's for this task.
         dead_zone, axis_scale: as in the settings.
     """
 
@@ -48,6 +49,12 @@ _FEELS = {
     "udp": _Feel(),
     "websocket": _Feel(),
 }
+
+_FLAT = {"z": 0.0, "roll": 0.0, "pitch": 0.0}
+"""Axes that a base on a floor does not have."""
+# Isaac Lab's SE(2) devices: 0.8 m/s ahead, 0.4 m/s sideways, 1 rad/s; with a gamepad 1, 1, 1.
+_SE2_FEEL = _Feel((0.8, 1.0), axis_scale={**_FLAT, "y": 0.5})
+_SE2_FEELS = {"gamepad": _Feel((1.0, 1.0), 0.1, _FLAT)}
 
 
 def device_names() -> list[str]:
@@ -69,16 +76,18 @@ def make_device(task: TaskSpec, settings: RecordSettings, seed: int) -> Device:
     if settings.device == "hands":
         from mimicctl.devices.hand_socket import hands_over_websocket
 
+        if task.on_floor:
+            raise UserError(f"{task.task_id} has no arm for a hand to move.", where="--device hands", do="drive it with the keyboard or a gamepad")
         return hands_over_websocket(task, settings)
-    source = _source(settings)
-    return source if hasattr(source, "command") else _driven(source, settings)
+    source = _source(task, settings)
+    return source if hasattr(source, "command") else _driven(source, task, settings)
 
 
-def _source(settings: RecordSettings) -> AxisSource | Device:
+def _source(task: TaskSpec, settings: RecordSettings) -> AxisSource | Device:
     if settings.device == "keyboard":
         from mimicctl.devices.keyboard import Keyboard
 
-        return Keyboard(settings.keys)
+        return Keyboard(settings.keys, on_floor=task.on_floor)
     if settings.device == "gamepad":
         from mimicctl.devices.gamepad import Gamepad
 
@@ -112,24 +121,41 @@ def _of_another_package(found: EntryPoint, settings: RecordSettings) -> AxisSour
         raise UserError(what, where="--device", do="mend or reinstall that package, or choose another device") from error
 
 
-def _driven(source: AxisSource, settings: RecordSettings) -> Device:
-    from mimicctl.devices.driving import SPEEDS, Driven, shaping
+def _driven(source: AxisSource, task: TaskSpec, settings: RecordSettings) -> Device:
+    from mimicctl.devices.driving import Driven
 
-    feel = _FEELS.get(settings.device, _Feel())
+    note = "  A base goes along x and y and turns by yaw; the other axes and the gripper do nothing."
+    return Driven(source, shaping_for(settings.device, task, settings), note if task.on_floor and settings.device != "keyboard" else "")
+
+
+def shaping_for(device: str, task: TaskSpec, settings: RecordSettings) -> Shaping:
+    """How the axes of a device of that name are shaped, by its own feel for such a task and the settings.
+
+    Raises:
+        UserError: the settings name an axis that there is not.
+    """
+    from mimicctl.devices.driving import SPEEDS, shaping
+
+    feel = _SE2_FEELS.get(device, _SE2_FEEL) if task.on_floor else _FEELS.get(device, _Feel())
     asked = (settings.position_sensitivity, settings.rotation_sensitivity)
-    shape = shaping(
+    return shaping(
         tuple(mine if mine is not None else theirs for mine, theirs in zip(asked, feel.sensitivities, strict=True)),
         factor=settings.sensitivity * SPEEDS[settings.speed],
         invert=settings.invert,
         axis_scale={axis: feel.axis_scale.get(axis, 1.0) * settings.axis_scale.get(axis, 1.0) for axis in (*feel.axis_scale, *settings.axis_scale)},
         dead_zone=feel.dead_zone if settings.dead_zone is None else settings.dead_zone,
     )
-    return Driven(source, shape)
 
 
 def _scripted(task: TaskSpec, speed: str, seed: int) -> Device:
-    from mimicctl.devices.scripted import PickAndPlace, ScriptedOperator
+    from mimicctl.devices.scripted import PickAndLift, PickAndPlace, ScriptedOperator
+    from mimicctl.devices.scripted_drive import ScriptedDriver
 
-    order = [task.object(name) for name in task.stack_order]
-    errands = [PickAndPlace(up.name, low.name, up.edge, low.edge) for low, up in itertools.pairwise(order)]
+    match task.goal:
+        case Stack(names):
+            errands = [PickAndPlace(up.name, low.name, up.edge, low.edge) for low, up in itertools.pairwise(task.object(name) for name in names)]
+        case Lift(name, height):
+            errands = [PickAndLift(name, height)]
+        case Arrive(mark):
+            return ScriptedDriver(mark, task.hand[0].half_size[:2], {item.name: item.edge for item in task.objects if not item.is_mark}, speed=speed, seed=seed)
     return ScriptedOperator(errands, speed=speed, seed=seed)

@@ -13,7 +13,7 @@ from typing import Protocol
 import numpy as np
 
 AXES = ("x", "y", "z", "roll", "pitch", "yaw")
-"""Of an arm: along and about the axes of the base frame, +x ahead, +y left, +z up."""
+"""Along and about the axes of the base frame, +x ahead, +y left, +z up. A base on a floor takes x, y and yaw, in its own frame."""
 
 
 class Event(Enum):
@@ -30,7 +30,8 @@ class Command:
     """One control step's worth of input.
 
     Attributes:
-        delta: (6,) translation and rotation vector of the eef in the base frame, raw action units.
+        delta: (6,) translation and rotation vector of the eef in the base frame, raw action units. For a base on a floor, velocities
+            [m/s, rad/s] in its own frame.
         gripper: +1 open, -1 close.
         events: what else the operator asked for since the last command.
     """

@@ -13,7 +13,7 @@ from mimicctl.errors import UserError
 SPEEDS = {"slow": 0.5, "normal": 1.0, "fast": 2.0}
 """What a person's device is multiplied by."""
 
-_OPEN = 1.0
+OPEN = 1.0
 
 
 @dataclass(frozen=True)
@@ -59,15 +59,28 @@ def shaping(
     return Shaping(factor * np.repeat(sensitivities, 3) * signs * single, dead_zone)
 
 
+def gripper_after(gripper: float, reading: Reading) -> float:
+    """+1 open or -1 closed, from what it was and what is asked for now."""
+    if reading.gripper is not None:
+        gripper = reading.gripper
+    if reading.let_go:
+        gripper = OPEN
+    return -gripper if reading.toggles % 2 else gripper
+
+
 class Driven:
-    """A device with axes, driven by a person."""
+    """A device with axes, driven by a person.
+
+    Args:
+        note: on the task, to be printed below the map of controls.
+    """
 
     human = True
 
-    def __init__(self, source: AxisSource, shape: Shaping) -> None:
+    def __init__(self, source: AxisSource, shape: Shaping, note: str = "") -> None:
         self.name = source.name
-        self.source, self._shape = source, shape
-        self._gripper = _OPEN
+        self.source, self._shape, self._note = source, shape, note
+        self._gripper = OPEN
 
     def start(self) -> None:
         self.source.start()
@@ -76,21 +89,16 @@ class Driven:
         self.source.close()
 
     def help(self) -> str:
-        return self.source.help()
+        return "\n".join(filter(None, [self.source.help(), self._note]))
 
     def reset(self) -> None:
         self.source.reset()
-        self._gripper = _OPEN
+        self._gripper = OPEN
 
     def command(self, view: OperatorView) -> Command:
         return self.obey(self.source.read())
 
     def obey(self, reading: Reading) -> Command:
         """What the reading asks for, given what came before it."""
-        if reading.gripper is not None:
-            self._gripper = reading.gripper
-        if reading.let_go:
-            self._gripper = _OPEN
-        if reading.toggles % 2:
-            self._gripper = -self._gripper
+        self._gripper = gripper_after(self._gripper, reading)
         return Command(self._shape(reading.axes), self._gripper, reading.events)

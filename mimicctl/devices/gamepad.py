@@ -12,25 +12,12 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Protocol
 
-import numpy as np
-
-from mimicctl.devices.base import AXES, Reading
+from mimicctl.devices.base import Reading
 from mimicctl.devices.linux_joysticks import joysticks
-from mimicctl.devices.mapping import EVENTS, actions_by_control
+from mimicctl.devices.pad_map import BUTTONS, PadMap
 from mimicctl.errors import RunFailed, UserError, listed
 
-MAP = {
-    "x": "left_y", "y": "left_x", "z": "right_y", "yaw": "right_x", "roll": "dpad_x", "pitch": "dpad_y",
-    "gripper": "x", "let_go": "y", "reset": "start", "save": "back", "start": "a",
-}  # fmt: skip
-"""What is done, and the control for it, as a config file names them."""
-
-_STICKS = {"left_x": ("LEFTX", 1), "left_y": ("LEFTY", -1), "right_x": ("RIGHTX", 1), "right_y": ("RIGHTY", -1)}
-"""SDL's name and sign: up and right are +, as in Isaac Lab."""
-_D_PAD = {"dpad_x": ("DPAD_LEFT", "DPAD_RIGHT"), "dpad_y": ("DPAD_DOWN", "DPAD_UP")}
-"""SDL's names of both directions: left and down are +, as in Isaac Lab."""
-_BUTTONS = ("a", "b", "x", "y", "back", "start", "left_shoulder", "right_shoulder")
-_LABELS = {name: name.capitalize().replace("_", " ") for name in _BUTTONS}
+_LABELS = {sdl: name.capitalize().replace("_", " ") for name, sdl in BUTTONS.items()}
 
 _ENVIRONMENT = {
     "PYGAME_HIDE_SUPPORT_PROMPT": "1",
@@ -68,7 +55,7 @@ class _Known:
 
         self.labels = _LABELS
         self._pygame, self._controller = pygame, Controller(index)
-        self._buttons = {getattr(pygame, f"CONTROLLER_BUTTON_{name.upper().replace('_', '')}"): name for name in _BUTTONS}
+        self._buttons = {getattr(pygame, f"CONTROLLER_BUTTON_{name}"): name for name in _LABELS}
 
     def stick(self, name: str) -> float:
         return self._controller.get_axis(getattr(self._pygame, f"CONTROLLER_AXIS_{name}")) / 32767
@@ -91,7 +78,7 @@ class _Guessed:
         like_xbox = joystick.get_numaxes() >= 6
         self._axes = dict(zip(("LEFTX", "LEFTY", "RIGHTX", "RIGHTY"), (0, 1, 3, 4) if like_xbox else (0, 1, 2, 3), strict=True))
         numbers = (0, 1, 2, 3, 6, 7, 4, 5) if like_xbox else (1, 2, 0, 3, 8, 9, 4, 5)
-        self._buttons = dict(zip(numbers, _BUTTONS, strict=True))
+        self._buttons = dict(zip(numbers, _LABELS, strict=True))
         # Counted from 1, as they are printed on such pads and shown by test programs.
         self.labels = {name: f"button {number + 1}" for number, name in self._buttons.items()}
 
@@ -130,18 +117,13 @@ class Gamepad:
 
     Args:
         wanted: which one, by its number or part of its name; empty: the first.
-        controls: others than those of `MAP`.
-
-    Raises:
-        UserError: there is no such control or nothing like that to be done, or a control is to do two things.
+        controls: others than the usual ones; see `PadMap`, whose errors it raises.
     """
 
     name = "gamepad"
 
     def __init__(self, wanted: str = "", controls: Mapping[str, str] | None = None) -> None:
-        there = f"axes are moved by {', '.join((*_STICKS, *_D_PAD))}, the rest is done by {', '.join(_BUTTONS)}"
-        self._actions = actions_by_control(MAP, controls or {}, _control, setting="record.gamepad_map", controls=there)
-        self._wanted = wanted
+        self._map, self._wanted = PadMap(controls), wanted
         self._pygame: Any = None
         self._joystick: Any = None
         self._pad: _Pad | None = None
@@ -169,48 +151,29 @@ class Gamepad:
 
     def help(self) -> str:
         labels = self._pad.labels if self._pad else _LABELS
-        button = {action: labels[control].ljust(9) for control, action in self._actions.items() if control in labels}
+        does = {"gripper": "gripper open/close", "let_go": "open the gripper", "reset": "discard and start again", "save": "save as it is", "start": "begin"}
+        buttons = [f"{labels[BUTTONS[self._map.names[action]]]:<9}  {what}" for action, what in does.items()]
         which = self._joystick.get_name() if self._joystick else "gamepad"
         if isinstance(self._pad, _Guessed):
             which += f" (SDL does not know its layout, this is a guess; docs/teleop.md says how to tell it; id {self._joystick.get_guid()})"
-        left = (
+        moves = (
             self._moved("left stick", "up/down", "left_y", "right/left", "left_x"),
             self._moved("right stick", "up/down", "right_y", "right/left", "right_x"),
             self._moved("D-pad", "left/right", "dpad_x", "down/up", "dpad_y"),
             "Ctrl-C       stop",
             "",
         )
-        does = {"gripper": "gripper open/close", "let_go": "open the gripper", "reset": "discard and start again", "save": "save as it is", "start": "begin"}
-        lines = [f"  {moved:<47}{button[action]}  {what}" for moved, (action, what) in zip(left, does.items(), strict=True)]
+        lines = [f"  {moved:<47}{button}" for moved, button in zip(moves, buttons, strict=True)]
         return "\n".join([f"  {which}", *lines, "  Right is +y, to the robot's left, as in Isaac Lab, unless --invert y."])
 
     def _moved(self, name: str, *directions: str) -> str:
         """A line of the map: a stick, and for each of its directions what they are called and the control that they are."""
-        moved = [f"{words} {self._actions[control]}" for words, control in zip(directions[::2], directions[1::2], strict=True) if control in self._actions]
+        moved = [f"{words} {axis}" for words, control in zip(directions[::2], directions[1::2], strict=True) if (axis := self._map.moved_by(control))]
         return f"{name:<13}{'   '.join(moved)}"
 
     def read(self) -> Reading:
-        toggles, let_go, events = 0, False, []
-        for button in self._pressed():
-            action = self._actions.get(button)
-            if action == "gripper":
-                toggles += 1
-            elif action == "let_go":
-                toggles, let_go = 0, True
-            elif action in EVENTS:
-                events.append(EVENTS[action])
-        axes = np.zeros(6)
-        for control, action in self._actions.items():
-            if action in AXES:
-                axes[AXES.index(action)] = self._deflection(control)
-        return Reading(np.clip(axes, -1, 1), toggles, let_go, tuple(events), at=self._at)
-
-    def _deflection(self, control: str) -> float:
-        if control in _STICKS:
-            name, sign = _STICKS[control]
-            return sign * self._pad.stick(name)
-        plus, minus = _D_PAD[control]
-        return float(self._pad.held(plus)) - float(self._pad.held(minus))
+        pressed = self._pressed()
+        return self._map.reading(self._pad.stick, self._pad.held, pressed, self._at)
 
     def _pressed(self) -> list[str]:
         """Buttons pressed since the last look; a press counts once however long it is held.
@@ -230,12 +193,6 @@ class Gamepad:
                     do="plug it in or switch it on, and start again; mimicctl record --resume goes on with a recording, of which all saved demonstrations are kept",
                 )
         return [name for event in events if (name := self._pad.pressed(event))]
-
-
-def _control(action: str, name: str) -> str | None:
-    """If a control of that name can do this."""
-    usable = {**_STICKS, **_D_PAD} if action in AXES else _BUTTONS
-    return name if name in usable else None
 
 
 def plugged_in() -> list[str]:

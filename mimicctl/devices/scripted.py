@@ -66,6 +66,25 @@ class PickAndPlace:
     pick_edge: float
     place_edge: float
 
+    @property
+    def text(self) -> str:
+        return f"puts {self.pick} on {self.place}"
+
+
+@dataclass(frozen=True)
+class PickAndLift:
+    """One errand: lift `pick` by `height` [m], and a little more, and hold it there. Nothing comes after it."""
+
+    pick: str
+    height: float
+
+    @property
+    def text(self) -> str:
+        return f"lifts {self.pick}"
+
+
+Errand = PickAndPlace | PickAndLift
+
 
 @dataclass
 class _Hand:
@@ -79,7 +98,7 @@ class ScriptedOperator:
     """Carries out errands in order, then holds still.
 
     Args:
-        errands: what to put where.
+        errands: what to do with which object.
         speed: a key of `MANNERS`.
         seed: of all the operator's choices; each `reset` takes the next child.
     """
@@ -87,7 +106,7 @@ class ScriptedOperator:
     name = "scripted"
     human = False
 
-    def __init__(self, errands: list[PickAndPlace], *, speed: str, seed: int) -> None:
+    def __init__(self, errands: list[Errand], *, speed: str, seed: int) -> None:
         self._errands, self._manner = errands, MANNERS[speed]
         self._seed = np.random.SeedSequence(seed)
         self._view: OperatorView | None = None
@@ -100,8 +119,7 @@ class ScriptedOperator:
         """Nothing to close."""
 
     def help(self) -> str:
-        steps = ", then ".join(f"{e.pick} on {e.place}" for e in self._errands)
-        return f"The scripted operator puts {steps}. Ctrl-C stops it."
+        return f"The scripted operator {', then '.join(errand.text for errand in self._errands)}. Ctrl-C stops it."
 
     def reset(self) -> None:
         self._hand = _Hand(np.random.default_rng(self._seed.spawn(1)[0]))
@@ -115,19 +133,19 @@ class ScriptedOperator:
 
     def _play(self) -> Iterator[Command]:
         for errand in self._errands:
-            yield from self._pick(errand)
-            yield from self._place(errand)
+            yield from self._pick(errand.pick)
+            yield from self._place(errand) if isinstance(errand, PickAndPlace) else self._lift(errand)
         while True:
             yield Command(np.zeros(6), OPEN)
 
-    def _pick(self, errand: PickAndPlace) -> Iterator[Command]:
+    def _pick(self, name: str) -> Iterator[Command]:
         rng = self._hand.rng
-        rotation = self._grasp_rotation(errand.pick)
+        rotation = self._grasp_rotation(name)
         approach = np.array([*rng.normal(0.0, 2 * self._manner.aim, 2), _APPROACH_HEIGHT + rng.uniform(-0.02, 0.02)])
         grasp = np.array([*rng.normal(0.0, self._manner.aim, 2), rng.uniform(-0.0015, 0.0015)])
 
         def over(offset: np.ndarray) -> np.ndarray:
-            return poses.compose(rotation, poses.position(self._seen().object_poses[errand.pick]) + offset)
+            return poses.compose(rotation, poses.position(self._seen().object_poses[name]) + offset)
 
         yield from self._reach(lambda: over(approach), OPEN, _ALIGNED, curved=True)
         yield from self._look(OPEN)
@@ -161,6 +179,14 @@ class ScriptedOperator:
         away = self._seen().eef_pose.copy()
         away[2, 3] += _APPROACH_HEIGHT + rng.uniform(-0.01, 0.03)
         yield from self._reach(lambda: away, OPEN, _PASSING)
+
+    def _lift(self, errand: PickAndLift) -> Iterator[Command]:
+        rng = self._hand.rng
+        up = self._seen().eef_pose.copy()
+        up[:3, 3] += [*rng.normal(0.0, 5 * self._manner.aim, 2), errand.height + rng.uniform(0.03, 0.06)]
+        yield from self._reach(lambda: up, CLOSE, _PASSING)
+        while True:
+            yield Command(np.zeros(6), CLOSE)
 
     # Movements ------------------------------------------------------------------------------------------
 

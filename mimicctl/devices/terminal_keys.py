@@ -20,9 +20,6 @@ import tty
 
 from mimicctl.errors import UserError
 
-NAMED = {"space": " ", "enter": "\n", "tab": "\t", "up": "up", "down": "down", "left": "left", "right": "right"}
-"""Keys that are more than one character in a config file, and what they are here."""
-
 _ARROWS = dict(zip("ABCD", ("up", "down", "right", "left"), strict=True))
 _SAME = {"\r": "\n"}
 

@@ -19,6 +19,11 @@ def make_env(task: str | TaskSpec, num_envs: int = 1) -> MimicEnv:
     Raises:
         UserError: no such task, or its assets are missing.
     """
+    spec = find_task(task) if isinstance(task, str) else task
+    if spec.robot == "tiago":
+        from mimicctl.envs.mujoco.drive import DriveEnv
+
+        return DriveEnv(spec, num_envs)
     from mimicctl.envs.mujoco.env import MujocoEnv
 
-    return MujocoEnv(find_task(task) if isinstance(task, str) else task, num_envs)
+    return MujocoEnv(spec, num_envs)

@@ -6,7 +6,7 @@ import numpy as np
 
 from mimicctl import poses
 from mimicctl.envs.base import MimicEnv
-from mimicctl.tasks import Subtask
+from mimicctl.tasks import Arrive, Subtask
 
 NEVER_REACHED = "never reached the object"
 MISSED_GRASP = "closed beside the object"
@@ -14,13 +14,16 @@ LOST_GRASP = "lost the grasp"
 KNOCKED_AWAY = "knocked an object away"
 OFF_TARGET = "put down off target"
 IK_ERROR = "could not follow the path (IK)"
+RAN_INTO = "ran into something on the way"
 TIMEOUT = "trajectory over before success held"
 
-REASONS = (NEVER_REACHED, MISSED_GRASP, LOST_GRASP, KNOCKED_AWAY, OFF_TARGET, IK_ERROR, TIMEOUT)
+REASONS = (NEVER_REACHED, MISSED_GRASP, LOST_GRASP, KNOCKED_AWAY, OFF_TARGET, RAN_INTO, IK_ERROR, TIMEOUT)
 
 _REACH = 0.04
 _MOVED = 0.015
 _DROPPED = 0.02
+_NUDGED = 1e-5
+"""[m] A crate that a base drives against gives way by more than that, and one that nothing touches by nothing."""
 
 
 def diagnose(env: MimicEnv, snapshots: np.ndarray, subtasks: tuple[Subtask, ...], success: bool) -> tuple[int, str]:
@@ -46,10 +49,12 @@ def diagnose(env: MimicEnv, snapshots: np.ndarray, subtasks: tuple[Subtask, ...]
     eef = poses.position(next(iter(env.eef_poses(rows).values())))
     if not np.all(np.isfinite(eef)):
         return len(rises), IK_ERROR
+    if isinstance(env.task.goal, Arrive):
+        return len(rises), _driving_failure(objects, eef, env.task.goal)
     held = _held_object(signals, subtasks, len(rises))
     if held is None:
         return len(rises), _grasp_failure(objects, eef, failed)
-    return len(rises), _placing_failure(objects, eef, held)
+    return len(rises), _placing_failure(objects, eef, held, failed)
 
 
 def _rises_in_order(signals: list[np.ndarray]) -> list[int]:
@@ -90,7 +95,7 @@ def _grasp_failure(objects: dict[str, np.ndarray], eef: np.ndarray, failed: Subt
     return MISSED_GRASP
 
 
-def _placing_failure(objects: dict[str, np.ndarray], eef: np.ndarray, held: str) -> str:
+def _placing_failure(objects: dict[str, np.ndarray], eef: np.ndarray, held: str, failed: Subtask) -> str:
     in_hand = np.linalg.norm(objects[held] - eef, axis=-1) < _REACH
     left = int(np.argmin(in_hand)) if not in_hand.all() else len(eef) - 1
     others = [track for name, track in objects.items() if name != held]
@@ -99,7 +104,14 @@ def _placing_failure(objects: dict[str, np.ndarray], eef: np.ndarray, held: str)
     if in_hand.all():
         return TIMEOUT
     fell = objects[held][left, 2] - objects[held][-1, 2]
-    return LOST_GRASP if fell > _DROPPED else OFF_TARGET
+    # What is lifted is not to be put down anywhere.
+    return LOST_GRASP if fell > _DROPPED or failed.object_ref == held else OFF_TARGET
+
+
+def _driving_failure(objects: dict[str, np.ndarray], base: np.ndarray, goal: Arrive) -> str:
+    if any(_travel(track[:, :2]) > _NUDGED for name, track in objects.items() if name != goal.mark):
+        return RAN_INTO
+    return NEVER_REACHED if np.min(np.linalg.norm(objects[goal.mark] - base, axis=-1)) > goal.distance else TIMEOUT
 
 
 def _travel(track: np.ndarray) -> float:

@@ -15,7 +15,8 @@ from typing import Any
 import mimicctl
 from mimicctl.config import GenerateSettings, RenderSettings
 from mimicctl.dataset.frames import Frames
-from mimicctl.dataset.reader import Dataset
+from mimicctl.dataset.masks import without_discarded
+from mimicctl.dataset.reader import Dataset, demo_number
 from mimicctl.dataset.resume import find_unfinished
 from mimicctl.dataset.writer import DatasetWriter, checked_output, partial_path
 from mimicctl.envs import make_env
@@ -92,8 +93,8 @@ def generate(
     output = checked_output(settings.output_file)
     partial = partial_path(output)
     source = input_file or bundled_source(task)
-    pool, source_hash, sim_args = _load_source(task, source)
-    lineage = _lineage(task, seed, settings, source, source_hash)
+    pool, described, sim_args = _load_source(task, source)
+    lineage = _lineage(task, seed, settings, described)
     if task.cameras:
         check_opengl()
         lineage["render"] = drawing_settings(rendering)
@@ -197,7 +198,8 @@ def _tupled(change: dict[str, Any]) -> dict[str, Any]:
     return {key: tuple(value) if isinstance(value, list) else value for key, value in change.items()}
 
 
-def _load_source(task: TaskSpec, path: Path) -> tuple[SourcePool, str, dict[str, Any]]:
+def _load_source(task: TaskSpec, path: Path) -> tuple[SourcePool, dict[str, Any], dict[str, Any]]:
+    """The demos of a file that are not discarded, the file for the lineage, and the env's timing."""
     with Dataset(path) as dataset:
         recorded_on = canonical_id(dataset.task_id)
         if recorded_on and family_of(recorded_on) != family_of(task.task_id):
@@ -206,16 +208,22 @@ def _load_source(task: TaskSpec, path: Path) -> tuple[SourcePool, str, dict[str,
                 where=str(path),
                 do=f"give --task {recorded_on}, or demonstrations of {task.task_id}",
             )
+        names = without_discarded(dataset)
+        if not names:
+            raise UserError("All source demonstrations are discarded.", where=str(path), do="keep some of them (mimicctl web), or give another file")
         env = make_env(task)
         try:
-            pool = load_pool(task, dataset.episodes(), env.gripper_actions, str(path))
+            pool = load_pool(task, ((name, dataset.episode(name)) for name in names), env.gripper_actions, str(path))
             sim_args = env.sim_args
         finally:
             env.close()
-        return pool, dataset.content_hash(), sim_args
+        described = {"file": path.name, "sha256": dataset.content_hash()}
+        if len(names) < len(dataset):
+            described["discarded"] = sorted(set(dataset.demos) - set(names), key=demo_number)
+        return pool, described, sim_args
 
 
-def _lineage(task: TaskSpec, seed: int, settings: GenerateSettings, source: Path, source_hash: str) -> dict[str, Any]:
+def _lineage(task: TaskSpec, seed: int, settings: GenerateSettings, source: dict[str, Any]) -> dict[str, Any]:
     """Where the file comes from; equal for two runs exactly if their demos are."""
     decisive = settings.model_dump(exclude={"input_file", "output_file", "num_envs", "workers", "trials", "max_failures", "keep_failed"})
     return {
@@ -225,7 +233,7 @@ def _lineage(task: TaskSpec, seed: int, settings: GenerateSettings, source: Path
         "seed": seed,
         "settings": decisive,
         "subtasks": {eef: [dataclasses.asdict(s) for s in subtasks] for eef, subtasks in task.subtasks.items()},
-        "inputs": [{"file": source.name, "sha256": source_hash}],
+        "inputs": [source],
     }
 
 

@@ -131,11 +131,13 @@ class _Trial:
 
     def _grasp_correction(self, source: SourceDemo, start: int, eef_pose: np.ndarray, object_poses: dict[str, np.ndarray], held: str | None) -> np.ndarray:
         """Identity unless the same object is in hand now as was then."""
+        if held is None:
+            return np.eye(4)
         task = self.settings.task
         source_objects = {name: track[start] for name, track in source.object_poses.items()}
         source_eef = source.eef_poses[self.eef][start]
         source_closed = source.gripper_actions[self.eef][start, 0] < 0
-        if held is None or not source_closed or held != in_hand(task, source_objects, source_eef):
+        if not source_closed or held != in_hand(task, source_objects, source_eef):
             return np.eye(4)
         then = poses.inverse(source_eef) @ source_objects[held]
         now = poses.inverse(eef_pose) @ object_poses[held]

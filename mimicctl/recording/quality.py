@@ -48,18 +48,27 @@ class TakeQuality:
         return {key: round(value, 4) for key, value in asdict(self).items()}
 
 
-def quality_of(episode: Episode, hz: float) -> TakeQuality:
-    """Of an episode with at least one step, which observes `eef_pos`, `eef_quat` and `gripper_pos`, `hz` steps a second."""
+def quality_of(episode: Episode, hz: float, held: int = 0) -> TakeQuality:
+    """Of an episode with at least one step, which observes `eef_pos`, `eef_quat` and, if there is a gripper, `gripper_pos`, `hz` steps a second.
+
+    Args:
+        held: steps at its end in which success held: standing still is what is asked for in them.
+    """
     position = np.asarray(episode.obs["eef_pos"], float)
     turns = _angles(np.asarray(episode.obs["eef_quat"], float))
     ways = np.linalg.norm(np.diff(position, axis=0), axis=1)
-    fingers = np.abs(np.diff(np.asarray(episode.obs["gripper_pos"], float), axis=0)).max(axis=1, initial=0.0)
-    still = (ways * hz < _IDLE_SPEED) & (turns * hz < _IDLE_TURN) & (fingers * hz < _GRIPPER_WORKS)
+    gripper = np.zeros(len(position))
+    still = (ways * hz < _IDLE_SPEED) & (turns * hz < _IDLE_TURN)
+    if "gripper_pos" in episode.obs:
+        fingers = np.abs(np.diff(np.asarray(episode.obs["gripper_pos"], float), axis=0)).max(axis=1, initial=0.0)
+        gripper = np.asarray(episode.actions)[:, -1]
+        still &= fingers * hz < _GRIPPER_WORKS
+    still[len(still) - min(held, len(still)) :] = False
     return TakeQuality(
         seconds=len(position) / hz,
         idle=float(still.mean()) if len(still) else 0.0,
         longest_pause=_longest_run(still) / hz,
-        directness=_directness(position, ways, turns, np.asarray(episode.actions)[:, -1]),
+        directness=_directness(position, ways, turns, gripper),
         jerk=_jerk(position, hz),
     )
 

@@ -83,6 +83,7 @@ class Progress:
         outcomes: how the attempts before this one ended.
         takes: how good those were that were saved.
         signals: subtask signals true now.
+        view, snapshot: of the scene now; None before the first.
         device: what the device says of itself, if it does.
         began: when the session began, `time.monotonic()`.
     """
@@ -99,6 +100,7 @@ class Progress:
     signals: dict[str, bool] = field(default_factory=dict)
     device: str = ""
     view: OperatorView | None = None
+    snapshot: np.ndarray | None = None
     began: float = field(default_factory=time.monotonic)
 
     @property
@@ -164,7 +166,7 @@ def run_session(
         while not progress.finished:
             outcome, episode = session.attempt(np.random.SeedSequence(seed, spawn_key=(_SEED_SPACE, attempt)))
             if episode is not None:
-                take = quality_of(episode, env.task.control_hz)
+                take = quality_of(episode, env.task.control_hz, progress.held)
                 facts = {"seed": seed, "attempt": attempt, "step_hz": progress.rules.step_hz, "outcome": outcome.value, "quality": take.facts()}
                 episode.lineage = lineage_of(device, operator, **facts)
                 if outcome.saved:
@@ -241,10 +243,14 @@ class _Session:
             command = self._command()
             if Event.RESET in command.events:
                 return False
-            if Event.START in command.events or (rules.start == "motion" and (command.delta.any() or command.gripper < 0)):
+            if Event.START in command.events or (rules.start == "motion" and self._moves(command)):
                 break
             self._idle.wait()
         return self.pass_time(Phase.COUNTDOWN, rules.countdown)
+
+    def _moves(self, command: Command) -> bool:
+        """Whether it moves anything; a base has no gripper that closing would move."""
+        return bool(command.delta.any()) or (command.gripper < 0 and not self._env.task.on_floor)
 
     def _command(self) -> Command:
         command = self._device.command(self._progress.view)
@@ -254,6 +260,7 @@ class _Session:
         return command
 
     def _look(self, snapshot: np.ndarray) -> None:
+        self._progress.snapshot = snapshot
         self._progress.view = look(self._env, snapshot, self._progress.held)
         self._progress.signals = {name: bool(value) for name, value in self._env.signals(snapshot).items()}
 

@@ -42,7 +42,7 @@ class StatusDisplay:
 
     def update(self, progress: Progress) -> None:
         for last in range(self._judged + 1, len(progress.takes) + 1):
-            self._say(take_line(progress.takes[:last]))
+            self.say(take_line(progress.takes[:last]))
         self._judged = len(progress.takes)
         now = time.monotonic()
         if self._live is not None and now - self._drawn > _REDRAW:
@@ -57,7 +57,7 @@ class StatusDisplay:
             print(status_line(self._task, progress), file=sys.stderr, flush=True)
             self._drawn, self._saved = now, progress.saved
 
-    def _say(self, text: str) -> None:
+    def say(self, text: str) -> None:
         """A line that stays."""
         if self._live is not None:
             self._live.console.print(text, markup=False)

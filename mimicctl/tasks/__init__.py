@@ -5,16 +5,22 @@ from __future__ import annotations
 import difflib
 
 from mimicctl.errors import UserError
-from mimicctl.tasks.spec import CameraSpec, HandBox, Modality, ObjectSpec, ResetRange, Subtask, TaskSpec
+from mimicctl.tasks.drive import DRIVE_TIAGO
+from mimicctl.tasks.lift_cube import LIFT_CUBE_ABS, LIFT_CUBE_REL
+from mimicctl.tasks.spec import Arrive, CameraSpec, Goal, HandBox, Lift, Modality, ObjectSpec, ResetRange, Stack, Subtask, TaskSpec
 from mimicctl.tasks.stack_cube import STACK_CUBE_ABS, STACK_CUBE_REL, STACK_CUBE_VISUOMOTOR, STACK_CUBE_VISUOMOTOR_COSMOS
 
 __all__ = [
     "DEFAULT_TASK",
+    "Arrive",
     "CameraSpec",
+    "Goal",
     "HandBox",
+    "Lift",
     "Modality",
     "ObjectSpec",
     "ResetRange",
+    "Stack",
     "Subtask",
     "TaskSpec",
     "canonical_id",
@@ -23,7 +29,10 @@ __all__ = [
     "list_tasks",
 ]
 
-_REGISTRY = {task.task_id: task for task in (STACK_CUBE_REL, STACK_CUBE_ABS, STACK_CUBE_VISUOMOTOR, STACK_CUBE_VISUOMOTOR_COSMOS)}
+_REGISTRY = {
+    task.task_id: task
+    for task in (STACK_CUBE_REL, STACK_CUBE_ABS, STACK_CUBE_VISUOMOTOR, STACK_CUBE_VISUOMOTOR_COSMOS, LIFT_CUBE_REL, LIFT_CUBE_ABS, DRIVE_TIAGO)
+}
 
 DEFAULT_TASK = STACK_CUBE_REL.task_id
 

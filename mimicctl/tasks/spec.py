@@ -33,6 +33,8 @@ class Subtask:
         num_interpolation_steps: control steps that bridge from the last segment to this one.
         num_fixed_steps: control steps the first target of the segment is held.
         apply_noise_during_interpolation: noise on the bridge too.
+        start_signal: name of the signal that says where the part begins that keeps its relation to the object, for planners that find the way there
+            (SkillGen). It is marked if one asks for it and used by Isaac Lab; `mimicctl generate` has no planner.
     """
 
     name: str
@@ -48,15 +50,16 @@ class Subtask:
     num_interpolation_steps: int = 5
     num_fixed_steps: int = 0
     apply_noise_during_interpolation: bool = False
+    start_signal: str | None = None
 
 
 @dataclass(frozen=True)
 class ObjectSpec:
-    """A free rigid object of the scene, a cube.
+    """A free rigid object of the scene, a cube, or a mark on the floor.
 
     Attributes:
-        edge: edge length [m].
-        mass: [kg].
+        edge: edge length, or diameter of a mark [m].
+        mass: [kg]; 0: a mark, which nothing can touch.
         rgba: colour.
         yaw_symmetry: turning it by 1/n of a full turn about its z axis changes nothing.
     """
@@ -67,6 +70,70 @@ class ObjectSpec:
     mass: float
     rgba: tuple[float, float, float, float]
     yaw_symmetry: int = 1
+
+    @property
+    def is_mark(self) -> bool:
+        return self.mass == 0
+
+    @property
+    def rest_height(self) -> float:
+        """Of its origin above what it stands on [m]."""
+        return 0.0 if self.is_mark else self.edge / 2
+
+
+@dataclass(frozen=True)
+class Stack:
+    """Objects on one another and at rest, with the gripper open.
+
+    Attributes:
+        order: their names from bottom to top.
+    """
+
+    order: tuple[str, str, str]
+
+    @property
+    def text(self) -> str:
+        return f"stacked {' < '.join(self.order)}, gripper open, at rest"
+
+
+@dataclass(frozen=True)
+class Lift:
+    """One object in the gripper, off the table.
+
+    Attributes:
+        object_name: what is lifted.
+        height: of its lower side above the table, at least [m].
+    """
+
+    object_name: str
+    height: float
+
+    @property
+    def text(self) -> str:
+        return f"{self.object_name} held at least {100 * self.height:g} cm above the table"
+
+
+@dataclass(frozen=True)
+class Arrive:
+    """A mobile base that stands on a mark and looks along it.
+
+    Attributes:
+        mark: object name.
+        distance: between the two at most [m].
+        angle: between their headings at most [rad].
+    """
+
+    mark: str
+    distance: float
+    angle: float
+
+    @property
+    def text(self) -> str:
+        return f"the base stands within {100 * self.distance:g} cm and {math.degrees(self.angle):.0f} degrees of {self.mark}"
+
+
+Goal = Stack | Lift | Arrive
+"""What success asks for."""
 
 
 @dataclass(frozen=True)
@@ -79,13 +146,13 @@ class HandBox:
 
 @dataclass(frozen=True)
 class ResetRange:
-    """Where objects may start.
+    """Where things may start.
 
     Attributes:
         x, y: ranges in the env frame [m].
         yaw: range [rad].
         min_separation: least distance between any two object centres [m].
-        joint_noise: standard deviation of the arm joints about their home [rad].
+        joint_noise: standard deviation of the robot's joints about their home [rad, for a base also m].
     """
 
     x: tuple[float, float]
@@ -136,14 +203,16 @@ class TaskSpec:
 
     Attributes:
         task_id: the registered id, for instance `MuJoCo-Stack-Cube-Franka-IK-Rel-v0`.
-        control: "rel" (7: delta position, rotation vector, gripper) or
-            "abs" (8: hand position, hand quaternion xyzw, gripper).
+        robot: whose model it is.
+        control: "rel" (7: delta position, rotation vector, gripper),
+            "abs" (8: hand position, hand quaternion xyzw, gripper) or
+            "velocity" (3: of a base ahead and to its left [m/s], and its turn [rad/s]).
         control_hz: control rate.
         action_scale: what the controller multiplies a relative action by.
-        home: arm joint positions at reset [rad].
+        home: joint positions at reset, of the arm [rad] or of the base (x, y, yaw).
         subtasks: per end-effector, in order.
-        stack_order: object names from bottom to top that success asks for.
-        hand: boxes that enclose hand and open fingers.
+        goal: what success asks for.
+        hand: boxes that enclose what moves with the eef: hand and open fingers, or the whole base.
         obs_layout: what the columns of an observation are, for those that have a direction or none: "v" vector, "q" quaternion, "." number.
         success_hold_steps: consecutive control steps success must hold.
         horizon: control steps after which an episode has timed out.
@@ -154,14 +223,15 @@ class TaskSpec:
 
     task_id: str
     description: str
-    control: Literal["rel", "abs"]
+    control: Literal["rel", "abs", "velocity"]
     control_hz: float
     action_scale: float
     home: tuple[float, ...]
     objects: tuple[ObjectSpec, ...]
     reset: ResetRange
     subtasks: dict[str, tuple[Subtask, ...]]
-    stack_order: tuple[str, ...]
+    goal: Goal
+    robot: Literal["franka", "tiago"] = "franka"
     hand: tuple[HandBox, ...] = ()
     obs_layout: dict[str, str] = field(default_factory=dict)
     success_hold_steps: int = 10
@@ -172,18 +242,23 @@ class TaskSpec:
     semantic_colors: dict[str, tuple[int, int, int]] = field(default_factory=dict)
 
     @property
+    def on_floor(self) -> bool:
+        """Whether a base is driven, by velocities, and not an arm."""
+        return self.control == "velocity"
+
+    @property
     def command_scale(self) -> float:
         """[m, rad] that one unit of a device's command sends the eef by; under absolute control as far as Isaac Lab's relative control does."""
         return self.action_scale if self.control == "rel" else 0.5
 
     @property
     def action_dim(self) -> int:
-        return 7 if self.control == "rel" else 8
+        return {"rel": 7, "abs": 8, "velocity": 3}[self.control]
 
     @property
     def action_layout(self) -> str:
         """As `obs_layout`: of the actions."""
-        return "vv." if self.control == "rel" else "vq."
+        return {"rel": "vv.", "abs": "vq.", "velocity": "..."}[self.control]
 
     @property
     def eef_names(self) -> tuple[str, ...]:

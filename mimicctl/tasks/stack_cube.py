@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import dataclasses
 
-from mimicctl.tasks.spec import CameraSpec, HandBox, ObjectSpec, ResetRange, Subtask, TaskSpec
+from mimicctl.tasks.franka import HAND, HOME
+from mimicctl.tasks.spec import CameraSpec, ObjectSpec, ResetRange, Stack, Subtask, TaskSpec
 
 _EDGE = 0.0406
 _MASS = 0.06
@@ -20,12 +21,6 @@ _OBJECTS = (
 )
 
 _RESET = ResetRange(x=(0.4, 0.6), y=(-0.10, 0.10), yaw=(-1.0, 1.0), min_separation=0.1, joint_noise=0.02)
-
-# The Panda's hand above the tool point, and its fingers, open.
-_HAND = (
-    HandBox((0.0, 0.0, -0.0714), (0.0316, 0.1025, 0.034)),
-    HandBox((0.0, 0.0, -0.018), (0.011, 0.0635, 0.0275)),
-)
 
 # Joint positions are left out: turning the scene changes the first of them.
 _OBS_LAYOUT = {
@@ -39,8 +34,6 @@ _OBS_LAYOUT = {
     "gripper_to_cube_yaw": "." * 6,
 }
 
-_HOME = (0.0444, -0.1894, -0.1107, -2.5148, 0.0044, 2.3775, 0.6952)
-
 
 def _subtasks(noise: tuple[float, float]) -> dict[str, tuple[Subtask, ...]]:
     free, contact = noise
@@ -48,36 +41,36 @@ def _subtasks(noise: tuple[float, float]) -> dict[str, tuple[Subtask, ...]]:
     offsets = (10, 20)
     return {
         "franka": (
-            Subtask("grasp red", "cube_2", "grasp_1", offsets, **common),
-            Subtask("stack red on blue", "cube_1", "stack_1", offsets, **common),
-            Subtask("grasp green", "cube_3", "grasp_2", offsets, **common),
-            Subtask("stack green on red", "cube_2", None, (0, 0), **common),
+            Subtask("grasp red", "cube_2", "grasp_1", offsets, start_signal="grasp_1", **common),
+            Subtask("stack red on blue", "cube_1", "stack_1", offsets, start_signal="stack_1", **common),
+            Subtask("grasp green", "cube_3", "grasp_2", offsets, start_signal="grasp_2", **common),
+            Subtask("stack green on red", "cube_2", None, (0, 0), start_signal="stack_2", **common),
         )
     }
 
 
-def _stack(control: str, action_scale: float, noise: tuple[float, float]) -> TaskSpec:
+def _stack(control: str, action_scale: float, noise: tuple[float, float], source_demos: str = "") -> TaskSpec:
     return TaskSpec(
         task_id=f"MuJoCo-Stack-Cube-Franka-IK-{control.capitalize()}-v0",
         description="Stack the red cube on the blue one and the green cube on the red one.",
         control=control,
         control_hz=20.0,
         action_scale=action_scale,
-        home=_HOME,
+        home=HOME,
         objects=_OBJECTS,
         reset=_RESET,
         subtasks=_subtasks(noise),
-        stack_order=("cube_1", "cube_2", "cube_3"),
-        hand=_HAND,
+        goal=Stack(("cube_1", "cube_2", "cube_3")),
+        hand=HAND,
         obs_layout=_OBS_LAYOUT,
-        source_demos="stack_cube_franka.hdf5",
+        source_demos=source_demos,
         prompt_templates="stack_cube_prompts.json",
     )
 
 
 # Action noise in free motion, and near contact. Isaac Lab has 0.03 and 0.01 everywhere but on the bridge; there 0.03 shakes the
 # eef by about a centimetre (an action unit is half a metre of target) and topples stacks. benchmarks/README.md has the rates.
-STACK_CUBE_REL = _stack("rel", action_scale=0.5, noise=(0.02, 0.005))
+STACK_CUBE_REL = _stack("rel", action_scale=0.5, noise=(0.02, 0.005), source_demos="stack_cube_franka.hdf5")
 STACK_CUBE_ABS = _stack("abs", action_scale=1.0, noise=(0.01, 0.003))
 
 _TABLE_CAM = CameraSpec("table_cam", "", (1.0, 0.0, 0.4), (-0.61237, -0.61237, 0.35355, 0.35355), 200, 200)

@@ -108,6 +108,21 @@ RECIPES = {
             algo=_MLP,
         ),
         Recipe(
+            "mlp-base",
+            "the mlp recipe for a mobile base, from what lies about it: minutes on a laptop CPU",
+            # All in the base's own frame: a scene that is turned reads the same.
+            obs_keys=("base_velocity", "object"),
+            labels=INTENDED_ACTIONS,
+            epochs=20,
+            steps_per_epoch=1000,
+            batch_size=512,
+            learning_rate=1e-3,
+            final_learning_rate=1e-5,
+            save_every=10,
+            obs_noise=0.03,
+            algo=_MLP,
+        ),
+        Recipe(
             "rnn",
             "BC-RNN, 2 x 400 LSTM over 10 steps, no mixture",
             epochs=200,

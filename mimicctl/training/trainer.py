@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import dataclasses
+import hashlib
 import itertools
 import json
 import math
@@ -18,6 +19,7 @@ import numpy as np
 
 import mimicctl
 from mimicctl.config import TrainSettings
+from mimicctl.dataset.masks import without_discarded
 from mimicctl.dataset.reader import Dataset
 from mimicctl.dataset.split import split_names
 from mimicctl.errors import RunFailed, UserError
@@ -86,7 +88,7 @@ class _Run:
 
 
 def choose_recipe(settings: TrainSettings, dataset_path: Path) -> Recipe:
-    """The named recipe, with the settings' changes and what it observes of this dataset. "auto" is the one for images where there are all that it sees.
+    """The named recipe, with the settings' changes and what it observes of this dataset. "auto" is the one for images, or for a base, where there is all that it sees.
 
     Raises:
         UserError: there is none of that name, or the dataset cannot be read.
@@ -97,7 +99,7 @@ def choose_recipe(settings: TrainSettings, dataset_path: Path) -> Recipe:
     with Dataset(dataset_path) as dataset:
         seen = set(dataset.group(dataset.demos[0]).get("obs", ()))
     if name == AUTO:
-        name = "image-mlp" if seen.issuperset(RECIPES["image-mlp"].rgb_keys) else "mlp"
+        name = "image-mlp" if seen.issuperset(RECIPES["image-mlp"].rgb_keys) else "mlp-base" if seen.issuperset(RECIPES["mlp-base"].obs_keys) else "mlp"
     recipe = RECIPES[name]
     observed = (*recipe.obs_keys, *(key for key in recipe.optional_keys if key in seen))
     return with_changes(dataclasses.replace(recipe, obs_keys=observed), settings)
@@ -224,7 +226,7 @@ def _prepare(
         "convolutions": convolutions,
         "seed": seed,
     }
-    identity = {"dataset": content_hash, "seed": seed, "action range": spread, **_fixed(recipe), **seam.network(config)}
+    identity = {"dataset": content_hash, "demos": _in_short(masks), "seed": seed, "action range": spread, **_fixed(recipe), **seam.network(config)}
 
     def contents(extra: dict[str, Any]) -> dict[str, Any]:
         return seam.checkpoint_contents(algo, config, env_args, shapes, action_dim, stats, {**facts, **extra})
@@ -252,17 +254,20 @@ def _fixed(recipe: Recipe) -> dict[str, Any]:
 
 
 def _masks(dataset: Dataset, train: str | None, valid: str | None) -> tuple[dict[str, tuple[str, ...]], str]:
-    """Demos to learn from and to validate on, and where that was read.
+    """Demos to learn from and to validate on, none of them discarded (`mask/discarded`), and where that was read.
 
     Args:
         train, valid: filter keys that the config names; None for "train" and "valid", which may be missing together.
     """
     asked = {"train": train or "train", "valid": valid or "valid"}
-    found = {part: dataset.masks.get(key, ()) for part, key in asked.items()}
-    if not any(found.values()) and not (train or valid):
-        if len(dataset) < 2:
-            raise UserError("One demonstration cannot be split into training and validation.", where=str(dataset.path), do="generate more")
-        return split_names(dataset.demos), "a split of its own, since the file has no masks"
+    named = {part: dataset.masks.get(key, ()) for part, key in asked.items()}
+    if not any(named.values()) and not (train or valid):
+        left = without_discarded(dataset)
+        if len(left) < 2:
+            what = f"{'One demonstration' if left else 'No demonstration'} cannot be split into training and validation{_but_for(len(dataset) - len(left))}."
+            raise UserError(what, where=str(dataset.path), do="generate more, or discard fewer (mimicctl web)")
+        return split_names(left), "a split of its own, since the file has no masks" + _but_for(len(dataset) - len(left))
+    found = {part: without_discarded(dataset, names) for part, names in named.items()}
     where, again = str(dataset.path), f"mimicctl dataset split --overwrite {dataset.path}"
     for part, names in found.items():
         if not names:
@@ -270,7 +275,17 @@ def _masks(dataset: Dataset, train: str | None, valid: str | None) -> tuple[dict
     both = set(found["train"]) & set(found["valid"])
     if both:
         raise UserError(f"{len(both)} demos are in both masks, {min(both)} for instance, so validation would prove nothing.", where=where, do=again)
-    return found, "the file's masks"
+    return found, "the file's masks" + _but_for(sum(map(len, named.values())) - sum(map(len, found.values())))
+
+
+def _in_short(masks: dict[str, tuple[str, ...]]) -> str:
+    """Which demos, so that two runs can be told apart."""
+    digest = hashlib.sha256(json.dumps(masks).encode()).hexdigest()
+    return f"{len(masks['train'])} to learn from, {len(masks['valid'])} to validate on ({digest[:8]})"
+
+
+def _but_for(discarded: int) -> str:
+    return f", without {discarded} discarded" if discarded else ""
 
 
 def _start_folder(run: _Run) -> None:

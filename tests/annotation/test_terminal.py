@@ -29,3 +29,24 @@ def test_nothing_is_written_when_it_is_stopped_at_once(tmp_path, source_file):
     terminal.type("\x03")
     assert terminal.finish() == 130
     assert not list(tmp_path.iterdir())
+
+
+def test_a_second_sitting_goes_on_where_the_first_stopped(tmp_path, source_file):
+    flags = ("annotate", "--manual", "--input-file", str(source_file), "--output-file", "marked.hdf5")
+    terminal = Terminal(tmp_path, *flags)
+    terminal.wait_for("mark where grasp_1")
+    terminal.type("]]]s")
+    terminal.wait_for("mark where stack_1")
+    terminal.type("\x03")
+    assert terminal.finish() == 130
+    assert [path.name for path in tmp_path.iterdir()] == ["marked.marks.json"]
+    terminal = Terminal(tmp_path, *flags, "--resume")
+    terminal.wait_for("mark where stack_1")
+    terminal.type("\t")
+    terminal.wait_for("gripper closes")
+    terminal.type("]]]]s]]]sn")
+    terminal.wait_for("demo_1")
+    terminal.type("\x03")
+    assert terminal.finish() == 0, terminal.output[-1500:]
+    with Dataset(tmp_path / "marked.hdf5") as dataset:
+        assert dataset.demos == ("demo_0",)

@@ -62,15 +62,15 @@ def test_templates_of_the_shipped_tasks_are_sound_and_say_what_must_not_change(t
         for place in places:
             fitting = [entry for entry in entries if not entry.places or place in entry.places]
             assert len(fitting) >= (1 if name in ("env", "cubes") else 2), (name, place)
-    colours = [task.object(name).label for name in task.stack_order]
+    colours = [task.object(name).label for name in task.goal.order]
     assert colours == ["blue", "red", "green"]
     for prompt in make_prompts(templates, 100, 5):
         assert "blue cube is at the bottom, the red cube in the middle and the green cube on top" in prompt
         assert "robot arm" in prompt and "\n" not in prompt and 80 < len(prompt.split()) < 200
 
 
-def test_every_shipped_task_has_templates():
-    assert all(task.prompt_templates for task in list_tasks())
+def test_every_shipped_task_with_cameras_has_templates():
+    assert all(task.prompt_templates for task in list_tasks() if task.cameras)
 
 
 @pytest.mark.parametrize(

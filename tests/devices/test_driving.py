@@ -90,6 +90,22 @@ def test_the_keyboard_moves_as_in_isaac_lab_unless_told_otherwise():
     np.testing.assert_allclose(delta(speed="fast", rotation_sensitivity=0.3, invert=["x"]), [-0.1, 0.6])
 
 
+def test_a_base_is_driven_at_isaac_labs_se2_speeds_and_only_in_its_plane():
+    task = find_task("MuJoCo-Drive-Tiago-v0")
+
+    def full(**values: object) -> np.ndarray:
+        device = make_device(task, settings(**values), 1)
+        device.source = Listed(at(1, 1, 1, 1, 1, 1))
+        return device.command(VIEW).delta
+
+    for name in ("keyboard", "spacemouse", "udp"):
+        np.testing.assert_allclose(full(device=name), [0.8, 0.4, 0, 0, 0, 1.0])
+    np.testing.assert_allclose(full(device="gamepad"), [1, 1, 0, 0, 0, 1])
+    np.testing.assert_allclose(full(device="gamepad", invert=["y", "yaw"], speed="slow"), [0.5, -0.5, 0, 0, 0, -0.5])
+    np.testing.assert_allclose(full(position_sensitivity=0.5, rotation_sensitivity=0.6), [0.5, 0.25, 0, 0, 0, 0.6])
+    assert "A base goes along x and y" in make_device(task, settings(device="udp"), 1).help()
+
+
 class Foreign:
     name, human = "foreign", False
 

@@ -155,7 +155,7 @@ def test_other_controls_do_what_the_config_says_and_the_map_shows_them(driven):
 def test_a_map_that_does_not_fit_is_refused_before_a_pad_is_looked_for(mimicctl):
     done = mimicctl("teleop", "--device", "gamepad", "-o", "record.gamepad_map.x=a", "-o", "record.gamepad_map.gripper=y", "-o", "record.gamepad_map.fly=b")
     assert done.returncode == 2 and "Traceback" not in done.stderr
-    for wrong in ('"a" cannot be used for x', '"y" would do both gripper and let_go', '"fly" is nothing to be done'):
+    for wrong in ('"a" (for x) is no control that can do this', '"y" would do both gripper and let_go', '"fly" is nothing to be done'):
         assert wrong in done.stderr
 
 
@@ -213,7 +213,7 @@ def test_a_demonstration_is_made_with_a_gamepad(driven, env):
 
 
 def edges(env) -> tuple[float, float]:
-    return tuple(env.task.object(name).edge for name in env.task.stack_order[:2])
+    return tuple(env.task.object(name).edge for name in env.task.goal.order[:2])
 
 
 # Which pad ------------------------------------------------------------------------------------------------------

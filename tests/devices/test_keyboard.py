@@ -7,7 +7,8 @@ import pytest
 
 from mimicctl.devices import Event
 from mimicctl.devices.base import AXES
-from mimicctl.devices.keyboard import KEYS, Keyboard, PressedKeys
+from mimicctl.devices.key_map import ARM_KEYS
+from mimicctl.devices.keyboard import Keyboard, PressedKeys
 from mimicctl.errors import UserError
 
 
@@ -20,7 +21,7 @@ def make_keyboard(keys: list[list[str]], names: dict[str, str] | None = None) ->
 @pytest.mark.parametrize("axis", AXES)
 @pytest.mark.parametrize("sign", ["+", "-"])
 def test_every_key_moves_its_axis(axis, sign):
-    axes = make_keyboard([[KEYS[axis + sign]]]).read().axes
+    axes = make_keyboard([[ARM_KEYS[axis + sign]]]).read().axes
     assert axes[AXES.index(axis)] == (1 if sign == "+" else -1) and np.count_nonzero(axes) == 1
 
 
@@ -63,7 +64,7 @@ def test_what_does_not_fit_is_said_all_at_once():
     with pytest.raises(UserError) as caught:
         Keyboard({"x+": "a", "fly": "f", "save": "ctrl-s", "reset": ""})
     told = str(caught.value)
-    for wrong in ('"fly" is nothing to be done', '"ctrl-s" cannot be used for save', '"" cannot be used for reset', '"a" would do both x+ and y+'):
+    for wrong in ('"fly" is nothing to be done', '"ctrl-s" (for save) is no key', '"" (for reset) is no key', '"a" would do both x+ and y+'):
         assert wrong in told
     assert "roll+" in caught.value.do and "space" in caught.value.do
 
@@ -73,3 +74,21 @@ def test_keys_in_flags_and_files_are_looked_at_before_anything_starts(mimicctl, 
     (tmp_path / "keys.toml").write_text('[record.keys]\n"x+" = "a"\n')
     done = mimicctl("teleop", *how)
     assert done.returncode == 2 and '"a" would do both x+ and y+' in done.stderr and "Traceback" not in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("key", "axis", "sign"),
+    [("up", 0, 1), ("down", 0, -1), ("left", 1, 1), ("right", 1, -1), ("z", 5, 1), ("x", 5, -1), ("w", 0, 1), ("d", 1, -1), ("c", 5, 1), ("v", 5, -1)],
+)
+def test_a_base_is_driven_with_isaac_labs_se2_keys_too(key, axis, sign):
+    keyboard = Keyboard(on_floor=True, clock=lambda: 0.0)
+    keyboard._typed = lambda: [key]
+    axes = keyboard.read().axes
+    assert axes[axis] == sign and np.count_nonzero(axes) == 1
+
+
+def test_a_base_has_no_gripper_and_an_arm_no_arrows():
+    base, arm = Keyboard(on_floor=True, clock=lambda: 0.0), make_keyboard([["up"]])
+    base._typed = lambda: ["k"]
+    assert base.read().toggles == 0 and not arm.read().axes.any()
+    assert "arrows" in base.help() and "gripper" not in base.help() and "gripper" in arm.help()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import random
+import shutil
 import signal
 import subprocess
 import sys
@@ -15,6 +16,7 @@ import numpy as np
 import pytest
 
 from mimicctl.config import GenerateSettings
+from mimicctl.dataset.masks import DISCARDED, change_masks
 from mimicctl.dataset.reader import Dataset
 from mimicctl.dataset.writer import partial_path
 from mimicctl.errors import RunFailed, UserError
@@ -197,6 +199,22 @@ def test_source_of_another_task_or_without_annotation_is_refused(tmp_path, refer
     with pytest.raises(UserError, match="another task"):
         options = GenerateSettings(output_file=str(tmp_path / "a.hdf5"), trials=1)
         generate("MuJoCo-Stack-Cube-Franka-IK-Abs-v0", 1, options, reference)
+
+
+def test_discarded_source_demos_are_not_used_and_the_run_knows_it(tmp_path, source_file):
+    source = tmp_path / "source.hdf5"
+    shutil.copy(source_file, source)
+    change_masks(source, lambda dataset: {DISCARDED: dataset.demos[2:]})
+    made = run(tmp_path / "a.hdf5", source=source)
+    with Dataset(made.path) as dataset:
+        assert {name for attempt in dataset.attempts() for name in attempt["sources"]} == {"demo_0", "demo_1"}
+        assert dataset.lineage["inputs"][0]["discarded"] == [f"demo_{i}" for i in range(2, 10)]
+    change_masks(source, lambda dataset: {DISCARDED: dataset.demos[3:]})
+    with pytest.raises(UserError, match="inputs changed"):
+        run(tmp_path / "a.hdf5", trials=8, source=source, resume=True)
+    change_masks(source, lambda dataset: {DISCARDED: dataset.demos})
+    with pytest.raises(UserError, match="All source demonstrations are discarded"):
+        run(tmp_path / "b.hdf5", source=source)
 
 
 def test_report_counts_add_up(reference, tmp_path):

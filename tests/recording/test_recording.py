@@ -19,6 +19,7 @@ import pytest
 
 from mimicctl.dataset.reader import Dataset
 from mimicctl.devices import Event
+from mimicctl.envs import make_env
 from mimicctl.recording.scene_view import draw_scene
 from mimicctl.recording.session import Outcome, Progress, Rules, look, run_session
 from tests.recording.operators import Says, ask
@@ -148,6 +149,31 @@ def test_killed_recording_keeps_every_committed_demo(tmp_path):
             held = len(file["data"])
             for demo in file["data"].values():
                 assert len(demo["actions"]) == demo.attrs["num_samples"] == len(demo["states/rigid_object/cube_3/root_pose"])
+
+
+def test_arrows_typed_in_a_terminal_drive_a_base(tmp_path):
+    terminal = Terminal(tmp_path, "record", "--device", "keyboard", "--task", "MuJoCo-Drive-Tiago-v0", "--num-demos", "1")
+    terminal.wait_for("READY, records from the first movement")
+    assert "base: its front up" in terminal.output and "or arrows" in terminal.output
+    terminal.type("\x1b[A\x1b[A\x1b[A")
+    terminal.wait_for("recording  step")
+    terminal.type("\x03")
+    assert terminal.finish() == 130
+
+
+def test_a_floor_is_drawn_from_above_and_about_the_base():
+    env = make_env("MuJoCo-Drive-Tiago-v0")
+    env.reset([0], [np.random.SeedSequence(3)])
+    for _ in range(40):
+        env.step(np.array([[0, 0, 0.8]], np.float32))
+    text = draw_scene(env.task, look(env, env.snapshot()[0], 0))
+    rows = [line.split("│") for line in text.plain.splitlines()[1:-1]]
+    room, around = ("\n".join(row[side] for row in rows) for side in (0, 1))
+    # It has turned to its left: in the room, not about itself.
+    assert "←" in room and "▒" in room and "▒" in around and any("▒↑▒" in row[1] for row in rows)
+    assert "█" in room and "░" in room
+    mark = np.linalg.inv(env.eef_poses(env.snapshot()[0])["base"]) @ env.object_poses(env.snapshot()[0])["goal"]
+    assert f"to go: x{mark[0, 3]:+5.2f} m  y{mark[1, 3]:+5.2f} m" in text.plain
 
 
 def test_the_scene_is_drawn_with_its_cubes_and_distances(env):

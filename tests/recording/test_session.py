@@ -56,6 +56,12 @@ def test_closing_the_gripper_is_a_movement(env):
     assert [phase for phase, _ in seen] == [Phase.READY, Phase.RECORDING]
 
 
+def test_closing_the_gripper_that_a_base_does_not_have_is_none():
+    base = make_env("MuJoCo-Drive-Tiago-v0")
+    _, seen = drive(base, Command(np.zeros(6), -1.0), MOVE, start="motion", step_hz=1000)
+    assert [phase for phase, _ in seen] == [Phase.READY, Phase.READY, Phase.RECORDING]
+
+
 def test_another_start_state_can_be_asked_for_before_it_begins(env):
     progress, seen = drive(env, ask(Event.RESET), start="command", step_hz=1000)
     assert progress.outcomes == [Outcome.DISCARDED] and progress.saved == 0

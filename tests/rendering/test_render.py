@@ -82,13 +82,13 @@ def test_rendering_later_gives_the_same_as_generating_with_cameras(tmp_path, pla
 def test_images_show_the_scene_before_each_action(tmp_path, generated):
     """At rest in the last steps: frames differ while the arm moves, and the first one is the start state's."""
     from mimicctl.envs.mujoco.cameras import SceneRenderer, cameras_of
-    from mimicctl.envs.mujoco.franka_stack import StackReader
+    from mimicctl.envs.mujoco.franka_cubes import CubesReader
     from mimicctl.tasks import find_task
 
     task = find_task(COSMOS)
     with Dataset(generated) as dataset:
         episode = dataset.episode("demo_1")
-    renderer, reader = SceneRenderer(task, "performance", cameras_of(task, 24)), StackReader.of(task)
+    renderer, reader = SceneRenderer(task, "performance", cameras_of(task, 24)), CubesReader.of(task)
     first = renderer.images(reader.qpos_of(episode.initial_state)[0])
     later = renderer.images(reader.qpos_of(episode.states)[40])
     renderer.close()

@@ -17,6 +17,7 @@ import numpy as np
 import pytest
 
 from mimicctl.config import TrainSettings
+from mimicctl.dataset.masks import DISCARDED, change_masks
 from mimicctl.dataset.reader import Dataset
 from mimicctl.dataset.split import split_file
 from mimicctl.dataset.writer import DatasetWriter
@@ -231,6 +232,22 @@ def test_missing_masks_are_made_up_for_without_touching_the_file(data, tmp_path,
     before = data.read_bytes()
     assert "no masks" in run(data, tmp_path / "runs", epochs=1).masks_from
     assert data.read_bytes() == before
+
+
+def test_discarded_demos_are_not_learnt_from_with_masks_or_without(data, tmp_path, quick):
+    with Dataset(data) as dataset:
+        gone = [dataset.masks["train"][0], dataset.masks["valid"][0]]
+    made = run(data, tmp_path / "runs", epochs=1)
+    change_masks(data, lambda dataset: {DISCARDED: gone})
+    with pytest.raises(UserError, match=r"demos: 10 to learn from, 2 to validate on .* then, 9 to learn from, 1"):
+        run(data, tmp_path / "runs", epochs=2, resume=True)
+    assert made.masks_from == "the file's masks"
+    assert run(data, tmp_path / "runs", name="with", epochs=1).masks_from == "the file's masks, without 2 discarded"
+    change_masks(data, lambda dataset: {"train": (), "valid": ()})
+    assert run(data, tmp_path / "runs", name="own", epochs=1).masks_from.endswith("no masks, without 2 discarded")
+    change_masks(data, lambda dataset: {DISCARDED: dataset.demos[1:]})
+    with pytest.raises(UserError, match="One demonstration cannot be split .* without 11 discarded"):
+        run(data, tmp_path / "runs", name="none", epochs=1)
 
 
 def drop_key(file: h5py.File) -> None:

@@ -59,7 +59,7 @@ class SceneRenderer:
         self._mujoco, self._cameras = mujoco, tuple(cameras)
         self._model = build_looks(task, mode, cameras)
         self.nq = self._model.nq
-        self._dresser = Dresser(self._model)
+        self._dresser: Dresser | None = None
         self._data = mujoco.MjData(self._model)
         self._scene = mujoco.MjvScene(self._model, maxgeom=self._model.ngeom + 100)
         self._option = mujoco.MjvOption()
@@ -81,6 +81,8 @@ class SceneRenderer:
 
     def wear(self, appearance: Appearance) -> None:
         """Draw the scene so from now on. Takes a second at most, and no time if it looks so already."""
+        if self._dresser is None:
+            self._dresser = Dresser(self._model)
         if appearance == self._dresser.worn:
             return
         self._gl.make_current()

@@ -16,6 +16,7 @@ from mimicctl.envs.mujoco.appearance import DEFAULT_DIRECTION
 from mimicctl.envs.mujoco.assets import robots_folder
 from mimicctl.envs.mujoco.collada import Part, read_parts, simplified
 from mimicctl.envs.mujoco.dressing import add_canvases
+from mimicctl.envs.mujoco.floor import build_floor_spec
 from mimicctl.envs.mujoco.scene import build_spec
 from mimicctl.tasks.spec import CameraSpec, TaskSpec
 
@@ -57,6 +58,7 @@ _TABLE_TOP = ((0.45, 0.0, -0.02), (0.60, 0.70, 0.02))
 _TABLE_LEGS = tuple(((x, y, -0.545), (0.03, 0.03, 0.505)) for x in (-0.10, 1.00) for y in (-0.65, 0.65))
 _FLOOR_Z = -1.05
 _LEG_RGBA, _FLOOR_RGBA = (0.30, 0.30, 0.32, 1.0), (0.55, 0.55, 0.57, 1.0)
+_TILES = ((0.60, 0.61, 0.63), (0.66, 0.67, 0.69))
 _SKY_HIGH, _SKY_LOW = (0.82, 0.82, 0.82), (0.62, 0.62, 0.62)
 
 
@@ -68,15 +70,11 @@ def build_looks(task: TaskSpec, mode: RenderingMode, cameras: Sequence[CameraSpe
     import mujoco
 
     effort = _EFFORTS[mode]
-    spec = build_spec(task)
+    spec = _floor(task) if task.robot == "tiago" else _table(task, effort)
     # Where sleep is allowed, what stands still, lamps too, is looked at once and never again.
     spec.option.enableflags &= ~mujoco.mjtEnableBit.mjENBL_SLEEP.value
-    # MuJoCo drops shapes that collide with nothing when it reads a URDF.
-    spec.compiler.discardvisual = False
-    _dress_robot(spec, effort.mesh_cell)
-    _furnish(spec)
+    _add_sky(spec)
     _light(spec, shadows=effort.shadows)
-    add_canvases(spec)
     spec.visual.quality.offsamples = effort.samples
     spec.visual.global_.offheight = max(camera.height for camera in cameras)
     spec.visual.global_.offwidth = max(camera.width for camera in cameras)
@@ -84,6 +82,37 @@ def build_looks(task: TaskSpec, mode: RenderingMode, cameras: Sequence[CameraSpe
     for camera in cameras:
         _add_camera(spec, camera)
     return spec.compile()
+
+
+def _table(task: TaskSpec, effort: _Effort) -> mujoco.MjSpec:
+    spec = build_spec(task)
+    # MuJoCo drops shapes that collide with nothing when it reads a URDF.
+    spec.compiler.discardvisual = False
+    _dress_robot(spec, effort.mesh_cell)
+    _furnish(spec)
+    add_canvases(spec)
+    return spec
+
+
+def _floor(task: TaskSpec) -> mujoco.MjSpec:
+    """Tiles of half a metre, from which distances can be told."""
+    import mujoco
+
+    spec = build_floor_spec(task, meshes=True)
+    spec.add_texture(
+        name="tiles",
+        type=mujoco.mjtTexture.mjTEXTURE_2D,
+        builtin=mujoco.mjtBuiltin.mjBUILTIN_CHECKER,
+        rgb1=_TILES[0],
+        rgb2=_TILES[1],
+        width=256,
+        height=256,
+    )
+    material = spec.add_material(name="tiles", texrepeat=[2.0, 2.0], texuniform=True)
+    material.textures[mujoco.mjtTextureRole.mjTEXROLE_RGB] = "tiles"
+    ground = spec.geom("ground")
+    ground.material, ground.rgba = "tiles", [1.0, 1.0, 1.0, 1.0]
+    return spec
 
 
 def _dress_robot(spec: mujoco.MjSpec, mesh_cell: float) -> None:
@@ -129,6 +158,11 @@ def _furnish(spec: mujoco.MjSpec) -> None:
     for i, (centre, size) in enumerate(_TABLE_LEGS):
         _add_shape(world, f"table/leg_{i}", box, pos=centre, size=size, rgba=_LEG_RGBA)
     _add_shape(world, "ground", mujoco.mjtGeom.mjGEOM_PLANE, pos=[0.0, 0.0, _FLOOR_Z], size=[5.0, 5.0, 1.0], rgba=_FLOOR_RGBA)
+
+
+def _add_sky(spec: mujoco.MjSpec) -> None:
+    import mujoco
+
     spec.add_texture(
         name="sky",
         type=mujoco.mjtTexture.mjTEXTURE_SKYBOX,

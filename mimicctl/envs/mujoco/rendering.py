@@ -1,4 +1,4 @@
-"""A fixed view of the table, for people: what videos show."""
+"""A fixed view of a task, for people: what videos show."""
 
 from __future__ import annotations
 
@@ -9,18 +9,21 @@ from mimicctl.envs.mujoco.appearance import Appearance
 from mimicctl.envs.mujoco.cameras import SceneRenderer
 from mimicctl.tasks.spec import CameraSpec, TaskSpec
 
-_LOOK_AT, _STAND_AT = (0.38, 0.0, 0.22), (1.30, -0.77, 0.71)
+_VIEWS = {  # by robot: where to look, where from, and how far can be seen
+    "franka": ((0.38, 0.0, 0.22), (1.30, -0.77, 0.71), 10.0),
+    "tiago": ((1.35, -0.05, 0.10), (-1.9, -2.2, 2.9), 20.0),
+}
 
 
 class TableView:
-    """A camera in front of the table that sees the arm and all of the reset range. `choose_gl` comes first.
+    """A camera that sees the robot and all of the reset range: in front of the table, or above the floor behind the base. `choose_gl` comes first.
 
     Args:
         width, height: of a picture [pixels].
     """
 
     def __init__(self, task: TaskSpec, width: int, height: int) -> None:
-        self._renderer = SceneRenderer(task, "balanced", [_view(width, height)])
+        self._renderer = SceneRenderer(task, "balanced", [_view(task, width, height)])
 
     def wear(self, appearance: Appearance) -> None:
         """Show the scene so from now on."""
@@ -34,12 +37,13 @@ class TableView:
         self._renderer.close()
 
 
-def _view(width: int, height: int) -> CameraSpec:
-    forward = np.array(_LOOK_AT) - _STAND_AT
+def _view(task: TaskSpec, width: int, height: int) -> CameraSpec:
+    look_at, stand_at, far = _VIEWS[task.robot]
+    forward = np.array(look_at) - stand_at
     forward /= np.linalg.norm(forward)
     right = np.cross(forward, [0.0, 0.0, 1.0])
     right /= np.linalg.norm(right)
     quat = poses.quat_from_matrix(np.stack([right, np.cross(forward, right), forward], axis=1))
     # The lens that shows as much from top to bottom whatever the width: 45 degrees.
     aperture = 24.0 * 2 * np.tan(np.radians(22.5)) * width / height
-    return CameraSpec("view", "", _STAND_AT, tuple(quat), height, width, horizontal_aperture=float(aperture), clip=(0.05, 10.0))
+    return CameraSpec("view", "", stand_at, tuple(quat), height, width, horizontal_aperture=float(aperture), clip=(0.05, far))

@@ -1,4 +1,4 @@
-"""The physics model of a task: the robot on a table, the task's cubes, solver settings, and where everything sits in qpos."""
+"""The physics model of a task on a table: the arm, the task's cubes, solver settings, and where everything sits in qpos."""
 
 from __future__ import annotations
 
@@ -51,18 +51,7 @@ def build_spec(task: TaskSpec) -> mujoco.MjSpec:
 
     spec = panda.load_panda()
     spec.modelname = task.task_id
-    option = spec.option
-    option.timestep = PHYSICS_DT
-    option.integrator = mujoco.mjtIntegrator.mjINT_IMPLICITFAST
-    # What holds a grasp: elliptic cones with a high impratio, and enough line-search iterations for them.
-    option.cone = mujoco.mjtCone.mjCONE_ELLIPTIC
-    option.impratio = 10.0
-    option.solver = mujoco.mjtSolver.mjSOL_NEWTON
-    option.iterations = 50
-    option.ls_iterations = 50
-    # Cubes that lie still are left out until something touches them: a third less time in the solver.
-    option.enableflags |= mujoco.mjtEnableBit.mjENBL_SLEEP
-
+    set_solver(spec)
     table_type = {"contype": panda.FIXTURE_TYPE, "conaffinity": panda.ROBOT_TYPE | panda.OBJECT_TYPE}
     spec.worldbody.add_geom(
         name="table",
@@ -75,11 +64,27 @@ def build_spec(task: TaskSpec) -> mujoco.MjSpec:
         **table_type,
     )
     for item in task.objects:
-        _add_cube(spec, item)
+        add_cube(spec, item)
     return spec
 
 
-def _add_cube(spec: mujoco.MjSpec, item: ObjectSpec) -> None:
+def set_solver(spec: mujoco.MjSpec) -> None:
+    import mujoco
+
+    option = spec.option
+    option.timestep = PHYSICS_DT
+    option.integrator = mujoco.mjtIntegrator.mjINT_IMPLICITFAST
+    # What holds a grasp: elliptic cones with a high impratio, and enough line-search iterations for them.
+    option.cone = mujoco.mjtCone.mjCONE_ELLIPTIC
+    option.impratio = 10.0
+    option.solver = mujoco.mjtSolver.mjSOL_NEWTON
+    option.iterations = 50
+    option.ls_iterations = 50
+    # Cubes that lie still are left out until something touches them: a third less time in the solver.
+    option.enableflags |= mujoco.mjtEnableBit.mjENBL_SLEEP
+
+
+def add_cube(spec: mujoco.MjSpec, item: ObjectSpec) -> None:
     import mujoco
 
     body = spec.worldbody.add_body(name=item.name, pos=[0.5, 0.0, item.edge / 2])
@@ -107,13 +112,18 @@ def layout_of(model: mujoco.MjModel, task: TaskSpec) -> Layout:
     def actuators(names: tuple[str, ...]) -> np.ndarray:
         return np.array([model.actuator(name).id for name in names])
 
-    objects = {item.name: (int(model.joint(item.name).qposadr[0]), int(model.joint(item.name).dofadr[0])) for item in task.objects}
     return Layout(
         arm_qpos=addresses(panda.ARM_JOINTS),
         finger_qpos=addresses(panda.FINGER_JOINTS),
-        objects=objects,
+        objects=object_addresses(model, task),
         hand_body=model.body(panda.HAND_BODY).id,
         arm_range=np.array([model.joint(name).range for name in panda.ARM_JOINTS]),
         arm_ctrl=actuators(panda.ARM_JOINTS),
         finger_ctrl=actuators(panda.FINGER_JOINTS),
     )
+
+
+def object_addresses(model: mujoco.MjModel, task: TaskSpec) -> dict[str, tuple[int, int]]:
+    """Object name to (first qpos index, first qvel index) of its free joint."""
+    joints = {item.name: model.joint(item.name) for item in task.objects}
+    return {name: (int(joint.qposadr[0]), int(joint.dofadr[0])) for name, joint in joints.items()}

@@ -1,4 +1,4 @@
-"""Reading snapshots of a Franka scene with cubes: poses, signals, success, observations, scene state.
+"""Reading snapshots of a Franka scene with cubes: poses, contacts, signals, success, observations, scene state.
 
 All functions are pure and take any batch shape (..., K). Keys, shapes, frames and thresholds are Isaac Lab's
 stack task; where its tests are loose these are strict, and the docstring says how. One observation is ours.
@@ -6,16 +6,16 @@ stack task; where its tests are loose these are strict, and the docstring says h
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
 
 from mimicctl import poses
 from mimicctl.envs.mujoco import panda
+from mimicctl.envs.mujoco.reader import SceneReader
 from mimicctl.envs.mujoco.scene import Layout, build_model, layout_of
-from mimicctl.errors import UserError
-from mimicctl.tasks.spec import TaskSpec
+from mimicctl.tasks.spec import Lift, Stack, TaskSpec
 
 GRASP_DISTANCE = 0.06
 """Object centre to eef [m]."""
@@ -30,20 +30,13 @@ REST_SPEED = 0.05
 
 
 @dataclass(frozen=True)
-class StackReader:
-    """Meaning of a snapshot row: qpos, qvel, hand position (3), hand rotation (9), last action, last control.
+class CubesReader(SceneReader):
+    """Meaning of a snapshot row: qpos, qvel, hand position (3), hand rotation (9), last action, last control."""
 
-    Attributes:
-        nq, nv: sizes of the physics' vectors.
-    """
-
-    task: TaskSpec
     layout: Layout
-    nq: int
-    nv: int
 
     @classmethod
-    def of(cls, task: TaskSpec) -> StackReader:
+    def of(cls, task: TaskSpec) -> CubesReader:
         """For snapshots and states of the task's own model."""
         model = build_model(task)
         return cls(task, layout_of(model, task), model.nq, model.nv)
@@ -51,12 +44,6 @@ class StackReader:
     @property
     def width(self) -> int:
         return self.nq + self.nv + 12 + self.task.action_dim + 9
-
-    def qpos(self, rows: np.ndarray) -> np.ndarray:
-        return rows[..., : self.nq]
-
-    def qvel(self, rows: np.ndarray) -> np.ndarray:
-        return rows[..., self.nq : self.nq + self.nv]
 
     def hand_pose(self, rows: np.ndarray) -> np.ndarray:
         """(..., 4, 4) pose of `panda_hand`."""
@@ -79,24 +66,6 @@ class StackReader:
     def fingers(self, rows: np.ndarray) -> np.ndarray:
         """(..., 2) finger positions, 0 closed to 0.04 open [m]."""
         return self.qpos(rows)[..., self.layout.finger_qpos]
-
-    def object_position(self, rows: np.ndarray, name: str) -> np.ndarray:
-        first = self.layout.objects[name][0]
-        return self.qpos(rows)[..., first : first + 3]
-
-    def object_quat(self, rows: np.ndarray, name: str) -> np.ndarray:
-        first = self.layout.objects[name][0]
-        return poses.xyzw_from_wxyz(self.qpos(rows)[..., first + 3 : first + 7])
-
-    def object_pose(self, rows: np.ndarray, name: str) -> np.ndarray:
-        return poses.pose_from_quat(self.object_position(rows, name), self.object_quat(rows, name))
-
-    def object_velocity(self, rows: np.ndarray, name: str) -> np.ndarray:
-        """(..., 6) linear, angular, both in the world frame (MuJoCo keeps the angular part in the body's)."""
-        first = self.layout.objects[name][1]
-        velocity = self.qvel(rows)[..., first : first + 6]
-        turn = poses.matrix_from_quat(self.object_quat(rows, name))
-        return np.concatenate([velocity[..., :3], (turn @ velocity[..., 3:, None])[..., 0]], axis=-1)
 
     # Signals and success ------------------------------------------------------------------------------
 
@@ -123,24 +92,37 @@ class StackReader:
         aligned = np.linalg.norm(offset[..., :2], axis=-1) < xy
         return aligned & (np.abs(offset[..., 2] - edge) < HEIGHT_TOLERANCE) & self.gripper_open(rows)
 
+    def lifted(self, rows: np.ndarray, name: str, height: float) -> np.ndarray:
+        """Grasped, with its centre `height` and half an edge above the table."""
+        return self.grasped(rows, name) & (self.object_position(rows, name)[..., 2] - self.task.object(name).edge / 2 >= height)
+
     def signals(self, rows: np.ndarray) -> dict[str, np.ndarray]:
-        bottom, middle, top = self.task.stack_order
-        return {
-            "grasp_1": self.grasped(rows, middle),
-            "stack_1": self.stacked(rows, middle, bottom),
-            "grasp_2": self.grasped(rows, top),
-        }
+        match self.task.goal:
+            case Stack((bottom, middle, top)):
+                return {
+                    "grasp_1": self.grasped(rows, middle),
+                    "stack_1": self.stacked(rows, middle, bottom),
+                    "grasp_2": self.grasped(rows, top),
+                }
+            case Lift(name):
+                return {"grasp_1": self.grasped(rows, name)}
 
     def success(self, rows: np.ndarray) -> np.ndarray:
+        match self.task.goal:
+            case Stack(order):
+                return self._stack_stands(rows, *order)
+            case Lift(name, height):
+                return self.lifted(rows, name, height)
+
+    def _stack_stands(self, rows: np.ndarray, bottom: str, middle: str, top: str) -> np.ndarray:
         """Both stacks within 4 cm, gripper open, every cube slower than 5 cm/s."""
         # Most steps end here: the hand is full.
         if not np.any(gripper_open := self.gripper_open(rows)):
             return gripper_open
-        bottom, middle, top = self.task.stack_order
         stacked = self.stacked(rows, middle, bottom, SUCCESS_XY) & self.stacked(rows, top, middle, SUCCESS_XY)
         if not np.any(stacked):
             return stacked
-        first = [self.layout.objects[name][1] for name in self.task.stack_order]
+        first = [self.layout.objects[name][1] for name in (bottom, middle, top)]
         velocities = np.stack([self.qvel(rows)[..., i : i + 3] for i in first], axis=-2)
         return stacked & np.all(np.linalg.norm(velocities, axis=-1) < REST_SPEED, axis=-1)
 
@@ -152,8 +134,9 @@ class StackReader:
         eef_pos = poses.position(eef)
         positions = [self.object_position(rows, name) for name in names]
         quats = [self.object_quat(rows, name) for name in names]
-        first, second, third = positions
-        relative = [*(p - eef_pos for p in positions), first - second, second - third, first - third]
+        # Neighbours first, as Isaac Lab has them: 1 - 2, 2 - 3, 1 - 3.
+        apart = [positions[i] - positions[i + step] for step in range(1, len(names)) for i in range(len(names) - step)]
+        relative = [*(p - eef_pos for p in positions), *apart]
         posed = [part for pair in zip(positions, quats, strict=True) for part in pair]
         fingers = self.fingers(rows)
         home = np.array([*self.task.home, panda.FINGER_OPEN, panda.FINGER_OPEN])
@@ -165,24 +148,12 @@ class StackReader:
             "object": np.concatenate([*posed, *relative], axis=-1),
             "cube_positions": np.concatenate(positions, axis=-1),
             "cube_orientations": np.concatenate(quats, axis=-1),
-            "gripper_to_cube_yaw": self._relative_yaws(poses.rotation(eef), quats),
+            "gripper_to_cube_yaw": self.relative_yaws(poses.rotation(eef), quats),
             "eef_pos": eef_pos,
             "eef_quat": poses.quat_beside(poses.quat_from_matrix(poses.rotation(eef)), panda.POINTING_DOWN),
             "gripper_pos": fingers * (1.0, -1.0),
         }
         return {key: np.ascontiguousarray(value, dtype=np.float32) for key, value in values.items()}
-
-    def _relative_yaws(self, eef_rotation: np.ndarray, quats: Sequence[np.ndarray]) -> np.ndarray:
-        """(..., 2 n): cosine and sine of each object's yaw in the eef frame, times the number of its equal faces, so that what looks alike reads alike.
-
-        The turn that a grasp needs. Isaac Lab leaves it to the policy to find it in the two quaternions; few networks do.
-        """
-        parts = []
-        for item, quat in zip(self.task.objects, quats, strict=True):
-            axis = np.einsum("...ij,...i->...j", eef_rotation, poses.matrix_from_quat(quat)[..., 0])
-            angle = item.yaw_symmetry * np.arctan2(axis[..., 1], axis[..., 0])
-            parts += [np.cos(angle), np.sin(angle)]
-        return np.stack(parts, axis=-1)
 
     def scene_state(self, rows: np.ndarray) -> dict[str, np.ndarray]:
         joints = np.concatenate([self.layout.arm_qpos, self.layout.finger_qpos])
@@ -194,10 +165,7 @@ class StackReader:
             "articulation/robot/joint_position": self.qpos(rows)[..., joints],
             "articulation/robot/joint_velocity": self.qvel(rows)[..., joints],
         }
-        for item in self.task.objects:
-            pose = np.concatenate([self.object_position(rows, item.name), self.object_quat(rows, item.name)], axis=-1)
-            state[f"rigid_object/{item.name}/root_pose"] = pose
-            state[f"rigid_object/{item.name}/root_velocity"] = self.object_velocity(rows, item.name)
+        state |= self.object_states(rows)
         return {key: np.ascontiguousarray(value, dtype=np.float32) for key, value in state.items()}
 
     # Back from the file ---------------------------------------------------------------------------------
@@ -211,21 +179,15 @@ class StackReader:
         joints = self.state_entry(state, "articulation/robot/joint_position", 9)
         qpos = np.zeros((*joints.shape[:-1], self.nq))
         qpos[..., np.concatenate([self.layout.arm_qpos, self.layout.finger_qpos])] = joints
-        for name, (first, _) in self.layout.objects.items():
-            pose = self.state_entry(state, f"rigid_object/{name}/root_pose", 7)
-            qpos[..., first : first + 3], qpos[..., first + 3 : first + 7] = pose[..., :3], poses.wxyz_from_xyzw(pose[..., 3:])
+        self.place_objects(state, qpos)
         return qpos
 
-    def state_entry(self, state: Mapping[str, np.ndarray], key: str, size: int) -> np.ndarray:
-        """(..., size) float64."""
-        value = np.asarray(state.get(key, ()), dtype=np.float64)
-        if value.shape[-1:] != (size,):
-            raise UserError(
-                f"The recorded state does not fit {self.task.task_id}: {key} has {value.shape[-1]} numbers, not {size}.",
-                where=key,
-                do="use the dataset with the task it was recorded on",
-            )
-        return value
+    def qvel_of(self, state: Mapping[str, np.ndarray]) -> np.ndarray:
+        """(nv,), of velocities."""
+        qvel = np.zeros(self.nv)
+        qvel[np.concatenate([self.layout.arm_qpos, self.layout.finger_qpos])] = self.state_entry(state, "articulation/robot/joint_velocity", 9)
+        self.move_objects(state, qvel)
+        return qvel
 
 
 def along_z(pose: np.ndarray, distance: float) -> np.ndarray:

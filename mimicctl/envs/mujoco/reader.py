@@ -1,0 +1,114 @@
+"""Reading snapshot rows of any scene: the physics' vectors, and the objects that lie free in it.
+
+All functions are pure and take any batch shape (..., K).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+import numpy as np
+
+from mimicctl import poses
+from mimicctl.errors import UserError
+from mimicctl.tasks.spec import TaskSpec
+
+
+class HasObjects(Protocol):
+    """Where things are in the model's vectors."""
+
+    @property
+    def objects(self) -> dict[str, tuple[int, int]]:
+        """Object name to (first qpos index, first qvel index) of its free joint."""
+
+
+@dataclass(frozen=True)
+class SceneReader:
+    """Every row begins with qpos and qvel.
+
+    Attributes:
+        nq, nv: sizes of the physics' vectors.
+    """
+
+    task: TaskSpec
+    layout: HasObjects
+    nq: int
+    nv: int
+
+    def qpos(self, rows: np.ndarray) -> np.ndarray:
+        return rows[..., : self.nq]
+
+    def qvel(self, rows: np.ndarray) -> np.ndarray:
+        return rows[..., self.nq : self.nq + self.nv]
+
+    def object_position(self, rows: np.ndarray, name: str) -> np.ndarray:
+        first = self.layout.objects[name][0]
+        return self.qpos(rows)[..., first : first + 3]
+
+    def object_quat(self, rows: np.ndarray, name: str) -> np.ndarray:
+        first = self.layout.objects[name][0]
+        return poses.xyzw_from_wxyz(self.qpos(rows)[..., first + 3 : first + 7])
+
+    def object_pose(self, rows: np.ndarray, name: str) -> np.ndarray:
+        return poses.pose_from_quat(self.object_position(rows, name), self.object_quat(rows, name))
+
+    def object_velocity(self, rows: np.ndarray, name: str) -> np.ndarray:
+        """(..., 6) linear, angular, both in the world frame (MuJoCo keeps the angular part in the body's)."""
+        first = self.layout.objects[name][1]
+        velocity = self.qvel(rows)[..., first : first + 6]
+        turn = poses.matrix_from_quat(self.object_quat(rows, name))
+        return np.concatenate([velocity[..., :3], (turn @ velocity[..., 3:, None])[..., 0]], axis=-1)
+
+    def relative_yaws(self, eef_rotation: np.ndarray, quats: Sequence[np.ndarray]) -> np.ndarray:
+        """(..., 2 n): cosine and sine of each object's yaw in the eef frame, times the number of its equal faces, so that what looks alike reads alike.
+
+        The turn that a grasp needs. Isaac Lab leaves it to the policy to find it in the two quaternions; few networks do.
+        """
+        parts = []
+        for item, quat in zip(self.task.objects, quats, strict=True):
+            axis = np.einsum("...ij,...i->...j", eef_rotation, poses.matrix_from_quat(quat)[..., 0])
+            angle = item.yaw_symmetry * np.arctan2(axis[..., 1], axis[..., 0])
+            parts += [np.cos(angle), np.sin(angle)]
+        return np.stack(parts, axis=-1)
+
+    def object_states(self, rows: np.ndarray) -> dict[str, np.ndarray]:
+        """State path to (..., D) of every object."""
+        state = {}
+        for item in self.task.objects:
+            pose = np.concatenate([self.object_position(rows, item.name), self.object_quat(rows, item.name)], axis=-1)
+            state[f"rigid_object/{item.name}/root_pose"] = pose
+            state[f"rigid_object/{item.name}/root_velocity"] = self.object_velocity(rows, item.name)
+        return state
+
+    # Back from the file ---------------------------------------------------------------------------------
+
+    def place_objects(self, state: Mapping[str, np.ndarray], qpos: np.ndarray) -> None:
+        """Write the objects' poses of a recorded scene state into qpos (..., nq).
+
+        Raises:
+            UserError: the state is of another scene.
+        """
+        for name, (first, _) in self.layout.objects.items():
+            pose = self.state_entry(state, f"rigid_object/{name}/root_pose", 7)
+            qpos[..., first : first + 3], qpos[..., first + 3 : first + 7] = pose[..., :3], poses.wxyz_from_xyzw(pose[..., 3:])
+
+    def move_objects(self, state: Mapping[str, np.ndarray], qvel: np.ndarray) -> None:
+        """The same of their velocities and qvel (nv,)."""
+        for name, (_, first) in self.layout.objects.items():
+            pose = self.state_entry(state, f"rigid_object/{name}/root_pose", 7)
+            velocity = self.state_entry(state, f"rigid_object/{name}/root_velocity", 6)
+            qvel[first : first + 3] = velocity[:3]
+            qvel[first + 3 : first + 6] = poses.matrix_from_quat(pose[3:]).T @ velocity[3:]
+
+    def state_entry(self, state: Mapping[str, np.ndarray], key: str, size: int) -> np.ndarray:
+        """(..., size) float64."""
+        value = np.asarray(state.get(key, ()), dtype=np.float64)
+        if value.shape[-1:] != (size,):
+            raise UserError(
+                f"The recorded state does not fit {self.task.task_id}: {key} has {value.shape[-1]} numbers, not {size}.",
+                where=key,
+                do="use the dataset with the task it was recorded on",
+            )
+        return value

@@ -1,0 +1,43 @@
+"""`mimicctl web` as one starts and stops it."""
+
+from __future__ import annotations
+
+import os
+import re
+import signal
+import socket
+import subprocess
+import sys
+
+import pytest
+
+from tests.web.client import Client, free_port
+
+
+@pytest.fixture
+def environ(tmp_path):
+    return {**os.environ, "XDG_STATE_HOME": str(tmp_path / "state")}
+
+
+def test_it_serves_what_is_in_the_folder_until_ctrl_c(tmp_path, source_file, environ):
+    command = [sys.executable, "-m", "mimicctl", "web", str(source_file), "--port", str(free_port())]
+    process = subprocess.Popen(command, cwd=tmp_path, env=environ, stderr=subprocess.PIPE, text=True)
+    line = next(line for line in process.stderr if "Open http" in line)
+    server = type("Started", (), {"link": lambda self: re.search(r"http\S+", line)[0]})()
+    client = Client(server)
+    assert [file["name"] for file in client.get("/api/datasets")] == [source_file.name]
+    assert [page["title"] for page in client.get("/api/pages")] == ["Demonstrations", "Annotate"]
+    assert client.get("/api/annotations/0")["output"].endswith("stack_cube_franka_annotated.hdf5")
+    process.send_signal(signal.SIGINT)
+    assert "stopped" in process.communicate(timeout=60)[1] and process.returncode == 130
+
+
+def test_what_is_not_there_or_cannot_be_served_is_refused(mimicctl, source_file, environ):
+    missing = mimicctl("web", "nothing.hdf5", environ=environ)
+    assert missing.returncode == 2 and "no such file" in missing.stderr
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        port = str(taken.getsockname()[1])
+        busy = mimicctl("web", str(source_file), "--port", port, environ=environ)
+    assert busy.returncode == 2 and f"Port {port}" in busy.stderr
