@@ -68,6 +68,9 @@ class RecordSettings(Section):
     )
     dead_zone: float | None = Field(None, ge=0, lt=1, description="Share of a deflection up to which it counts as none; none: the device's own.")
     gamepad: str = Field("", description="Which gamepad, by its number or part of its name; empty: the first.")
+    gamepad_map: dict[str, str] = Field(
+        default_factory=dict, description='Controls of the gamepad that are others than usual, as in {"gripper" = "right_shoulder"}.'
+    )
     hand: Literal["right", "left"] = Field("right", description="Which tracked hand drives the arm.")
     hand_mode: Literal["relative", "absolute"] = Field(
         "relative", description="relative: engaging begins anew from where hand and arm are; absolute: a place of the hand stays the same place of the arm."

@@ -91,7 +91,7 @@ def _source(task: TaskSpec, settings: RecordSettings) -> AxisSource | Device:
     if settings.device == "gamepad":
         from mimicctl.devices.gamepad import Gamepad
 
-        return Gamepad(settings.gamepad)
+        return Gamepad(settings.gamepad, settings.gamepad_map)
     if settings.device == "spacemouse":
         from mimicctl.devices.spacemouse import SpaceMouse
 

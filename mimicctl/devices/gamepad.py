@@ -8,24 +8,16 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Protocol
 
-import numpy as np
-
-from mimicctl.devices.base import Event, Reading
+from mimicctl.devices.base import Reading
 from mimicctl.devices.linux_joysticks import joysticks
+from mimicctl.devices.pad_map import BUTTONS, PadMap
 from mimicctl.errors import RunFailed, UserError, listed
 
-_STICKS = {  # SDL's name: (axis, sign); SDL has up negative and right positive
-    "LEFTY": (0, -1), "LEFTX": (1, 1),
-    "RIGHTY": (2, -1), "RIGHTX": (5, 1),
-}  # fmt: skip
-_D_PAD = {"DPAD_LEFT": (3, 1), "DPAD_RIGHT": (3, -1), "DPAD_DOWN": (4, 1), "DPAD_UP": (4, -1)}
-_TOGGLE, _LET_GO = "X", "Y"
-_EVENTS = {"START": Event.RESET, "BACK": Event.SAVE, "A": Event.START}
-_LABELS = {_TOGGLE: "X", _LET_GO: "Y", "START": "Start", "BACK": "Back", "A": "A"}
+_LABELS = {sdl: name.capitalize().replace("_", " ") for name, sdl in BUTTONS.items()}
 
 _ENVIRONMENT = {
     "PYGAME_HIDE_SUPPORT_PROMPT": "1",
@@ -85,7 +77,7 @@ class _Guessed:
         self._pygame, self._joystick = pygame, joystick
         like_xbox = joystick.get_numaxes() >= 6
         self._axes = dict(zip(("LEFTX", "LEFTY", "RIGHTX", "RIGHTY"), (0, 1, 3, 4) if like_xbox else (0, 1, 2, 3), strict=True))
-        numbers = (2, 3, 7, 6, 0) if like_xbox else (0, 3, 9, 8, 1)
+        numbers = (0, 1, 2, 3, 6, 7, 4, 5) if like_xbox else (1, 2, 0, 3, 8, 9, 4, 5)
         self._buttons = dict(zip(numbers, _LABELS, strict=True))
         # Counted from 1, as they are printed on such pads and shown by test programs.
         self.labels = {name: f"button {number + 1}" for number, name in self._buttons.items()}
@@ -121,16 +113,17 @@ class _Found:
 
 
 class Gamepad:
-    """The sticks, the D-pad and three buttons of one pad, between `start` and `close`.
+    """The sticks, the D-pad and some buttons of one pad, between `start` and `close`.
 
     Args:
         wanted: which one, by its number or part of its name; empty: the first.
+        controls: others than the usual ones; see `PadMap`, whose errors it raises.
     """
 
     name = "gamepad"
 
-    def __init__(self, wanted: str = "") -> None:
-        self._wanted = wanted
+    def __init__(self, wanted: str = "", controls: Mapping[str, str] | None = None) -> None:
+        self._map, self._wanted = PadMap(controls), wanted
         self._pygame: Any = None
         self._joystick: Any = None
         self._pad: _Pad | None = None
@@ -158,23 +151,29 @@ class Gamepad:
 
     def help(self) -> str:
         labels = self._pad.labels if self._pad else _LABELS
-        toggle, let_go, reset, save, begin = (labels[name].ljust(9) for name in (_TOGGLE, _LET_GO, *_EVENTS))
+        does = {"gripper": "gripper open/close", "let_go": "open the gripper", "reset": "discard and start again", "save": "save as it is", "start": "begin"}
+        buttons = [f"{labels[BUTTONS[self._map.names[action]]]:<9}  {what}" for action, what in does.items()]
         which = self._joystick.get_name() if self._joystick else "gamepad"
         if isinstance(self._pad, _Guessed):
             which += f" (SDL does not know its layout, this is a guess; docs/teleop.md says how to tell it; id {self._joystick.get_guid()})"
-        return (
-            f"  {which}\n"
-            f"  left stick   up/down x   right/left y          {toggle}  gripper open/close\n"
-            f"  right stick  up/down z   right/left yaw        {let_go}  open the gripper\n"
-            f"  D-pad        left/right roll   down/up pitch   {reset}  discard and start again\n"
-            f"  Ctrl-C       stop                              {save}  save as it is\n"
-            f"                                                 {begin}  begin\n"
-            "  Right is +y, to the robot's left, as in Isaac Lab, unless --invert y."
+        moves = (
+            self._moved("left stick", "up/down", "left_y", "right/left", "left_x"),
+            self._moved("right stick", "up/down", "right_y", "right/left", "right_x"),
+            self._moved("D-pad", "left/right", "dpad_x", "down/up", "dpad_y"),
+            "Ctrl-C       stop",
+            "",
         )
+        lines = [f"  {moved:<47}{button}" for moved, button in zip(moves, buttons, strict=True)]
+        return "\n".join([f"  {which}", *lines, "  Right is +y, to the robot's left, as in Isaac Lab, unless --invert y."])
+
+    def _moved(self, name: str, *directions: str) -> str:
+        """A line of the map: a stick, and for each of its directions what they are called and the control that they are."""
+        moved = [f"{words} {axis}" for words, control in zip(directions[::2], directions[1::2], strict=True) if (axis := self._map.moved_by(control))]
+        return f"{name:<13}{'   '.join(moved)}"
 
     def read(self) -> Reading:
         pressed = self._pressed()
-        return reading_of_pad(self._pad.stick, self._pad.held, pressed, self._at)
+        return self._map.reading(self._pad.stick, self._pad.held, pressed, self._at)
 
     def _pressed(self) -> list[str]:
         """Buttons pressed since the last look; a press counts once however long it is held.
@@ -194,24 +193,6 @@ class Gamepad:
                     do="plug it in or switch it on, and start again; mimicctl record --resume goes on with a recording, of which all saved demonstrations are kept",
                 )
         return [name for event in events if (name := self._pad.pressed(event))]
-
-
-def reading_of_pad(stick: Callable[[str], float], held: Callable[[str], bool], pressed: Sequence[str], at: float | None) -> Reading:
-    """What a pad asks for.
-
-    Args:
-        stick: from -1 to 1, up and left negative, by SDL's name of the axis.
-        held: whether a button is, by SDL's name.
-        pressed: buttons since the last reading.
-    """
-    axes = np.zeros(6)
-    for control, (axis, sign) in _STICKS.items():
-        axes[axis] += sign * stick(control)
-    for control, (axis, sign) in _D_PAD.items():
-        axes[axis] += sign * held(control)
-    since = pressed[len(pressed) - pressed[::-1].index(_LET_GO) :] if _LET_GO in pressed else pressed
-    events = tuple(_EVENTS[button] for button in pressed if button in _EVENTS)
-    return Reading(np.clip(axes, -1, 1), since.count(_TOGGLE), _LET_GO in pressed, events, at=at)
 
 
 def plugged_in() -> list[str]:

@@ -6,8 +6,8 @@ from collections.abc import Iterable, Mapping, Sequence
 
 import numpy as np
 
-from mimicctl.devices.base import AXES, Event, Reading
-from mimicctl.errors import UserError, listed
+from mimicctl.devices.base import AXES, Reading
+from mimicctl.devices.mapping import EVENTS, actions_by_control
 
 NAMED = {"space": " ", "enter": "\n", "tab": "\t", "up": "up", "down": "down", "left": "left", "right": "right"}
 """Keys that are more than one character in a config file, and what they are here."""
@@ -29,8 +29,6 @@ BASE_KEYS = {name: key for name, key in ARM_KEYS.items() if name[:-1] in ("x", "
 """The same where a base is driven on a floor."""
 _BASE_SPARE = {"up": "x+", "down": "x-", "left": "y+", "right": "y-", "z": "yaw+", "x": "yaw-"}
 """Isaac Lab's keys for that, unless they are wanted for something else."""
-
-_EVENTS = {"start": Event.START, "save": Event.SAVE, "reset": Event.RESET}
 
 
 class KeyMap:
@@ -79,21 +77,16 @@ class KeyMap:
         done = [self.action(key) for key in typed]
         let_go = "let_go" in done
         since = done[len(done) - done[::-1].index("let_go") :] if let_go else done
-        return Reading(np.clip(axes, -1, 1), since.count("gripper"), let_go, tuple(_EVENTS[action] for action in done if action in _EVENTS), at=at)
+        return Reading(np.clip(axes, -1, 1), since.count("gripper"), let_go, tuple(EVENTS[action] for action in done if action in EVENTS), at=at)
 
 
 def _by_key(names: Mapping[str, str]) -> dict[str, str]:
     """Key, as a terminal gives it, to what it does."""
-    actions: dict[str, str] = {}
-    wrong = [f'"{action}" is nothing to be done' for action in names if action not in ARM_KEYS]
-    for action, name in names.items():
-        key = NAMED.get(name.lower(), name.lower())
-        if key not in NAMED.values() and not (len(key) == 1 and key.isprintable()):
-            wrong.append(f'"{name}" (for {action}) is no key')
-        elif key in actions:
-            wrong.append(f'"{name}" would do both {actions[key]} and {action}')
-        actions.setdefault(key, action)
-    if wrong:
-        known = f"{', '.join(ARM_KEYS)}; keys are single characters and {', '.join(NAMED)}"
-        raise UserError("The keys of the keyboard do not fit.", where=f"record.keys\n      {listed(wrong)}", do=f"there are {known}")
-    return actions
+    controls = f"keys are single characters and {', '.join(NAMED)}"
+    return actions_by_control(names, ARM_KEYS, _key, device="keyboard", kind="key", setting="record.keys", controls=controls)
+
+
+def _key(action: str, name: str) -> str | None:
+    """As a terminal gives it."""
+    key = NAMED.get(name.lower(), name.lower())
+    return key if key in NAMED.values() or (len(key) == 1 and key.isprintable()) else None

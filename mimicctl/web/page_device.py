@@ -10,9 +10,9 @@ import numpy as np
 from mimicctl.config import RecordSettings
 from mimicctl.devices import Command, Device, Event, OperatorView, Reading, shaping_for
 from mimicctl.devices.driving import OPEN, gripper_after
-from mimicctl.devices.gamepad import reading_of_pad
 from mimicctl.devices.hand_tracking import HandTracking
 from mimicctl.devices.key_map import NAMED, KeyMap
+from mimicctl.devices.pad_map import PadMap
 from mimicctl.tasks.spec import TaskSpec
 from mimicctl.web.inputs import Inputs, Sample
 
@@ -45,6 +45,7 @@ class PageDevice:
         self._hands = HandTracking(settings.model_copy(update=dict.fromkeys(("position_sensitivity", "rotation_sensitivity", "dead_zone"))), task)
         self.inputs = Inputs(self._hands.feed)
         self.key_map = KeyMap(settings.keys, on_floor=task.on_floor)
+        self._pad_map = PadMap(settings.gamepad_map)
         self._keys_shape, self._pad_shape = (shaping_for(name, task, settings) for name in ("keyboard", "gamepad"))
         self._gripper, self._hands_used = OPEN, False
 
@@ -71,7 +72,7 @@ class PageDevice:
 
     def command(self, view: OperatorView) -> Command:
         sample = self.inputs.sample()
-        keys, pad = self._of_keys(sample), _of_pad(sample)
+        keys, pad = self._of_keys(sample), self._of_pad(sample)
         for reading in (keys, pad):
             self._gripper = gripper_after(self._gripper, reading)
         delta, events = self._keys_shape(keys.axes) + self._pad_shape(pad.axes), (*events_of(sample), *keys.events, *pad.events)
@@ -87,6 +88,13 @@ class PageDevice:
         # A tap that began and ended since the last sample counts as well.
         held |= set(pressed if sample.message is not None else ())
         return self.key_map.reading([NAMED.get(name, name) for name in held], [NAMED.get(name, name) for name in pressed], None)
+
+    def _of_pad(self, sample: Sample) -> Reading:
+        pressed = [_PAD_BUTTONS[int(number)] for number in _pressed(sample, "pad:") if number.isdigit() and int(number) < len(_PAD_BUTTONS)]
+        pad = sample.message.pad if sample.message is not None else None
+        sticks = dict(zip(_PAD_AXES, pad.axes, strict=False)) if pad is not None else {}
+        buttons = dict(zip(_PAD_BUTTONS, pad.buttons, strict=False)) if pad is not None else {}
+        return self._pad_map.reading(lambda name: float(np.clip(sticks.get(name, 0.0), -1, 1)), lambda name: buttons.get(name, 0.0) > 0.5, pressed, None)
 
 
 class PageButtons:
@@ -117,14 +125,6 @@ class PageButtons:
 def events_of(sample: Sample) -> tuple[Event, ...]:
     """What the page's own buttons ask for."""
     return tuple(_PAGE_EVENTS[name] for name in _pressed(sample, "ui:") if name in _PAGE_EVENTS)
-
-
-def _of_pad(sample: Sample) -> Reading:
-    pressed = [_PAD_BUTTONS[int(number)] for number in _pressed(sample, "pad:") if number.isdigit() and int(number) < len(_PAD_BUTTONS)]
-    pad = sample.message.pad if sample.message is not None else None
-    sticks = dict(zip(_PAD_AXES, pad.axes, strict=False)) if pad is not None else {}
-    buttons = dict(zip(_PAD_BUTTONS, pad.buttons, strict=False)) if pad is not None else {}
-    return reading_of_pad(lambda name: float(np.clip(sticks.get(name, 0.0), -1, 1)), lambda name: buttons.get(name, 0.0) > 0.5, pressed, None)
 
 
 def _pressed(sample: Sample, kind: str) -> list[str]:

@@ -138,6 +138,27 @@ def test_a_new_episode_forgets_presses_but_not_where_the_sticks_are(opened):
 # From settings to commands ------------------------------------------------------------------------------------------
 
 
+def test_other_controls_do_what_the_config_says_and_the_map_shows_them(driven):
+    pad = VirtualPad()
+    device = driven(pad, gamepad_map={"z": "dpad_y", "pitch": "right_y", "gripper": "right_shoulder", "start": "x"}, dead_zone=0.0)
+    shown = device.help()
+    assert "right stick  up/down pitch   right/left yaw" in shown and "left/right roll   down/up z" in shown and "Right shoulder  gripper" in shown
+    pad.push("RIGHTY", -1)
+    pad.hold("DPAD_DOWN")
+    pad.tap("RIGHTSHOULDER")
+    pad.tap("X")
+    command = device.command(VIEW)
+    np.testing.assert_allclose(command.delta, [0, 0, 0.1, 0, 0.08, 0], atol=1e-4)
+    assert command.gripper == -1 and command.events == (Event.START,)
+
+
+def test_a_map_that_does_not_fit_is_refused_before_a_pad_is_looked_for(mimicctl):
+    done = mimicctl("teleop", "--device", "gamepad", "-o", "record.gamepad_map.x=a", "-o", "record.gamepad_map.gripper=y", "-o", "record.gamepad_map.fly=b")
+    assert done.returncode == 2 and "Traceback" not in done.stderr
+    for wrong in ('"a" (for x) is no control that can do this', '"y" would do both gripper and let_go', '"fly" is nothing to be done'):
+        assert wrong in done.stderr
+
+
 def test_full_deflection_is_isaac_labs_speed_and_the_d_pad_less(driven):
     pad = VirtualPad()
     device = driven(pad)

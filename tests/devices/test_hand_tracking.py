@@ -14,6 +14,7 @@ from mimicctl.devices.hand_tracking import HandTracking
 from mimicctl.devices.hands import hands_from_webxr
 from mimicctl.errors import UserError
 from mimicctl.recording.session import Outcome, Progress, Rules, run_session
+from mimicctl.recording.status import status_line
 from mimicctl.tasks import DEFAULT_TASK, find_task
 from tests.devices import webxr
 
@@ -200,6 +201,10 @@ class Guided:
         self._session, self._hand = session, hand
         self.reset, self.facts, self._steps = session.device.reset, session.device.facts, 0
 
+    @property
+    def state(self) -> str:
+        return self._session.device.state
+
     def command(self, view: OperatorView):
         self._session.now += 0.05
         self._session.device.feed(hands_from_webxr(self._hand(self._steps)))
@@ -227,6 +232,7 @@ def test_a_real_arm_goes_where_the_hand_goes_and_its_recording_says_how_the_hand
     assert progress.outcomes == [Outcome.SAVED_BY_HAND]
     np.testing.assert_allclose(poses.delta_between(views[0], views[-1]), [0.04, -0.05, -0.08, 0, 0, 0.25], atol=0.004)
     told = written[0].lineage["input"]
+    assert status_line(env.task, progress).endswith("[following]")
     assert told["hand"] == "right" and told["mode"] == "relative" and told["samples"] > 50 and told["steps_unseen"] == 0
 
 

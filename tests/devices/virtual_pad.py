@@ -11,7 +11,20 @@ from mimicctl.devices.gamepad import _find
 
 _UNKNOWN, _GAMEPAD = 0, 1
 _NUMBERS = {"LEFTX": 0, "LEFTY": 1, "RIGHTX": 2, "RIGHTY": 3}
-_BUTTONS = {"A": 0, "B": 1, "X": 2, "Y": 3, "BACK": 4, "START": 6, "DPAD_UP": 11, "DPAD_DOWN": 12, "DPAD_LEFT": 13, "DPAD_RIGHT": 14}
+_BUTTONS = {
+    "A": 0,
+    "B": 1,
+    "X": 2,
+    "Y": 3,
+    "BACK": 4,
+    "START": 6,
+    "LEFTSHOULDER": 9,
+    "RIGHTSHOULDER": 10,
+    "DPAD_UP": 11,
+    "DPAD_DOWN": 12,
+    "DPAD_LEFT": 13,
+    "DPAD_RIGHT": 14,
+}
 
 
 class _Description(ctypes.Structure):
