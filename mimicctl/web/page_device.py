@@ -103,6 +103,8 @@ class PageButtons:
     def __init__(self, device: Device) -> None:
         self._device, self.inputs = device, Inputs()
         self.name, self.human = device.name, device.human
+        if hasattr(device, "facts"):
+            self.facts = device.facts
 
     def start(self) -> None:
         self._device.start()

@@ -17,7 +17,10 @@ PUT_ON = """
   globalThis.headset = new IWER.XRDevice(IWER.metaQuest3);
   headset.installRuntime({ forceInstall: true });
   headset.position.set(0, 1.6, 0);
+  globalThis.seen = (side, so) => { headset.controllers[side].inputSource.gripSpace[IWER.P_SPACE].emulated = !so; };
+  for (const side of ["left", "right"]) seen(side, true);
 """
+"""`seen` says whether a headset sees a controller, or only guesses where it is."""
 
 
 @pytest.fixture
@@ -82,6 +85,28 @@ def test_a_lift_by_hand_tracking_is_recorded(headset, tmp_path):
     assert episode.success
     line = episode.lineage["input"]
     assert line["hands"]["samples"] > 10 and line["loop_ms"]["median"] > 0 and line["skipped_messages"] >= 0
+    annotate(headset, tmp_path)
+
+
+def annotate(page, folder: Path) -> None:
+    """The recording in the annotator's page: marked where the page suggests it, accepted, written; and generation takes it."""
+    with Served(folder, "annotate", "--web") as served:
+        page.goto(served.link())
+        message = page.locator(".message")
+        message.filter(has_text="Mark where grasp_1 becomes true").wait_for()
+        while "grasp_1 at step" not in message.text_content():
+            page.keyboard.press("ArrowDown")
+            page.wait_for_timeout(100)
+        page.keyboard.press("s")
+        message.filter(has_text="Everything is marked").wait_for()
+        page.keyboard.press("Enter")
+        message.filter(has_text="Every demo is judged").wait_for()
+        page.get_by_role("button", name="Write").click()
+        message.filter(has_text="1 demos are in").wait_for()
+    with Dataset(folder / "datasets" / "annotated_dataset.hdf5") as made:
+        episode = made.episode("demo_0")
+    signal = episode.datagen_info["subtask_term_signals/grasp_1"]
+    assert episode.success and 0 < signal.argmax() < len(signal)
 
 
 def test_a_lift_by_controller_is_recorded(headset, tmp_path):
@@ -93,6 +118,20 @@ def test_a_lift_by_controller_is_recorded(headset, tmp_path):
         pull = "headset.controllers.right.updateButtonValue('trigger', {})"
         lift_the_cube(headset, Mover(headset, "controllers", pull.format(1), pull.format(0)))
         assert served.end()[0] == 0
+
+
+def test_a_controller_that_is_out_of_sight_moves_nothing(headset, tmp_path):
+    with Served(tmp_path, "teleop", "--web", "--task", LIFT) as served:
+        open_page(headset, served.link())
+        enter(headset, "controller")
+        headset.evaluate("headset.controllers.right.updateButtonValue('squeeze', 1)")
+        headset.wait_for_timeout(500)
+        headset.evaluate("seen('right', false)")
+        wait_for(lambda: headset.evaluate("Object.keys(teleop.headset.hands).join()") == "left")
+        before = headset.evaluate(SEE)["eef"]
+        headset.evaluate("headset.controllers.right.position.y += 0.3")
+        headset.wait_for_timeout(800)
+        assert abs(headset.evaluate(SEE)["eef"][2] - before[2]) < 0.01
 
 
 def test_leaving_vr_gives_the_keyboard_back(headset, tmp_path):
