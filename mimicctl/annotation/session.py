@@ -117,6 +117,7 @@ class ManualSession:
             self._open = stack.pop_all()
         self._judged: dict[str, Judged] = {}
         self._replays: dict[str, Replayed] = {}
+        self._unfit: dict[str, str] = {}
 
     @staticmethod
     def notes_of(output: Path) -> Path:
@@ -139,19 +140,33 @@ class ManualSession:
         """A demo, replayed.
 
         Raises:
-            UserError: there is no such demo, or it cannot be read.
+            UserError: it cannot be read or replayed.
         """
         if name not in self._replays:
-            with Dataset(self.input) as dataset:
-                episode = dataset.episode(name, only=("actions", "states/", "initial_state/"))
-            how, snapshots = replay(self.env, episode)
+            try:
+                with Dataset(self.input) as dataset:
+                    episode = dataset.episode(name, only=("actions", "states/", "initial_state/"))
+                how, snapshots = replay(self.env, episode)
+            except UserError as error:
+                self._unfit[name] = error.what
+                raise UserError(error.what, where=f"{name} of {self.input}", do="leave it out, or record it again") from None
             seen = Replayed(name, episode, how, snapshots, ends_in_success(self.env, snapshots), self._suggestions(episode, snapshots))
             self._replays = dict([*self._replays.items(), (name, seen)][-_KEPT_REPLAYS:])
         return self._replays[name]
 
+    def problem(self, name: str) -> str:
+        """Why a demo cannot be replayed; "" if it can."""
+        try:
+            self.look(name)
+        except UserError as error:
+            return error.what
+        return ""
+
     def _suggestions(self, episode: Episode, snapshots: np.ndarray) -> tuple[Suggestion, ...]:
         found = [Suggestion(step, signal, signal) for signal, step in rises_of(self.env, self.task, snapshots).items() if step is not None]
         for eef, gripper in self.env.gripper_actions(episode.actions).items():
+            if not gripper.shape[-1]:
+                continue
             opens = gripper[:, 0] > 0
             whose = f"{eef} " if len(self.task.subtasks) > 1 else ""
             changes = np.flatnonzero(opens[1:] != opens[:-1]) + 1
@@ -278,8 +293,7 @@ class ManualSession:
     def _annotated(self, name: str) -> tuple[DemoAnnotation, Episode | None]:
         unmarked = {_column(boundary): None for track in self.tracks.values() for boundary in track.boundaries}
         if self.verdict(name) != "accepted":
-            why = WAS_DISCARDED if name not in self.names else "skipped by the annotator" if self.verdict(name) == "skipped" else "not reached before the end"
-            return DemoAnnotation(name, "", "-", unmarked, why), None
+            return DemoAnnotation(name, "", "-", unmarked, self._why_left_out(name)), None
         judged, seen = self.judged(name), self.look(name)
         if judged.digest != seen.digest or judged.verdict != "accepted":
             return DemoAnnotation(name, "", "-", unmarked, "it is not the demo that was marked"), None
@@ -288,6 +302,13 @@ class ManualSession:
         annotated.success = seen.success
         steps = [step for eef in self.tracks for step in judged.marks.steps[eef]]
         return DemoAnnotation(name, "", seen.replayed, dict(zip(unmarked, steps, strict=True)), ""), annotated
+
+    def _why_left_out(self, name: str) -> str:
+        if name not in self.names:
+            return WAS_DISCARDED
+        if self.verdict(name) == "skipped":
+            return "skipped by the annotator"
+        return self._unfit.get(name, "not reached before the end")
 
 
 def _column(boundary) -> str:

@@ -33,7 +33,7 @@ def annotate_by_hand(
     with ManualSession(input_file, output_file, task_id=task_id, starts=starts, resume=resume, overwrite=overwrite) as session:
         try:
             for name in session.names:
-                if not session.verdict(name):
+                if not (session.verdict(name) or session.problem(name)):
                     _mark(session, name)
         except KeyboardInterrupt:
             if not any(session.verdict(name) == "accepted" for name in session.names):

@@ -63,6 +63,9 @@ def command(
         raise UserError("There is no recording to annotate.", where=run_config.record.output_file, do="record one (mimicctl record), or give --input-file")
     note(f"Annotating {source}.")
     by_hand = {"task_id": task or "", "starts": settings.start_signals, "resume": resume, "overwrite": overwrite}
+    in_browser = in_browser or lan
+    if strict and (in_browser or auto is False):
+        raise UserError("By hand, only what is accepted is written.", where="--strict", do="leave it out")
     if in_browser:
         if auto:
             raise UserError("Annotation by replay needs no browser.", where="--auto --web", do="leave one of them out")

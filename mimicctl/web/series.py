@@ -16,6 +16,11 @@ _MOST_POINTS = 4000
 """Of a line; longer demos are thinned out."""
 _SKETCH_POINTS = 32
 _GRIPPER = "gripper"
+_LABELS = {
+    "rel": ["x", "y", "z", "rx", "ry", "rz", _GRIPPER],
+    "abs": ["x", "y", "z", "qx", "qy", "qz", "qw", _GRIPPER],
+    "velocity": ["ahead", "left", "turn"],
+}
 
 
 def series_of(dataset: Dataset, name: str) -> dict[str, Any]:
@@ -44,14 +49,11 @@ def _groups(dataset: Dataset, name: str) -> Iterator[tuple[str, list[tuple[str, 
 
 
 def action_labels(task_id: str, width: int) -> list[str]:
-    """What the numbers of an action are called: by the task's layout, or just counted."""
+    """What the numbers of an action are called: by the task's kind of control, or just counted."""
     try:
-        layout = find_task(task_id).action_layout
+        labels = _LABELS[find_task(task_id).control]
     except UserError:
-        layout = ""
-    labels: list[str] = []
-    for kind in layout:
-        labels += {"v": ["rx", "ry", "rz"] if "x" in labels else ["x", "y", "z"], "q": ["qx", "qy", "qz", "qw"], ".": [_GRIPPER]}[kind]
+        labels = []
     return labels if len(labels) == width else [str(i) for i in range(width)]
 
 
@@ -77,8 +79,8 @@ def _signals(dataset: Dataset, name: str) -> dict[str, list[list[int]]]:
         for signal, values in info.get(kind, {}).items()
     }
     ordered = dict(sorted(found.items(), key=lambda item: item[1] or [[len(actions)]]))
-    grippers = [i for i, label in enumerate(action_labels(dataset.task_id, actions.shape[1])) if label == _GRIPPER]
-    closed = {f"closed {n}" if len(grippers) > 1 else "closed": _spans(actions[:, i] < 0) for n, i in enumerate(grippers, 1)}
+    labels = action_labels(dataset.task_id, actions.shape[1])
+    closed = {"closed": _spans(actions[:, labels.index(_GRIPPER)] < 0)} if _GRIPPER in labels else {}
     return closed | ordered
 
 

@@ -65,6 +65,7 @@ class WebServer:
         self._routes, self._pages, self._on_join = routes, dict(pages), on_join
         self._loop: asyncio.AbstractEventLoop | None = None
         self._stop: asyncio.Event | None = None
+        self._busy: set[int] = set()  # connections that have asked for something
         self._ready: threading.Event = threading.Event()
         self._failure: OSError | None = None
         self._thread = threading.Thread(target=lambda: asyncio.run(self._serve()), name="web", daemon=True)
@@ -96,13 +97,11 @@ class WebServer:
         )
         runner = web.AppRunner(app, access_log=None, shutdown_timeout=1.0)
         await runner.setup()
-        busy: set[int] = set()
-        app["busy"] = busy
         server = None
         try:
             server = await self._loop.create_server(_bounded(runner.server), self._bind, self._port, ssl=self._ssl)
             self._ready.set()
-            await self._until_stopped(runner.server, busy)
+            await self._until_stopped(runner.server)
         except OSError as error:
             self._failure = error
         finally:
@@ -111,21 +110,21 @@ class WebServer:
                 server.close()
             await runner.cleanup()
 
-    async def _until_stopped(self, server: web.Server, busy: set[int]) -> None:
+    async def _until_stopped(self, server: web.Server) -> None:
         """Meanwhile close connections that say nothing."""
         silent: set[int] = set()
         while not self._stop.is_set():
             with contextlib.suppress(TimeoutError):
                 await asyncio.wait_for(self._stop.wait(), _PATIENCE)
             there = {id(connection): connection for connection in server.connections}
-            busy &= set(there)
-            for number in silent & set(there) - busy:
+            self._busy &= set(there)
+            for number in silent & set(there) - self._busy:
                 there[number].force_close()
-            silent = set(there) - busy
+            silent = set(there) - self._busy
 
     @web.middleware
     async def _guard(self, request: web.Request, handler: Callable[[web.Request], Awaitable[web.StreamResponse]]) -> web.StreamResponse:
-        request.app["busy"].add(id(request.protocol))
+        self._busy.add(id(request.protocol))
         access = self.access
         if request.host not in access.hosts:
             return _refusal(403, f"This server is not called {request.host}.", "open the link that mimicctl printed")

@@ -249,6 +249,17 @@ def test_marks_of_another_recording_are_not_taken_over(recording, tmp_path):
     assert not (tmp_path / "a.hdf5").exists()
 
 
+def test_a_demo_that_cannot_be_replayed_does_not_stand_in_the_way_of_others(recording, tmp_path):
+    with h5py.File(recording, "r+") as file:
+        del file["data/demo_1/initial_state/rigid_object/cube_2"]
+    with ManualSession(recording, tmp_path / "a.hdf5") as session:
+        assert "does not fit" in session.problem("demo_1") and not session.problem("demo_0")
+        mark_as_suggested(session, "demo_2")
+        session.accept("demo_2")
+        found = session.finish()
+    assert [a.written_as for a in found] == ["", "", "demo_0"] and "does not fit" in found[1].problem
+
+
 @pytest.mark.parametrize("text", ["", "{", "[]", '{"boundaries": {}, "demos": {"demo_0": 3}}'])
 def test_damaged_notes_are_refused(recording, tmp_path, text):
     (tmp_path / "a.marks.json").write_text(text)

@@ -212,6 +212,7 @@ def test_ctrl_c_before_anything_was_accepted_leaves_no_output(tmp_path, recordin
         (("--annotate-subtask-start-signals",), "--manual or --web"),
         (("--resume",), "anew each time"),
         (("--manual",), "needs a terminal"),
+        (("--manual", "--strict"), "only what is accepted"),
     ],
 )
 def test_flags_that_do_not_go_together_are_refused(mimicctl, recording, flags, text):

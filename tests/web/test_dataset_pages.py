@@ -228,6 +228,15 @@ def test_marks_are_moved_and_taken_away_with_the_mouse(annotator, folder):
     assert json.loads((folder / "seen_annotated.marks.json").read_text())["demos"]["demo_0"]["steps"] == {"franka": [None, None, None]}
 
 
+def test_keys_that_come_faster_than_answers_are_all_obeyed(annotator):
+    page = annotator
+    page.keyboard.type("]]]s]]]s]]]suu", delay=1)
+    expect(page.locator(".boundary.set")).to_have_count(1)
+    expect(page.locator(".boundary.set")).to_contain_text("step 30")
+    page.keyboard.type("]]]s]]]s", delay=1)
+    expect(page.locator(".message")).to_contain_text("Everything is marked")
+
+
 def test_marks_are_there_again_after_a_reload(annotator):
     page = annotator
     for _ in range(3):

@@ -18,7 +18,7 @@ from mimicctl.errors import UserError
 from mimicctl.tasks import DEFAULT_TASK
 from mimicctl.web import datasets
 from mimicctl.web.marks import mark_demos
-from mimicctl.web.series import series_of
+from mimicctl.web.series import action_labels, series_of
 from mimicctl.web.stage import Stages, viewed_as
 from mimicctl.web.workspace import Workspace, source_text, version_of
 from tests.episodes import make_episode
@@ -279,3 +279,12 @@ def test_numbers_stay_with_their_files(tmp_path, source_file):
 )
 def test_sources_in_a_few_words(lineage, text):
     assert source_text(lineage) == text
+
+
+@pytest.mark.parametrize(
+    ("task", "width", "last"),
+    [(DEFAULT_TASK, 7, "gripper"), ("MuJoCo-Stack-Cube-Franka-IK-Abs-v0", 8, "gripper"), (DEFAULT_TASK, 8, "7"), ("Unknown-v0", 2, "1"), ("", 3, "2")],
+)
+def test_actions_are_named_by_the_task_or_counted(task, width, last):
+    labels = action_labels(task, width)
+    assert len(labels) == width and labels[-1] == last

@@ -5,7 +5,7 @@ import { api, element, enter, sayFailure, sayNothing } from "./common.js";
 import { filesFailure } from "./words.js";
 import { Player } from "./player.js";
 import { Tracks } from "./tracks.js";
-import { onKeys, playerKey, transport } from "./transport.js";
+import { keysDialog, onKeys, playerKey, transport } from "./transport.js";
 import { FilmTile, SceneTile } from "./views.js";
 
 const main = document.querySelector("main");
@@ -78,11 +78,12 @@ class Sitting {
     this.last = status.last;
     this.hz = status.hz;
     this.output = status.output;
+    this.changes = Promise.resolve();
     this.verdicts = new Map(status.demos.map((demo) => [demo.name, demo.verdict]));
     this.chips = element("div", { className: "chips" });
     this.summary = element("span", { className: "faint" });
     this.writing = element("button", { onclick: () => this.write() });
-    this.help = helpDialog();
+    this.help = keysDialog(HELP);
     this.body = element("div");
     const name = this.output.split("/").at(-1);
     this.outputName = name;
@@ -264,30 +265,35 @@ class Sitting {
     this.drawRows();
   }
 
-  async change(what, body = {}) {
-    if (this.busy) return null;
-    this.busy = true;
+  /** One change after the other, however fast they are asked for. `body` is asked for what the change needs when its turn has come; null for none. */
+  change(what, body = () => ({})) {
     const name = this.name;
-    try {
-      const seen = await api(`${this.address}/${what}`, body);
-      sayNothing();
-      if (this.name === name) this.take(seen);
-      return seen;
-    } catch (error) {
-      sayFailure(error);
-      return null;
-    } finally {
-      this.busy = false;
-    }
+    this.changes = this.changes.then(async () => {
+      const given = this.name === name ? body() : null;
+      if (!given) return null;
+      try {
+        const seen = await api(`${this.address}/${what}`, given);
+        sayNothing();
+        if (this.name === name) this.take(seen);
+        return seen;
+      } catch (error) {
+        sayFailure(error);
+        return null;
+      }
+    });
+    return this.changes;
   }
 
   mark() {
     this.player.pause();
-    if (!this.chosen) this.say("Everything is marked. Choose a boundary to move it, or accept with Enter.", "good");
-    else this.change("mark", { ...this.chosen, step: this.player.step });
+    const { step } = this.player;
+    this.change("mark", () => {
+      if (!this.chosen) this.say("Everything is marked. Choose a boundary to move it, or accept with Enter.", "good");
+      return this.chosen && { ...this.chosen, step };
+    });
   }
 
-  clear(eef, number) { this.change("clear", { eef, number }); }
+  clear(eef, number) { this.change("clear", () => ({ eef, number })); }
 
   async undo() {
     const seen = await this.change("undo");
@@ -364,12 +370,6 @@ class Sitting {
 }
 
 function keycap(key) { return element("kbd", {}, key); }
-
-function helpDialog() {
-  const close = element("button", { onclick: () => dialog.close() }, "Close");
-  const dialog = element("dialog", {}, element("h2", {}, "Keys"), element("dl", {}, ...HELP.flatMap(([key, what]) => [element("dt", {}, element("kbd", {}, key)), element("dd", {}, what)])), close);
-  return dialog;
-}
 
 onKeys((event) => keys(event));
 addEventListener("popstate", draw);

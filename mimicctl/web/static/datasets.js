@@ -6,7 +6,7 @@ import { dateText, filesFailure, lengthText, sizeText } from "./words.js";
 import { Marks } from "./marks.js";
 import { Player } from "./player.js";
 import { Tracks } from "./tracks.js";
-import { onKeys, playerKey, transport } from "./transport.js";
+import { keysDialog, onKeys, playerKey, transport } from "./transport.js";
 import { FilmTile, SceneTile } from "./views.js";
 
 const main = document.querySelector("main");
@@ -20,6 +20,11 @@ const FILTERS = {
   discarded: ["discarded", (demo, mark) => mark === "discarded"],
   unmarked: ["not marked", (demo, mark) => !mark],
 };
+
+const HELP = [
+  ["Space", "play or pause"], ["N  B", "play, pause"], ["← →", "a step back or on; with Shift, or [ ]: ten"], ["Home End", "the first step, the last one"],
+  ["K", "keep the demo"], ["X", "discard it"], ["C", "clear the mark"], ["P  D", "the demo before, the next one"], ["Esc", "back to the list"], ["?", "this help"],
+];
 
 let keys = () => false;
 let leave = () => {};
@@ -261,11 +266,12 @@ async function drawDemo(file, demos, marks, where, current) {
     said.textContent = mark;
     judging[2].disabled = !mark;
   });
+  const help = keysDialog(HELP);
   const step = (title, by) => element("button", { title, disabled: !demos[at + by], onclick: () => turn(by) }, by < 0 ? "‹" : "›");
   main.replaceChildren(
     element("div", { className: "crumbs" }, link({}, {}, "Datasets"), "/", link({ file: file.name }, {}, file.name), "/", element("h1", {}, beside ? `${demo.name} and ${beside.name}` : demo.name),
       element("span", { className: demo.success ? "good" : "bad" }, demo.success ? "success" : "failed"), element("span", { className: "faint" }, [lengthText(demo), demo.source].filter(Boolean).join(", ")), marks.state),
-    element("div", { className: "toolbar" }, step("The demo before (P)", -1), step("The next demo (D)", 1), ...judging, said, other),
+    element("div", { className: "toolbar" }, step("The demo before (P)", -1), step("The next demo (D)", 1), ...judging, said, other, element("button", { className: "spread", title: "Keys (?)", onclick: () => help.showModal() }, "Keys"), help),
     element("div", { className: "looking" }, element("div", { className: beside ? "side two" : "side" }, ...columns), element("div", { className: "panel" }, transport(player), tracks.node)),
   );
   const lane = (label, spans = [], className = "") => ({ label, spans: spans.map(([from, to]) => ({ from, to, className })) });
@@ -282,6 +288,7 @@ async function drawDemo(file, demos, marks, where, current) {
     if (playerKey(event, player) || marks.key(event, demo.name)) return true;
     if (key === "d") turn(1);
     else if (key === "p") turn(-1);
+    else if (key === "?") help.showModal();
     else if (event.key === "Escape") go({ file: file.name });
     else return false;
     return true;

@@ -44,6 +44,14 @@ export function onKeys(handle) {
   });
 }
 
+/** What the keys do, [[key, what]], for `showModal`. */
+export function keysDialog(rows) {
+  const dialog = element("dialog", {}, element("h2", {}, "Keys"),
+    element("dl", {}, ...rows.flatMap(([key, what]) => [element("dt", {}, element("kbd", {}, key)), element("dd", {}, what)])),
+    element("button", { onclick: () => dialog.close() }, "Close"));
+  return dialog;
+}
+
 // A button that was clicked would take the next Enter or space for itself.
 document.addEventListener("click", (event) => {
   if (event.detail) event.target.closest?.("button")?.blur();

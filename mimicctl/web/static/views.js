@@ -4,6 +4,8 @@ import { apiBytes, element } from "./common.js";
 import { SceneView } from "./scene.js";
 
 const NUMBERS_A_BODY = 7;
+/** [m] A scene of this radius is seen from where the view begins. */
+const REACH = 1.2;
 
 /** A tile with the scene. It is kept from demo to demo, since a browser has few 3-D contexts to give. */
 export class SceneTile {
@@ -22,16 +24,20 @@ export class SceneTile {
   /** Addresses of the scene's description and of the frames. */
   async load(scene, frames) {
     this.frames = null;
+    this.wanted = frames;
     if (!this.view) return;
     this.host.querySelector("p")?.remove();
     try {
-      if (this.loaded !== scene) this.view.load(await apiBytes(scene));
+      const [shapes, motion] = await Promise.all([this.loaded === scene ? null : apiBytes(scene), apiBytes(frames)]);
+      if (this.wanted !== frames) return; // another demo was asked for in the meantime
+      if (shapes) this.view.load(shapes);
       this.loaded = scene;
-      this.frames = new Float32Array(await apiBytes(frames));
+      this.frames = new Float32Array(motion);
       this.size = this.view.bodies.length * NUMBERS_A_BODY;
+      if (shapes) this.#stepBack();
       this.show(this.step || 0);
     } catch (error) {
-      this.#explain([error.message, error.do].filter(Boolean).join(" To do: "));
+      if (this.wanted === frames) this.#explain([error.message, error.do].filter(Boolean).join(" To do: "));
     }
   }
 
@@ -41,6 +47,30 @@ export class SceneTile {
     const last = this.frames.length / this.size - 1;
     const at = Math.min(step, last) * this.size;
     this.view.show(this.frames.subarray(at, at + this.size));
+  }
+
+  /** Far enough away to see wherever something goes; an arm on its table is in sight as it is. */
+  #stepBack() {
+    const low = [Infinity, Infinity, Infinity];
+    const high = [-Infinity, -Infinity, -Infinity];
+    for (let body = NUMBERS_A_BODY; body < this.size; body += NUMBERS_A_BODY) { // the first body is the world
+      for (let at = body; at < this.frames.length; at += this.size) {
+        for (let k = 0; k < 3; k++) {
+          low[k] = Math.min(low[k], this.frames[at + k]);
+          high[k] = Math.max(high[k], this.frames[at + k]);
+        }
+      }
+    }
+    const radius = Math.hypot(...low.map((value, k) => high[k] - value)) / 2;
+    if (radius < REACH) {
+      this.view.lookFrom("side");
+      return;
+    }
+    const middle = low.map((value, k) => (value + high[k]) / 2);
+    const { camera, controls } = this.view;
+    camera.position.set(middle[0] - 1.2 * radius, middle[1] - 1.5 * radius, middle[2] + 1.6 * radius);
+    controls.target.set(...middle);
+    controls.update();
   }
 
   #explain(text) {
