@@ -14,7 +14,12 @@ from mimicctl.cli.common import ConfigFile, Json, Lan, Outcome, Override, Overwr
 Invert = Annotated[Optional[str], typer.Option(help="Axes that go the other way, as in x,yaw.", show_default=False)]
 DeviceOption = Annotated[
     Optional[str],
-    typer.Option("--device", "--teleop-device", help="keyboard, gamepad, spacemouse, udp, websocket, hands, scripted, or one of another package (keyboard).", show_default=False),
+    typer.Option(
+        "--device",
+        "--teleop-device",
+        help="keyboard, gamepad, spacemouse, udp, websocket, hands, scripted, or one of another package (keyboard).",
+        show_default=False,
+    ),
 ]
 StepHz = Annotated[Optional[float], typer.Option(help="Control steps per second of wall clock; 0 as fast as possible.", show_default=False)]
 Sensitivity = Annotated[Optional[float], typer.Option(help="Multiplies what the device moves (1).", show_default=False)]
