@@ -19,7 +19,7 @@ PLUG_IN = """
 SEE = """() => {
   const body = (name) => teleop.view.bodies[teleop.view.names.findIndex((one) => one.includes(name))];
   const at = (one) => { one.updateMatrixWorld(); const m = one.matrixWorld.elements; return [m[12], m[13], Math.atan2(m[1], m[0])]; };
-  return { base: at(body("base")), mark: at(body("mark")), phase: document.getElementById("phase").dataset.phase, saved: document.getElementById("saved").textContent };
+  return { base: at(body("base_link")), mark: at(body("goal")), phase: document.getElementById("phase").dataset.phase, saved: document.getElementById("saved").textContent };
 }"""
 
 
