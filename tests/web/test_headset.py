@@ -103,7 +103,7 @@ def annotate(page, folder: Path) -> None:
         message.filter(has_text="Every demo is judged").wait_for()
         page.get_by_role("button", name="Write").click()
         message.filter(has_text="1 demos are in").wait_for()
-    with Dataset(folder / "datasets" / "annotated_dataset.hdf5") as made:
+    with Dataset(folder / "datasets" / "annotated.hdf5") as made:
         episode = made.episode("demo_0")
     signal = episode.datagen_info["subtask_term_signals/grasp_1"]
     assert episode.success and 0 < signal.argmax() < len(signal)
