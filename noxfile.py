@@ -20,6 +20,13 @@ def render(session: nox.Session) -> None:
     session.run("python", "-m", "pytest", "tests/rendering", "tests/envs", "-m", "render", "-rs", *session.posargs)
 
 
+@nox.session(default=False)
+def web(session: nox.Session) -> None:
+    """The pages, in the Chromium of this machine, with an emulated headset."""
+    session.install("-e", ".[test]")
+    session.run("python", "-m", "pytest", "-m", "web", "tests/web", "-rs", *session.posargs)
+
+
 @nox.session
 def lint(session: nox.Session) -> None:
     """Style."""

@@ -84,6 +84,7 @@ class Progress:
         takes: how good those were that were saved.
         signals: subtask signals true now.
         view, snapshot: of the scene now; None before the first.
+        recorded: whether what is saved is kept; else somebody just drives.
         device: what the device says of itself, if it does.
         began: when the session began, `time.monotonic()`.
     """
@@ -98,6 +99,7 @@ class Progress:
     outcomes: list[Outcome] = field(default_factory=list)
     takes: list[TakeQuality] = field(default_factory=list)
     signals: dict[str, bool] = field(default_factory=dict)
+    recorded: bool = True
     device: str = ""
     view: OperatorView | None = None
     snapshot: np.ndarray | None = None
@@ -160,6 +162,7 @@ def run_session(
         failed: where the episodes go that were recorded and not saved; None to drop them.
         on_step: called at every control step, and as often while nothing is recorded.
     """
+    progress.recorded = writer is not None
     session = _Session(env, device, progress, on_step)
     attempt = first_attempt
     try:

@@ -91,6 +91,8 @@ def phase_text(progress: Progress) -> str:
     """Where the session is, for an operator."""
     if progress.phase is Phase.READY:
         return _WAITS_FOR.get(progress.rules.start, "READY")
+    if progress.phase is Phase.RECORDING and not progress.recorded:
+        return "driving"
     if progress.phase in (Phase.COUNTDOWN, Phase.REST):
         return f"{progress.phase.value} {progress.remaining:.0f} s"
     return progress.phase.value

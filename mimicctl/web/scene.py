@@ -24,7 +24,7 @@ class SceneModel:
 
         from mimicctl.envs.mujoco.looks import build_looks
 
-        self._mujoco = mujoco
+        self._mujoco, self._on_floor = mujoco, task.on_floor
         self._model = build_looks(task, "balanced", [_NO_CAMERA])
         self._data = mujoco.MjData(self._model)
         self.nq = self._model.nq
@@ -33,13 +33,14 @@ class SceneModel:
     def description(self) -> bytes:
         """Length of a JSON text (uint32), the text, spaces up to a multiple of four bytes, vertices (float32), faces (uint32): little-endian.
 
-        The text lists bodies, geoms (body, kind, half-sizes as in MuJoCo, pose in the body's frame with an xyzw quaternion, RGBA) and, of each mesh, its
+        The text says whether it is a floor or a table, and lists bodies, geoms (body, kind, half-sizes as in MuJoCo, pose in the body's frame with an xyzw quaternion, RGBA) and, of each mesh, its
         first vertex and face and their numbers.
         """
         model = self._model
         kept = [i for i in range(model.ngeom) if int(model.geom_type[i]) in _KINDS and model.geom_rgba[i, 3] > 0]
         text = json.dumps(
             {
+                "floor": self._on_floor,
                 "bodies": [model.body(i).name for i in range(model.nbody)],
                 "geoms": [self._geom(i) for i in kept],
                 "meshes": [

@@ -22,7 +22,7 @@ from aiohttp import WSCloseCode, WSMsgType, web
 from mimicctl.config import RunConfig
 from mimicctl.devices import Device, make_device
 from mimicctl.recording.quality import hints_for
-from mimicctl.recording.session import Progress
+from mimicctl.recording.session import Phase, Progress
 from mimicctl.recording.status import current_subtask, phase_text
 from mimicctl.tasks.spec import TaskSpec
 from mimicctl.web.inputs import LARGEST, Inputs, parse
@@ -207,7 +207,7 @@ def status_of(task: TaskSpec, progress: Progress) -> dict[str, Any]:
     """What the page shows of a session."""
     takes = progress.takes
     return {
-        "phase": progress.phase.value,
+        "phase": "driving" if progress.phase is Phase.RECORDING and not progress.recorded else progress.phase.value,
         "text": phase_text(progress),
         "held": progress.held,
         "needed": progress.rules.hold_needed,

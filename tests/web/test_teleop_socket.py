@@ -59,12 +59,14 @@ def unpacked(data: bytes):
 
 
 def test_a_picture_has_the_bodies_and_the_status_once(teleop, progress):
-    _, page, _ = teleop
+    device, page, _ = teleop
 
     async def work(socket):
         page.show(progress)
         first = unpacked((await socket.receive()).data)
         await socket.send_str(json.dumps({"page": "a", "n": 1, "seen": first[0]}))
+        while not device.inputs.driver:
+            await asyncio.sleep(0.01)
         page.show(progress)
         second = unpacked((await socket.receive()).data)
         page.show(progress)

@@ -12,6 +12,20 @@ const EFFORTS = [[true, 2], [false, 1], [false, 0.6]];
 const SLOW_MS = 45;
 const JUDGED_AFTER = 12;
 
+// From where to where, in metres.
+const TABLE_VIEWS = {
+  side: [[1.25, -0.8, 0.75], [0.42, 0, 0.12]],
+  behind: [[-0.35, -0.5, 0.85], [0.5, 0, 0.05]],
+  front: [[1.5, 0, 0.6], [0.4, 0, 0.15]],
+  top: [[0.45, 0, 1.5], [0.5, 0, 0]],
+};
+const FLOOR_VIEWS = {
+  side: [[0.2, -4.6, 3.2], [1.1, 0, 0.2]],
+  behind: [[-3.2, 0, 2.6], [1.4, 0, 0]],
+  front: [[5.4, 0, 2.6], [1, 0, 0.3]],
+  top: [[1.2, 0, 7], [1.25, 0, 0]],
+};
+
 /** Draws into `host`, an element with a size of its own. Axes are the robot's: x ahead, y left, z up; `world` holds everything in them. */
 export class SceneView {
   constructor(host) {
@@ -36,7 +50,6 @@ export class SceneView {
     this.bodies = [];
     this.#light();
     this.#spend();
-    this.lookFrom("side");
     new ResizeObserver(() => this.#fit()).observe(host);
     this.#fit();
   }
@@ -49,6 +62,9 @@ export class SceneView {
     const vertices = new Float32Array(buffer, 4 + length, 3 * text.vertices);
     const faces = new Uint32Array(buffer, 4 + length + 12 * text.vertices);
     const meshes = text.meshes.map((mesh) => meshGeometry(mesh, vertices, faces));
+    this.floor = text.floor;
+    this.#aimLamp(text.floor ? [1.2, 3.2] : [0.45, 0.9]);
+    this.lookFrom("side");
     this.bodies = text.bodies.map(() => this.world.add(new Group()).children.at(-1));
     this.names = text.bodies;
     for (const geom of text.geoms) this.bodies[geom.body].add(shapeOf(geom, meshes));
@@ -67,13 +83,7 @@ export class SceneView {
 
   /** "side", "behind" (over the robot's shoulder, looking ahead), "front" or "top". */
   lookFrom(place) {
-    const spots = {
-      side: [[1.25, -0.8, 0.75], [0.42, 0, 0.12]],
-      behind: [[-0.35, -0.5, 0.85], [0.5, 0, 0.05]],
-      front: [[1.5, 0, 0.6], [0.4, 0, 0.15]],
-      top: [[0.45, 0, 1.5], [0.5, 0, 0]],
-    };
-    const [eye, target] = spots[place];
+    const [eye, target] = (this.floor ? FLOOR_VIEWS : TABLE_VIEWS)[place];
     this.camera.position.set(...eye);
     this.controls.target.set(...target);
     this.controls.update();
@@ -129,15 +139,21 @@ export class SceneView {
     const sky = new HemisphereLight(0xffffff, 0x9a958c, 1.9);
     sky.position.set(0, 0, 1);
     const lamp = new DirectionalLight(0xffffff, 1.6);
-    lamp.position.set(0.9, -0.6, 1.8);
-    lamp.target.position.set(0.45, 0, 0);
     lamp.castShadow = true;
-    Object.assign(lamp.shadow.camera, { left: -0.9, right: 0.9, top: 0.9, bottom: -0.9, near: 0.3, far: 4 });
+    Object.assign(lamp.shadow.camera, { near: 0.3, far: 12 });
     lamp.shadow.mapSize.set(1024, 1024);
     lamp.shadow.bias = -0.0006;
     lamp.shadow.normalBias = 0.004;
     this.stage.add(sky, lamp, lamp.target);
     this.lamp = lamp;
+  }
+
+  /** So that its shadows reach `far` [m] around x = `middle`. */
+  #aimLamp([middle, far]) {
+    this.lamp.position.set(middle + 0.5 * far, -0.7 * far, 2 * far);
+    this.lamp.target.position.set(middle, 0, 0);
+    Object.assign(this.lamp.shadow.camera, { left: -far, right: far, top: far, bottom: -far });
+    this.lamp.shadow.camera.updateProjectionMatrix();
   }
 
   #fit() {

@@ -76,7 +76,7 @@ function showStatus(status, facts) {
   at("take").textContent = status.take;
   at("hints").replaceChildren(...status.hints.map((hint) => element("li", {}, hint)));
   for (const button of at("actions").querySelectorAll("[data-action]")) {
-    const allowed = { start: status.phase === "ready", save: status.phase === "recording", reset: status.phase !== "rest", quit: true };
+    const allowed = { start: status.phase === "ready", save: ["recording", "driving"].includes(status.phase), reset: status.phase !== "rest", quit: true };
     button.disabled = status.over || !allowed[button.dataset.action];
   }
 }

@@ -1,7 +1,7 @@
 // One timeline for everything: plots, and rows of spans and ticks, under one line that stands at the current step.
 
 import { element } from "./common.js";
-import uPlot from "./vendor/uplot.esm.js";
+import uPlot from "./vendor/uplot.min.js";
 
 const GUTTER = 84;
 const PAD = 10;

@@ -1,12 +1,13 @@
-// Hands and controllers in VR and AR: the scene around the operator, who stands behind the robot, and what their hands do.
+// Hands and controllers in VR and AR: the scene around the operator, who looks the way the robot does, and what their hands do.
 
 import { element } from "./common.js";
 import { CanvasTexture, Group, Matrix4, Mesh, MeshBasicMaterial, MeshStandardMaterial, PlaneGeometry, SphereGeometry } from "./vendor/three.min.js";
 
 const TABLE_HEIGHT = 0.8; // m above the floor
-const AHEAD = 0.25; // m from the operator to the robot's base
+// The operator stands to the right of the robot's base: from behind it the arm would hide what it works on.
+const BESIDE = 0.5; // m
 // The robot's axes (x ahead, y left, z up) in WebXR's (x right, y up, z backwards), and where its base stands.
-const PLACE = new Matrix4().set(0, -1, 0, 0, 0, 0, 1, TABLE_HEIGHT, -1, 0, 0, -AHEAD, 0, 0, 0, 1);
+const PLACE = new Matrix4().set(0, -1, 0, -BESIDE, 0, 0, 1, TABLE_HEIGHT, -1, 0, 0, 0, 0, 0, 0, 1);
 const MODES = { "immersive-vr": "Enter VR", "immersive-ar": "Enter AR" };
 const PANEL = [640, 200]; // pixels
 
@@ -162,7 +163,7 @@ class Panel {
     this.canvas = element("canvas", { width: PANEL[0], height: PANEL[1] });
     this.texture = new CanvasTexture(this.canvas);
     this.mesh = new Mesh(new PlaneGeometry(0.8, (0.8 * PANEL[1]) / PANEL[0]), new MeshBasicMaterial({ map: this.texture }));
-    this.mesh.position.set(0, TABLE_HEIGHT + 0.75, -AHEAD - 1.0);
+    this.mesh.position.set(-BESIDE, TABLE_HEIGHT + 0.65, -1.1);
   }
 
   write(status) {
