@@ -53,6 +53,11 @@ class PageDevice:
 
     def close(self) -> None: ...
 
+    @property
+    def state(self) -> str:
+        """How the hands are followed, if hands drive."""
+        return self._hands.state if self._hands_used else ""
+
     def help(self) -> str:
         return "  The browser drives; the page shows how. Ctrl-C here stops."
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import re
 import signal
-import socket
 import subprocess
 import sys
 import threading
@@ -13,14 +12,10 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
+from tests.web.client import free_port
+
 LIFT = "MuJoCo-Lift-Cube-Franka-IK-Rel-v0"
 _LINK = re.compile(r"https?://\S+#\S+")
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return probe.getsockname()[1]
 
 
 class Served:

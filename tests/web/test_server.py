@@ -18,7 +18,7 @@ from mimicctl.web import access as access_module
 from mimicctl.web import server as server_module
 from mimicctl.web.access import Access, stored_secret
 from mimicctl.web.server import WebServer
-from tests.web.driving import free_port
+from tests.web.client import free_port
 
 
 @pytest.fixture(autouse=True)

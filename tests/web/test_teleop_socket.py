@@ -17,7 +17,7 @@ from mimicctl.recording.session import Phase, Progress, Rules, look
 from mimicctl.tasks import DEFAULT_TASK, find_task
 from mimicctl.web.server import WebServer
 from mimicctl.web.teleop import open_teleop
-from tests.web.driving import free_port
+from tests.web.client import free_port
 from tests.web.test_server import join, origin_of, own_state, visit  # noqa: F401  own_state is a fixture
 
 TASK = find_task(DEFAULT_TASK)

@@ -32,6 +32,14 @@ def test_it_serves_what_is_in_the_folder_until_ctrl_c(tmp_path, source_file, env
     assert "stopped" in process.communicate(timeout=60)[1] and process.returncode == 130
 
 
+@pytest.mark.parametrize("command", [["web"], ["record", "--web"], ["teleop", "--lan"]])
+def test_without_its_packages_it_says_how_to_get_them(command, tmp_path, environ):
+    program = "import sys; sys.modules['aiohttp'] = None; from mimicctl.cli.app import main; main()"
+    done = subprocess.run([sys.executable, "-c", program, *command], cwd=tmp_path, env=environ, capture_output=True, text=True, timeout=120)
+    assert done.returncode == 2 and "aiohttp" in done.stderr and "mimicctl[web]" in done.stderr and not done.stdout
+    assert not list(tmp_path.glob("datasets/*"))
+
+
 def test_what_is_not_there_or_cannot_be_served_is_refused(mimicctl, source_file, environ):
     missing = mimicctl("web", "nothing.hdf5", environ=environ)
     assert missing.returncode == 2 and "no such file" in missing.stderr

@@ -9,7 +9,7 @@ const BESIDE = 0.5; // m
 // The robot's axes (x ahead, y left, z up) in WebXR's (x right, y up, z backwards), and where its base stands.
 const PLACE = new Matrix4().set(0, -1, 0, -BESIDE, 0, 0, 1, TABLE_HEIGHT, -1, 0, 0, 0, 0, 0, 0, 1);
 const MODES = { "immersive-vr": "Enter VR", "immersive-ar": "Enter AR" };
-const PANEL = [640, 200]; // pixels
+const PANEL = [640, 250]; // pixels
 
 /** What has to be true for a headset, with what to do where it is not: [ok, text]. */
 export async function checklist() {
@@ -62,6 +62,10 @@ export class Headset {
     scene.add(this.panel.mesh);
     this.hands = {};
     this.link.byItself = false;
+    // Not every browser says what it granted.
+    if (session.enabledFeatures && !session.enabledFeatures.includes("hand-tracking")) {
+      this.#say([[false, "hand tracking was not granted: allow it in the headset's settings, or use controllers"]]);
+    }
     session.addEventListener("end", () => {
       renderer.setAnimationLoop(null);
       renderer.xr.enabled = false;
@@ -167,7 +171,7 @@ class Panel {
   }
 
   write(status) {
-    const lines = [`${status.over ? "finished" : status.text}`, `${status.saved}${status.wanted ? ` of ${status.wanted}` : ""} saved   step ${status.steps}`, `success ${status.held} of ${status.needed}   ${status.subtask}`];
+    const lines = [`${status.over ? "finished" : status.text}`, `${status.saved}${status.wanted ? ` of ${status.wanted}` : ""} saved   step ${status.steps}`, `success ${status.held} of ${status.needed}   ${status.subtask}`, status.device];
     const context = this.canvas.getContext("2d");
     context.fillStyle = status.phase === "recording" ? "#3a1412" : "#1f2226";
     context.fillRect(0, 0, ...PANEL);
