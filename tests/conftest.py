@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import os
+import shutil
 import signal
 import subprocess
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
+import h5py
 import pytest
 
 from mimicctl.envs import make_env
@@ -27,6 +29,19 @@ SOURCE = ROOT / "mimicctl" / "data" / "stack_cube_franka.hdf5"
 def source_file() -> Path:
     """The bundled annotated demonstrations."""
     return SOURCE
+
+
+@pytest.fixture
+def recording(tmp_path: Path, source_file: Path) -> Path:
+    """Three bundled demonstrations without their annotation."""
+    path = tmp_path / "recording.hdf5"
+    shutil.copy(source_file, path)
+    with h5py.File(path, "r+") as file:
+        for name in list(file["data"]):
+            del file["data"][name]["obs/datagen_info"]
+            if int(name[5:]) > 2:
+                del file["data"][name]
+    return path
 
 
 @pytest.fixture(scope="module")

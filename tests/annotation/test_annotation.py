@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import shutil
 
 import h5py
 import numpy as np
@@ -17,19 +16,6 @@ from mimicctl.dataset.reader import Dataset
 from mimicctl.errors import RunFailed, UserError
 from mimicctl.generation.source import first_rise, subtask_ends
 from mimicctl.tasks import DEFAULT_TASK, Subtask, find_task
-
-
-@pytest.fixture
-def recording(tmp_path, source_file):
-    """Three bundled demonstrations without their annotation."""
-    path = tmp_path / "recording.hdf5"
-    shutil.copy(source_file, path)
-    with h5py.File(path, "r+") as file:
-        for name in list(file["data"]):
-            del file["data"][name]["obs/datagen_info"]
-            if int(name[5:]) > 2:
-                del file["data"][name]
-    return path
 
 
 def test_signals_are_found_in_order_and_the_result_can_be_generated_from(recording, tmp_path):

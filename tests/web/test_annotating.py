@@ -5,14 +5,12 @@ from __future__ import annotations
 import json
 import os
 import re
-import shutil
 import signal
 import subprocess
 import sys
 import time
 from contextlib import ExitStack
 
-import h5py
 import numpy as np
 import pytest
 
@@ -24,24 +22,6 @@ from mimicctl.web.annotating import Annotations
 from mimicctl.web.stage import Stages
 from mimicctl.web.workspace import Workspace
 from tests.web.client import Client, free_port, served
-
-
-@pytest.fixture(autouse=True)
-def own_state(tmp_path, monkeypatch):
-    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "state"))
-
-
-@pytest.fixture
-def recording(tmp_path, source_file):
-    """Three bundled demonstrations without their annotation."""
-    path = tmp_path / "recording.hdf5"
-    shutil.copy(source_file, path)
-    with h5py.File(path, "r+") as file:
-        for name in list(file["data"]):
-            del file["data"][name]["obs/datagen_info"]
-            if int(name[5:]) > 2:
-                del file["data"][name]
-    return path
 
 
 @pytest.fixture

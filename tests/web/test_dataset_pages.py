@@ -40,9 +40,8 @@ def folder(tmp_path, source_file):
 
 
 @pytest.fixture
-def site(folder, tmp_path, monkeypatch):
+def site(folder):
     """The server, and how to stop it."""
-    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "state"))
     workspace, stages = Workspace([folder]), Stages()
     with ExitStack() as stack:
         annotations = stack.enter_context(Annotations(workspace, lambda path: path.with_name(f"{path.stem}_annotated.hdf5")))

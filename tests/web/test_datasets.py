@@ -25,11 +25,6 @@ from tests.episodes import make_episode
 from tests.web.client import Client, served
 
 
-@pytest.fixture(autouse=True)
-def own_state(tmp_path, monkeypatch):
-    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "state"))
-
-
 @pytest.fixture
 def folder(tmp_path, source_file):
     """A sound dataset, one with images, one cut off, one that is something else, and a hidden one."""

@@ -21,11 +21,6 @@ from mimicctl.web.server import WebServer
 from tests.web.client import free_port
 
 
-@pytest.fixture(autouse=True)
-def own_state(tmp_path, monkeypatch):
-    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "state"))
-
-
 async def _answer(request: web.Request) -> web.Response:
     return web.json_response({"said": await request.json() if request.can_read_body else None})
 

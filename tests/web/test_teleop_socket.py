@@ -18,7 +18,7 @@ from mimicctl.tasks import DEFAULT_TASK, find_task
 from mimicctl.web.server import WebServer
 from mimicctl.web.teleop import open_teleop
 from tests.web.client import free_port
-from tests.web.test_server import join, origin_of, own_state, visit  # noqa: F401  own_state is a fixture
+from tests.web.test_server import join, origin_of, visit
 
 TASK = find_task(DEFAULT_TASK)
 
