@@ -14,6 +14,8 @@ import h5py
 import pytest
 
 from mimicctl.envs import make_env
+from mimicctl.envs.mujoco.gl import choose_gl
+from mimicctl.errors import UserError
 from mimicctl.tasks import DEFAULT_TASK, find_task
 
 ROOT = Path(__file__).parents[1]
@@ -23,6 +25,18 @@ if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
     signal.signal(signal.SIGINT, signal.default_int_handler)
 
 SOURCE = ROOT / "mimicctl" / "data" / "stack_cube_franka.hdf5"
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Tests marked `render` are skipped, with the reason, where nothing can be drawn."""
+    drawing = [item for item in items if item.get_closest_marker("render")]
+    if not drawing:
+        return
+    try:
+        choose_gl()
+    except UserError as error:
+        for item in drawing:
+            item.add_marker(pytest.mark.skip(reason=str(error)))
 
 
 @pytest.fixture

@@ -38,3 +38,8 @@ def small(recipe: Recipe) -> Recipe:
     """Three steps an epoch, four samples a step, and a recurrent network of two dozen units."""
     algo = {**recipe.algo, **({"rnn.hidden_dim": 24} if "rnn.hidden_dim" in recipe.algo else {})}
     return dataclasses.replace(recipe, steps_per_epoch=3, save_every=1, batch_size=4, epochs=1, algo=algo)
+
+
+def checkpoint_of(run: Path) -> Path:
+    """The last one of `image_run`."""
+    return run / "models" / "model_epoch_2.pth"

@@ -9,68 +9,24 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from mimicctl.cli import app as shell
-from mimicctl.config import TrainSettings
 from mimicctl.envs import make_env
 from mimicctl.envs.mujoco import gl
 from mimicctl.envs.mujoco.cameras import SceneRenderer, cameras_of
-from mimicctl.errors import UserError
 from mimicctl.evaluation.play import one_thread
 from mimicctl.evaluation.rollouts import roll_out
 from mimicctl.evaluation.sight import Sight, rendering_mode_in, view_of
 from mimicctl.processes import SharedNumbers, results_of
 from mimicctl.tasks import DEFAULT_TASK, find_task
-from mimicctl.training import robomimic_seam as seam
-from mimicctl.training.recipes import RECIPES
-from tests.training.images import VISUOMOTOR, seen_file, small
+from tests.training.images import VISUOMOTOR, checkpoint_of
 
 pytestmark = [pytest.mark.train, pytest.mark.render]
 
 
-@pytest.fixture(scope="module", autouse=True)
-def opengl():
-    try:
-        gl.choose_gl()
-    except UserError as error:
-        pytest.skip(str(error))
-
-
-@pytest.fixture(scope="module")
-def run(tmp_path_factory) -> Path:
-    """A run folder of image-mlp with two checkpoints, trained for six steps."""
-    from mimicctl.training.trainer import train
-
-    seam.import_robomimic()
-    folder = tmp_path_factory.mktemp("run")
-    data = seen_file(folder / "seen.hdf5", render={"rendering_mode": "performance", "image_size": 24})
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setitem(RECIPES, "image-mlp", small(RECIPES["image-mlp"]))
-        return train(data, TrainSettings(recipe="image-mlp", log_dir=str(folder), epochs=2), seed=1).folder
-
-
-def checkpoint_of(run: Path) -> Path:
-    return run / "models" / "model_epoch_2.pth"
-
-
-@pytest.fixture
-def evaluate(tmp_path, monkeypatch, capsys):
-    """A command in this process, in an empty folder: exit code, stdout, stderr."""
-    (tmp_path / "here").mkdir()
-    monkeypatch.chdir(tmp_path / "here")
-
-    def done(*arguments: str | Path) -> tuple[int, str, str]:
-        capsys.readouterr()
-        code = shell._run(["eval", *map(str, arguments)], debug=False)
-        return code, *capsys.readouterr()
-
-    return done
-
-
-def changed(run: Path, path: Path, change) -> Path:
+def changed(image_run: Path, path: Path, change) -> Path:
     """A copy of a checkpoint with other contents."""
     import torch
 
-    contents = torch.load(checkpoint_of(run), weights_only=False)
+    contents = torch.load(checkpoint_of(image_run), weights_only=False)
     change(contents)
     torch.save(contents, path)
     return path
@@ -79,11 +35,11 @@ def changed(run: Path, path: Path, change) -> Path:
 # Live images ---------------------------------------------------------------------------------------------------------
 
 
-def test_a_policy_sees_what_its_dataset_would_show(run):
+def test_a_policy_sees_what_its_dataset_would_show(image_run):
     from mimicctl.training.policy import Policy
 
     task, env = find_task(VISUOMOTOR), make_env(VISUOMOTOR, 2)
-    view = view_of(Policy(checkpoint_of(run)), task)
+    view = view_of(Policy(checkpoint_of(image_run)), task)
     sight, drawing = Sight(view), SceneRenderer(task, "performance", cameras_of(task, 24))
     snapshots = env.snapshot()
     seen = sight.images(snapshots)
@@ -123,8 +79,8 @@ def paths(checkpoint: Path, numbers, num_envs: int):
                 yield rollout.index, snapshots
 
 
-def test_envs_and_workers_change_nothing_bit_for_bit(run):
-    checkpoint = checkpoint_of(run)
+def test_envs_and_workers_change_nothing_bit_for_bit(image_run):
+    checkpoint = checkpoint_of(image_run)
     alone, together = (dict(paths(checkpoint, iter(range(5)), num_envs)) for num_envs in (1, 4))
     spread = dict(results_of(paths, (checkpoint, SharedNumbers(0, 5), 2), 2, do=""))
     assert sorted(together) == sorted(spread) == list(range(5)) and not np.array_equal(alone[0], alone[1])
@@ -133,7 +89,7 @@ def test_envs_and_workers_change_nothing_bit_for_bit(run):
         np.testing.assert_array_equal(path, spread[index])
 
 
-def test_what_is_seen_decides_what_is_done(run):
+def test_what_is_seen_decides_what_is_done(image_run):
     class Blind(Sight):
         def images(self, snapshots):
             return {key: np.zeros_like(images) for key, images in super().images(snapshots).items()}
@@ -142,7 +98,7 @@ def test_what_is_seen_decides_what_is_done(run):
 
     ends = []
     for kind in (Sight, Blind):
-        env, policy = make_env(VISUOMOTOR, 1), Policy(checkpoint_of(run))
+        env, policy = make_env(VISUOMOTOR, 1), Policy(checkpoint_of(image_run))
         ((_, snapshots),) = roll_out(env, policy, iter([0]), horizon=5, seed=1, recorded=1, sight=kind(view_of(policy, env.task)))
         ends.append(snapshots[-1])
     assert not np.array_equal(*ends)
@@ -151,21 +107,21 @@ def test_what_is_seen_decides_what_is_done(run):
 # eval play -----------------------------------------------------------------------------------------------------------
 
 
-def test_image_policies_are_rolled_out_and_reported(run, evaluate):
-    code, out, err = evaluate("play", "--checkpoint", run, "--rollouts", 2, "--horizon", 3, "--workers", 1, "--json")
+def test_image_policies_are_rolled_out_and_reported(image_run, evaluate):
+    code, out, err = evaluate("play", "--checkpoint", image_run, "--rollouts", 2, "--horizon", 3, "--workers", 1, "--json")
     assert code == 0, err
     report = json.loads(out)
     assert report["task"] == VISUOMOTOR and {len(c["results"]) for c in report["checkpoints"]} == {2}
 
 
-def test_a_plain_task_lends_its_cameras(run, tmp_path, evaluate):
-    checkpoint = changed(run, tmp_path / "plain.pth", lambda contents: contents["env_metadata"].update(env_name=DEFAULT_TASK))
+def test_a_plain_task_lends_its_cameras(image_run, tmp_path, evaluate):
+    checkpoint = changed(image_run, tmp_path / "plain.pth", lambda contents: contents["env_metadata"].update(env_name=DEFAULT_TASK))
     code, out, err = evaluate("play", "--checkpoint", checkpoint, "--rollouts", 1, "--horizon", 2, "--workers", 1, "--json")
     assert code == 0, err
     assert json.loads(out)["task"] == VISUOMOTOR
 
 
-def test_a_camera_that_the_task_has_not_is_refused(run, tmp_path, evaluate):
+def test_a_camera_that_the_task_has_not_is_refused(image_run, tmp_path, evaluate):
     def rename(contents: dict) -> None:
         for section in (contents["shape_metadata"]["all_obs_keys"], contents["shape_metadata"]["all_shapes"]):
             if isinstance(section, list):
@@ -175,15 +131,15 @@ def test_a_camera_that_the_task_has_not_is_refused(run, tmp_path, evaluate):
         contents["config"] = contents["config"].replace("wrist_cam", "ceiling_cam")
         contents["model"] = {key.replace("wrist_cam", "ceiling_cam"): value for key, value in contents["model"].items()}
 
-    code, _, err = evaluate("play", "--checkpoint", changed(run, tmp_path / "ceiling.pth", rename), "--rollouts", 1)
+    code, _, err = evaluate("play", "--checkpoint", changed(image_run, tmp_path / "ceiling.pth", rename), "--rollouts", 1)
     assert code == 2 and "observes ceiling_cam, which" in err
 
 
-def test_without_opengl_nothing_is_rolled_out(run, tmp_path, evaluate, monkeypatch):
+def test_without_opengl_nothing_is_rolled_out(image_run, tmp_path, evaluate, monkeypatch):
     monkeypatch.setenv("PYOPENGL_PLATFORM", "none")
     monkeypatch.setattr(gl, "_failure", gl._failure.__wrapped__)
     for command in ("play", "robust"):
-        code, out, err = evaluate(command, "--checkpoint", checkpoint_of(run), *(["--log-dir", "logs"] if command == "robust" else []))
+        code, out, err = evaluate(command, "--checkpoint", checkpoint_of(image_run), *(["--log-dir", "logs"] if command == "robust" else []))
         assert code == 2 and "none works here" in err and "apt-get install libegl1" in err and out == ""
     assert not list((tmp_path / "here").iterdir())
 
@@ -196,15 +152,15 @@ def test_without_opengl_nothing_is_rolled_out(run, tmp_path, evaluate, monkeypat
         (["--norm-factor-min", "-2", "--norm-factor-max", "2"], "trained with no range of actions, not -2 to 2"),
     ],
 )
-def test_action_ranges_that_cannot_be_are_refused(run, evaluate, given, message):
-    code, _, err = evaluate("play", "--checkpoint", checkpoint_of(run), *given)
+def test_action_ranges_that_cannot_be_are_refused(image_run, evaluate, given, message):
+    code, _, err = evaluate("play", "--checkpoint", checkpoint_of(image_run), *given)
     assert code == 2 and message in err
 
 
-def test_a_foreign_checkpoint_is_told_its_action_range(run, tmp_path):
+def test_a_foreign_checkpoint_is_told_its_action_range(image_run, tmp_path):
     from mimicctl.training.policy import Policy
 
-    foreign = changed(run, tmp_path / "foreign.pth", lambda contents: contents.pop("mimicctl"))
+    foreign = changed(image_run, tmp_path / "foreign.pth", lambda contents: contents.pop("mimicctl"))
     seen = {"table_cam": np.zeros((1, 24, 24, 3), np.uint8), "wrist_cam": np.zeros((1, 24, 24, 3), np.uint8)}
     seen |= {key: np.zeros((1, width), np.float32) for key, width in (("eef_pos", 3), ("eef_quat", 4), ("gripper_pos", 2), ("joint_vel", 9))}
 

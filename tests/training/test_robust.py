@@ -18,9 +18,7 @@ from mimicctl.config import EvalSettings, RobustSettings
 from mimicctl.evaluation.robust import Cell, appearance_of, chosen_seeds, roll_out_cells
 from mimicctl.tasks import find_task
 from tests.conftest import ROOT
-from tests.training.images import LOW_DIM_RECIPES, VISUOMOTOR
-from tests.training.test_evaluation import data, runs  # noqa: F401  fixtures
-from tests.training.test_image_evaluation import checkpoint_of, evaluate, opengl, run  # noqa: F401  fixtures
+from tests.training.images import LOW_DIM_RECIPES, VISUOMOTOR, checkpoint_of
 
 pytestmark = [pytest.mark.train, pytest.mark.render]
 
@@ -34,11 +32,11 @@ def log(tmp_path) -> Path:
 
 
 @pytest.fixture
-def robust(run, evaluate):  # noqa: F811
+def robust(image_run, evaluate):
     """The command on two checkpoints, writing to `log`."""
 
     def done(*arguments: str) -> tuple[int, str, str]:
-        return evaluate("robust", "--checkpoint", run, "--log-dir", "log", *QUICK, *arguments)
+        return evaluate("robust", "--checkpoint", image_run, "--log-dir", "log", *QUICK, *arguments)
 
     return done
 
@@ -50,7 +48,7 @@ def journal_of(log: Path) -> list[dict]:
 # Rollouts ------------------------------------------------------------------------------------------------------------
 
 
-def test_every_checkpoint_is_rolled_out_under_every_setting(robust, run, log):  # noqa: F811
+def test_every_checkpoint_is_rolled_out_under_every_setting(robust, image_run, log):
     code, out, err = robust("--seeds", "0", "7")
     assert code == 0, err
     report = json.loads(out)
@@ -63,8 +61,8 @@ def test_every_checkpoint_is_rolled_out_under_every_setting(robust, run, log):  
     assert json.loads((log / "robust.json").read_text()) == report
 
 
-def test_results_do_not_depend_on_workers(run):  # noqa: F811
-    cells = [Cell(5, setting, checkpoint_of(run)) for setting in ("vanilla", "robot_texture")]
+def test_results_do_not_depend_on_workers(image_run):
+    cells = [Cell(5, setting, checkpoint_of(image_run)) for setting in ("vanilla", "robot_texture")]
 
     def results(workers: int) -> dict:
         settings = EvalSettings(horizon=6, workers=workers)
@@ -81,13 +79,13 @@ def test_looks_are_paired_over_checkpoints_and_new_in_every_rollout():
     assert appearance_of(Cell(3, "vanilla", Path("a.pth")), 1) == appearance_of(Cell(9, "vanilla", Path("a.pth")), 2)
 
 
-def test_a_look_reaches_the_policy(run):  # noqa: F811
+def test_a_look_reaches_the_policy(image_run):
     from mimicctl.envs import make_env
     from mimicctl.evaluation.sight import Sight, view_of
     from mimicctl.training.policy import Policy
 
     env = make_env(VISUOMOTOR)
-    sight = Sight(view_of(Policy(checkpoint_of(run)), env.task))
+    sight = Sight(view_of(Policy(checkpoint_of(image_run)), env.task))
     plain = sight.images(env.snapshot())["table_cam"]
     sight.wear(appearance_of(Cell(1, "table_texture", Path("a.pth")), 0))
     assert not np.array_equal(sight.images(env.snapshot())["table_cam"], plain)
@@ -106,9 +104,9 @@ def test_seeds_that_are_not_named_are_drawn_the_same_again():
 # Interruptions -------------------------------------------------------------------------------------------------------
 
 
-def test_a_killed_evaluation_goes_on_and_does_nothing_twice(run, robust, tmp_path, log):  # noqa: F811
+def test_a_killed_evaluation_goes_on_and_does_nothing_twice(image_run, robust, tmp_path, log):
     asked = ["--seeds", "3", *TWO]
-    command = [sys.executable, "-m", "mimicctl", "eval", "robust", "--checkpoint", str(run), "--log-dir", str(log), *QUICK, *asked]
+    command = [sys.executable, "-m", "mimicctl", "eval", "robust", "--checkpoint", str(image_run), "--log-dir", str(log), *QUICK, *asked]
     environment = {**os.environ, "PYTHONPATH": str(ROOT)}
     child = subprocess.Popen(command, cwd=tmp_path, env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
     while not (log / "rollouts.jsonl").exists() or not journal_of(log):
@@ -174,7 +172,7 @@ def test_what_cannot_work_is_refused_before_anything_is_rolled_out(robust, tmp_p
     assert not list((tmp_path / "here").iterdir())
 
 
-def test_a_policy_without_images_is_refused(runs, evaluate):  # noqa: F811
+def test_a_policy_without_images_is_refused(runs, evaluate):
     code, _, err = evaluate("robust", "--checkpoint", runs[LOW_DIM_RECIPES[0]])
     assert code == 2 and "sees no camera images" in err and "eval play" in err
 
