@@ -2,7 +2,7 @@
 
 import {
   BoxGeometry, BufferAttribute, BufferGeometry, CapsuleGeometry, Color, CylinderGeometry, DirectionalLight, DoubleSide, Group, HemisphereLight,
-  Mesh, MeshStandardMaterial, OrbitControls, PCFShadowMap, PerspectiveCamera, PlaneGeometry, Scene, SphereGeometry, WebGLRenderer,
+  Mesh, MeshLambertMaterial, OrbitControls, PCFShadowMap, PerspectiveCamera, PlaneGeometry, Scene, SphereGeometry, WebGLRenderer,
 } from "./vendor/three.min.js";
 
 const NUMBERS_A_BODY = 7;
@@ -30,9 +30,10 @@ const FLOOR_VIEWS = {
 export class SceneView {
   constructor(host) {
     this.host = host;
-    this.renderer = new WebGLRenderer({ antialias: true });
+    const software = drawnBySoftware();
+    this.renderer = new WebGLRenderer({ antialias: !software });
     this.renderer.shadowMap.type = PCFShadowMap;
-    this.effort = 0;
+    this.effort = software ? EFFORTS.length - 1 : 0;
     this.slow = { frames: 0, ms: 0 };
     this.waiting = [];
     host.append(this.renderer.domElement);
@@ -166,6 +167,15 @@ export class SceneView {
   }
 }
 
+/** Whether there is no GPU behind WebGL, so that every pixel costs. */
+function drawnBySoftware() {
+  const probe = document.createElement("canvas").getContext("webgl2");
+  const named = probe?.getExtension("WEBGL_debug_renderer_info");
+  const name = named ? probe.getParameter(named.UNMASKED_RENDERER_WEBGL) : "";
+  probe?.getExtension("WEBGL_lose_context")?.loseContext();
+  return /swiftshader|llvmpipe|software|basic render/i.test(name);
+}
+
 function meshGeometry(mesh, vertices, faces) {
   // A vertex of its own for every corner: edges of a machine are sharp, and smoothing across them looks like melted plastic.
   const corners = faces.subarray(3 * mesh.face, 3 * (mesh.face + mesh.faces));
@@ -216,8 +226,8 @@ function shapeOf(geom, meshes) {
   const [a, b, c] = geom.size;
   const [red, green, blue, alpha] = geom.rgba;
   const floor = geom.kind === "plane";
-  const material = new MeshStandardMaterial({
-    color: new Color().setRGB(red, green, blue, "srgb"), roughness: 0.6, metalness: 0, transparent: alpha < 1, opacity: alpha, side: geom.kind === "mesh" ? DoubleSide : 0,
+  const material = new MeshLambertMaterial({
+    color: new Color().setRGB(red, green, blue, "srgb"), transparent: alpha < 1, opacity: alpha, side: geom.kind === "mesh" ? DoubleSide : 0,
   });
   const geometry = {
     plane: () => new PlaneGeometry(2 * (a || 5), 2 * (b || 5)),

@@ -1,7 +1,7 @@
 // Hands and controllers in VR and AR: the scene around the operator, who looks the way the robot does, and what their hands do.
 
 import { element } from "./common.js";
-import { CanvasTexture, Group, Matrix4, Mesh, MeshBasicMaterial, MeshStandardMaterial, PlaneGeometry, SphereGeometry } from "./vendor/three.min.js";
+import { CanvasTexture, Group, Matrix4, Mesh, MeshBasicMaterial, MeshLambertMaterial, PlaneGeometry, SphereGeometry } from "./vendor/three.min.js";
 
 const TABLE_HEIGHT = 0.8; // m above the floor
 // The operator stands to the right of the robot's base: from behind it the arm would hide what it works on.
@@ -145,7 +145,7 @@ class HandMark {
   constructor(scene) {
     this.group = new Group();
     this.ball = new SphereGeometry(0.008, 10, 8);
-    this.material = new MeshStandardMaterial({ color: 0x4aa3ff });
+    this.material = new MeshLambertMaterial({ color: 0x4aa3ff });
     scene.add(this.group);
   }
 
