@@ -7,7 +7,22 @@ import difflib
 from mimicctl.errors import UserError
 from mimicctl.tasks.drive import DRIVE_TIAGO
 from mimicctl.tasks.lift_cube import LIFT_CUBE_ABS, LIFT_CUBE_REL
-from mimicctl.tasks.spec import Arrive, CameraSpec, Goal, HandBox, Lift, Modality, ObjectSpec, ResetRange, Stack, Subtask, TaskSpec
+from mimicctl.tasks.lift_tray import LIFT_TRAY_ABS
+from mimicctl.tasks.spec import (
+    Arrive,
+    CameraSpec,
+    Goal,
+    HandBox,
+    Lift,
+    LiftTogether,
+    Modality,
+    ObjectSpec,
+    ResetRange,
+    Stack,
+    Subtask,
+    TaskSpec,
+    Tray,
+)
 from mimicctl.tasks.stack_cube import STACK_CUBE_ABS, STACK_CUBE_REL, STACK_CUBE_VISUOMOTOR, STACK_CUBE_VISUOMOTOR_COSMOS
 
 __all__ = [
@@ -17,12 +32,14 @@ __all__ = [
     "Goal",
     "HandBox",
     "Lift",
+    "LiftTogether",
     "Modality",
     "ObjectSpec",
     "ResetRange",
     "Stack",
     "Subtask",
     "TaskSpec",
+    "Tray",
     "canonical_id",
     "family_of",
     "find_task",
@@ -31,7 +48,7 @@ __all__ = [
 
 _REGISTRY = {
     task.task_id: task
-    for task in (STACK_CUBE_REL, STACK_CUBE_ABS, STACK_CUBE_VISUOMOTOR, STACK_CUBE_VISUOMOTOR_COSMOS, LIFT_CUBE_REL, LIFT_CUBE_ABS, DRIVE_TIAGO)
+    for task in (STACK_CUBE_REL, STACK_CUBE_ABS, STACK_CUBE_VISUOMOTOR, STACK_CUBE_VISUOMOTOR_COSMOS, LIFT_CUBE_REL, LIFT_CUBE_ABS, LIFT_TRAY_ABS, DRIVE_TIAGO)
 }
 
 DEFAULT_TASK = STACK_CUBE_REL.task_id
