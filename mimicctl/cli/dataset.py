@@ -7,7 +7,7 @@ from typing import Annotated, Literal, Optional
 
 import typer
 
-from mimicctl.cli.common import ConfigFile, Json, Outcome, Override, Overwrite, Resume, Table, Workers, note, reporting, resolve_settings, show, size_of
+from mimicctl.cli.common import ConfigFile, Json, Outcome, Override, Overwrite, Resume, Table, Workers, note, note_foreign, reporting, resolve_settings, show, size_of
 
 app = typer.Typer(help="Look into datasets, check, split and repair them, add cameras.", no_args_is_help=True)
 
@@ -27,11 +27,13 @@ def info(file: File, as_json: Json = False) -> None:
         ("file", found.path),
         ("size", size_of(found.path)),
         ("task", found.task_id or "not said"),
-        ("format", f"version {found.format_version} ({'xyzw' if found.format_version else 'wxyz, legacy'} quaternions)"),
+        ("understood", found.understood),
         ("demos", f"{len(lengths)}, of which {found.succeeded} succeeded and {found.annotated} are annotated"),
         ("steps", f"{sum(lengths)} ({spread} a demo)"),
         ("masks", ", ".join(f"{key} {count}" for key, count in found.masks.items()) or "none"),
     ]
+    if found.suspicion:
+        facts.append(("beware", found.suspicion))
     if found.attempts:
         facts.append(("generated at", rate_text(found.attempts_succeeded, found.attempts)))
     facts += [("made by", found.lineage.get("made_by", "not recorded"))]
@@ -43,6 +45,7 @@ def info(file: File, as_json: Json = False) -> None:
 @app.command()
 def check(file: File, as_json: Json = False) -> None:
     """Find what would break training later. Exit code 1 if there is anything."""
+    note_foreign(file)
     from mimicctl.dataset.check import check as find
     from mimicctl.dataset.reader import Dataset
 

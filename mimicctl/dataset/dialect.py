@@ -93,22 +93,24 @@ def to_isaaclab3(leaves: Leaves, dialect: Dialect, where: str) -> Leaves:
     return leaves
 
 
-def understood(dataset: Dataset, task_id: str = "") -> str:
+def understood(dataset: Dataset, task_id: str = "", names: Mapping[str, str] | None = None) -> str:
     """One sentence: what the file was taken for. Of its arrays it looks at the first demo's.
 
     Args:
-        task_id: that the user asked for; "" if none was.
+        task_id: that the user asked for, of which MimicGen's files do not know; "" if none was.
+        names: the file's to the task's, where they differ.
     """
     dialect = dataset.dialect
-    parts = [f"{SAID[dialect.kind]} file"]
+    parts = ["mimicctl file (Isaac Lab 3.x layout)" if dialect.ours else f"{SAID[dialect.kind]} file"]
     if dialect.kind != "robomimic":
         parts[0] += f", {'annotated' if info_names(dataset) else 'not annotated'}"
     parts.append(_order(dialect))
-    twin = twin_of(task_id or dialect.env_name)
-    read_as = f"read as {twin.task_id}" if twin else "which no task here is the twin of"
-    parts.append(f"task {dialect.env_name or 'not said'} {read_as}" if dialect.env_name or twin else "task not said")
-    names = info_names(dataset)
-    parts += [f"{label} {', '.join(names[group])}" for label, group in _GROUPS if names.get(group)]
+    twin = twin_of(dialect.env_name) or (twin_of(task_id) if dialect.kind == "mimicgen" else None)
+    read_as = "" if twin and twin.task_id == dialect.env_name else f" read as {twin.task_id}" if twin else ", which no task here is the twin of"
+    parts.append(f"task {dialect.env_name or 'not said'}{read_as if dialect.env_name or twin else ''}")
+    called = {name: f"{name} ({ours})" for name, ours in (names or {}).items()}
+    found = info_names(dataset)
+    parts += [f"{label} {', '.join(called.get(name, name) for name in found[group])}" for label, group in _GROUPS if found.get(group)]
     return "; ".join(parts) + "."
 
 
