@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 
 from mimicctl.annotation.output import annotation_output
+from mimicctl.dataset.dialect import refuse_without_poses
 from mimicctl.dataset.masks import without_discarded
 from mimicctl.dataset.reader import Dataset
 from mimicctl.envs import make_env
@@ -18,7 +19,7 @@ from mimicctl.envs.replay import by_actions, by_states
 from mimicctl.errors import RunFailed, UserError
 from mimicctl.generation.source import first_rise, subtask_ends
 from mimicctl.schema import Episode
-from mimicctl.tasks import TaskSpec, find_task
+from mimicctl.tasks import TaskSpec, task_read_as
 
 WAS_DISCARDED = "it is in mask/discarded of the recording"
 """A problem that is none: somebody decided so."""
@@ -63,7 +64,7 @@ def annotate_auto(
         RunFailed: `strict` and a demo failed, or none could be annotated.
     """
     with Dataset(input_file) as dataset:
-        task = find_task(task_id or dataset.task_id)
+        task = task_read_as(dataset.task_id, task_id)
         refuse_unreplayable(dataset, task)
         env = make_env(task)
         found: list[DemoAnnotation] = []
@@ -95,6 +96,7 @@ def _refuse_unusable(found: list[DemoAnnotation], strict: bool) -> None:
 
 def refuse_unreplayable(dataset: Dataset, task: TaskSpec) -> None:
     """UserError unless the demos have what a replay needs."""
+    refuse_without_poses(dataset)
     first = dataset.episode(dataset.demos[0])
     if not first.initial_state:
         raise UserError("The demonstrations have no initial_state, so they cannot be replayed.", where=str(dataset.path), do="record them again")

@@ -27,7 +27,7 @@ from mimicctl.dataset.writer import checked_output, refuse_existing
 from mimicctl.envs import make_env
 from mimicctl.errors import RunFailed, UserError
 from mimicctl.schema import Episode
-from mimicctl.tasks import find_task
+from mimicctl.tasks import task_read_as
 
 Verdict = Literal["", "accepted", "skipped"]
 
@@ -100,7 +100,7 @@ class ManualSession:
         self.input, self.output = Path(input_file), checked_output(output_file)
         self._notes = self.notes_of(self.output)
         with Dataset(self.input) as dataset:
-            self.task = find_task(task_id or dataset.task_id)
+            self.task = task_read_as(dataset.task_id, task_id)
             refuse_unreplayable(dataset, self.task)
             self.names = without_discarded(dataset)
         if not (resume or overwrite):

@@ -161,6 +161,18 @@ def note(text: str) -> None:
     stderr().print(text, markup=False)
 
 
+def note_foreign(path: Path, task: str = "", names: dict[str, str] | None = None) -> None:
+    """For the log: what a dataset of another tool is taken for. See `mimicctl.dataset.dialect.understood`."""
+    from mimicctl.dataset.dialect import suspicion, understood
+    from mimicctl.dataset.reader import Dataset
+
+    with Dataset(path, need_demos=False) as dataset:
+        if dataset.demos and not dataset.dialect.ours:
+            note(understood(dataset, task, names))
+        if odd := suspicion(dataset):
+            note(odd)
+
+
 def first_existing(*candidates: str) -> Path | None:
     """The first of the paths that exists: how a step finds what the last one made."""
     return next((Path(c) for c in candidates if c and Path(c).is_file()), None)

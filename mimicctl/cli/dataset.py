@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Optional
+from typing import Annotated, Literal, Optional
 
 import typer
 
-from mimicctl.cli.common import ConfigFile, Json, Outcome, Override, Overwrite, Resume, Table, Workers, reporting, resolve_settings, show, size_of
+from mimicctl.cli.common import ConfigFile, Json, Outcome, Override, Overwrite, Resume, Table, Workers, note, note_foreign, reporting, resolve_settings, show, size_of
 
 app = typer.Typer(help="Look into datasets, check, split and repair them, add cameras.", no_args_is_help=True)
 
@@ -27,11 +27,13 @@ def info(file: File, as_json: Json = False) -> None:
         ("file", found.path),
         ("size", size_of(found.path)),
         ("task", found.task_id or "not said"),
-        ("format", f"version {found.format_version} ({'xyzw' if found.format_version else 'wxyz, legacy'} quaternions)"),
+        ("understood", found.understood),
         ("demos", f"{len(lengths)}, of which {found.succeeded} succeeded and {found.annotated} are annotated"),
         ("steps", f"{sum(lengths)} ({spread} a demo)"),
         ("masks", ", ".join(f"{key} {count}" for key, count in found.masks.items()) or "none"),
     ]
+    if found.suspicion:
+        facts.append(("beware", found.suspicion))
     if found.attempts:
         facts.append(("generated at", rate_text(found.attempts_succeeded, found.attempts)))
     facts += [("made by", found.lineage.get("made_by", "not recorded"))]
@@ -43,6 +45,7 @@ def info(file: File, as_json: Json = False) -> None:
 @app.command()
 def check(file: File, as_json: Json = False) -> None:
     """Find what would break training later. Exit code 1 if there is anything."""
+    note_foreign(file)
     from mimicctl.dataset.check import check as find
     from mimicctl.dataset.reader import Dataset
 
@@ -98,6 +101,47 @@ def repair(
     data = {"file": str(target.absolute()), "contents_damaged": found.contents_damaged, "renumbered": found.renumbered}
     data |= {"saved": found.saved, "lost": [vars(demo) for demo in found.demos if demo.lost_because]}
     show(Outcome("Repaired.", facts, tables, f"mimicctl dataset check {target}", data), as_json)
+
+
+Dialect = Literal["isaaclab2", "isaaclab3", "mimicgen", "robomimic"]
+
+
+@app.command("convert-dialect")
+def convert_dialect(
+    file: File,
+    to: Annotated[Dialect, typer.Option("--to", help="Whose conventions the copy follows.")],
+    source: Annotated[Optional[Dialect], typer.Option("--from", help="What the file is, where it is taken for something else.", show_default=False)] = None,
+    output: Annotated[Optional[Path], typer.Option("--output-file", help="Where the copy goes (<name>.<dialect>.hdf5).", show_default=False)] = None,
+    overwrite: Overwrite = False,
+    as_json: Json = False,
+) -> None:
+    """Copy a dataset into the conventions of another tool: order of quaternions, layout, actions."""
+    from mimicctl.conversion.dialects import Plan, convert, in_words
+
+    plans: list[Plan] = []
+
+    def planned(plan: Plan) -> None:
+        plans.append(plan)
+        for sentence in in_words(plan):
+            note(sentence)
+
+    with reporting("convert", 0) as reporter:
+
+        def progress(done: int, total: int) -> None:
+            reporter.set_total(total)
+            reporter.update(done, "demos")
+
+        target = output or file.with_name(f"{file.stem}.{to}.hdf5")
+        made = convert(file, to, target, source=source, overwrite=overwrite, on_plan=planned, on_progress=progress)
+    plan = plans[0]
+    facts = [("file", made.path), ("demos", made.demos), ("size", size_of(made.path)), ("computed anew", ", ".join(_abridged(plan.changed)) or "nothing")]
+    data = {"file": str(made.path), "demos": made.demos, "from": plan.source.kind, "to": to, "changed": plan.changed, "aside": plan.aside}
+    show(Outcome("Converted.", facts, next_command=f"mimicctl dataset info {made.path}", data=data | {"remarks": plan.remarks}), as_json)
+
+
+def _abridged(paths: tuple[str, ...]) -> list[str]:
+    """Without what the paths of one kind have in common: all root poses are one entry."""
+    return list(dict.fromkeys("root_pose" if path.endswith("/root_pose") else path for path in paths))
 
 
 @app.command()

@@ -21,6 +21,7 @@ from mimicctl.cli.common import (
     Workers,
     first_existing,
     note,
+    note_foreign,
     reporting,
     resolve_settings,
     show,
@@ -72,6 +73,8 @@ def command(
     settings = run_config.generate
     source = Path(settings.input_file) if settings.input_file else first_existing(run_config.annotate.output_file)
     note(f"Source demonstrations: {source or 'those that come with the task'}.")
+    if source:
+        note_foreign(source, run_config.task, settings.names)
     began = time.monotonic()
     started_with: list[int] = []
 

@@ -31,14 +31,15 @@ def command(
     given = [str(path) for path in [*(input_files or []), *(files or [])]]
     flags = {"merge.input_files": given or None, "merge.output_file": output_file}
     run_config = resolve_settings(flags, config, override).config
-    from mimicctl.dataset.merge import checked_merge_output, merge
+    from mimicctl.dataset.merge import merge
     from mimicctl.dataset.merge_plan import plan_merge
+    from mimicctl.dataset.whole_file import checked_whole_output
 
     inputs = run_config.merge.input_files or _last_made(run_config)
     note(f"Merging {', '.join(inputs)}.")
     output = run_config.merge.output_file
     if dry_run:
-        target = checked_merge_output(inputs, output, overwrite=overwrite)
+        target = checked_whole_output(inputs, output, overwrite=overwrite)
         show(_outcome("Would merge.", target, plan_merge(inputs, common_keys=common_keys), []), as_json)
         return
     with reporting("merge", 0) as reporter:

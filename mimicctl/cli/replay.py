@@ -10,7 +10,7 @@ from typing import Annotated, Any, Optional
 
 import typer
 
-from mimicctl.cli.common import ConfigFile, Json, Outcome, Override, Table, Task, first_existing, note, resolve_settings, show, stderr
+from mimicctl.cli.common import ConfigFile, Json, Outcome, Override, Table, Task, first_existing, note, note_foreign, resolve_settings, show, stderr
 
 
 def command(
@@ -34,16 +34,17 @@ def command(
     from mimicctl.dataset.reader import Dataset
     from mimicctl.errors import UserError
     from mimicctl.recording.playback import play
-    from mimicctl.tasks import find_task
+    from mimicctl.tasks import task_read_as
 
     found_path = file or first_existing(run_config.record.output_file)
     if found_path is None:
         raise UserError("There is nothing to replay.", where=run_config.record.output_file, do="record something (mimicctl record), or give a file")
     path = found_path.absolute()
     with Dataset(path) as dataset:
-        played_on = find_task(task or dataset.task_id)
+        played_on = task_read_as(dataset.task_id, task or "")
         wanted = len(demo or dataset.demos)
     note(f"Replaying {path}.")
+    note_foreign(path)
     rate = (played_on.control_hz if sys.stderr.isatty() and not (verify or video) else 0.0) if step_hz is None else step_hz
     found = []
     with ExitStack() as stack:

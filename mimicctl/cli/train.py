@@ -19,6 +19,7 @@ from mimicctl.cli.common import (
     Task,
     first_existing,
     note,
+    note_foreign,
     reporting,
     resolve_settings,
     show,
@@ -72,6 +73,7 @@ def command(
     if data is None:
         raise UserError("There is no dataset to learn from.", where=run_config.generate.output_file, do="make one (mimicctl generate), or give --dataset")
     note(f"Learning from {data}.")
+    note_foreign(data)
     _refuse_other_task(data, task)
     with reporting("train", 1) as reporter:
         steps = 0
@@ -114,10 +116,14 @@ def command(
 def _refuse_other_task(data: Path, task: str | None) -> None:
     from mimicctl.dataset.reader import Dataset
     from mimicctl.errors import UserError
-    from mimicctl.tasks import canonical_id
+    from mimicctl.tasks import canonical_id, twin_of
 
     with Dataset(data) as dataset:
-        if task and dataset.task_id and canonical_id(task) != canonical_id(dataset.task_id):
+        if dataset.dialect.kind == "isaaclab2":
+            note("Its quaternions are learnt from as xyzw, as mimicctl eval and Isaac Lab 3 show them to a policy; a policy for Isaac Lab 2 is not made from it.")
+        twin = twin_of(dataset.task_id)
+        same = {canonical_id(dataset.task_id), twin.task_id if twin else ""}
+        if task and dataset.task_id and canonical_id(task) not in same:
             raise UserError(f"The dataset is of another task, {dataset.task_id}.", where=str(data), do="give that --task, or another --dataset")
 
 

@@ -8,6 +8,7 @@ from typing import Literal
 
 import numpy as np
 
+from mimicctl.dataset.dialect import ASIDE, suspicion
 from mimicctl.dataset.info import keys_of
 from mimicctl.dataset.reader import Dataset, demo_number, whole_number
 from mimicctl.errors import UserError
@@ -60,6 +61,9 @@ def _check_file(dataset: Dataset) -> Iterator[Finding]:
     said, steps = dataset.group(dataset.demos[0]).parent.attrs.get("total"), dataset.total
     if said is not None and whole_number(said) != steps:
         yield Finding("warning", "", "data.attrs[total]", f"says {said} steps, there are {steps}", "nothing; it is recomputed on reading")
+    if odd := suspicion(dataset):
+        what, _, do = odd.partition(": ")
+        yield Finding("warning", "", "attrs[format_version]", what, do)
     yield from _check_masks(dataset)
 
 
@@ -114,7 +118,7 @@ def _check_array(name: str, path: str, array: np.ndarray, steps: int) -> Iterato
         return
     # Manual annotation writes signals as (1, T).
     length = array.size if "_signals/" in path else len(array) if array.ndim else 0
-    expected = 1 if path.startswith("initial_state/") else steps
+    expected = 1 if path.removeprefix(ASIDE).startswith("initial_state/") else steps
     if length != expected:
         yield Finding("error", name, path, f"has {length} steps, not {expected}", "leave the demo out")
         return

@@ -9,7 +9,11 @@ from typing import Any
 import h5py
 import numpy as np
 
+from mimicctl.dataset.dialect import suspicion, understood
 from mimicctl.dataset.reader import Dataset
+
+_SIGNALS = ("obs/datagen_info/subtask_term_signals", "datagen_info/subtask_term_signals")
+"""Isaac Lab's and MimicGen's."""
 
 
 @dataclass(frozen=True)
@@ -17,6 +21,8 @@ class DatasetInfo:
     """A summary.
 
     Attributes:
+        understood: whose conventions the file follows, and what is in it, as a sentence.
+        suspicion: a sentence if its quaternions look like another order than it says.
         lengths: control steps of each demo.
         keys: path below a demo to (shape without the first axis, dtype), from the first demo.
         succeeded: demos whose attribute says so.
@@ -28,6 +34,8 @@ class DatasetInfo:
     size: int
     task_id: str
     format_version: int
+    understood: str
+    suspicion: str
     lengths: dict[str, int]
     keys: dict[str, tuple[tuple[int, ...], str]]
     succeeded: int
@@ -60,10 +68,12 @@ def describe(path: str | Path) -> DatasetInfo:
             size=dataset.path.stat().st_size,
             task_id=dataset.task_id,
             format_version=dataset.format_version,
+            understood=understood(dataset),
+            suspicion=suspicion(dataset),
             lengths=dataset.lengths,
             keys=keys_of(dataset.group(dataset.demos[0])) if dataset.demos else {},
             succeeded=sum(bool(dataset.attributes(name).get("success", False)) for name in dataset.demos),
-            annotated=sum("obs/datagen_info/subtask_term_signals" in dataset.group(name) for name in dataset.demos),
+            annotated=sum(any(path in dataset.group(name) for path in _SIGNALS) for name in dataset.demos),
             masks={key: len(names) for key, names in dataset.masks.items()},
             attempts=len(attempts),
             attempts_succeeded=sum(bool(attempt.get("success")) for attempt in attempts),

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import itertools
 import json
-import os
-import shutil
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
@@ -16,15 +14,12 @@ from typing import Any
 import h5py
 
 import mimicctl
-from mimicctl.dataset.committed_file import write_lock
 from mimicctl.dataset.merge_plan import MergePlan, Move, Source, plan_merge
 from mimicctl.dataset.reader import Dataset, file_sha256
-from mimicctl.dataset.writer import checked_output, is_no_space, partial_path, refuse_existing, write_masks
-from mimicctl.errors import RunFailed, UserError
+from mimicctl.dataset.whole_file import META_BLOCK, checked_whole_output, refuse_full_disk, whole_file
+from mimicctl.dataset.writer import write_masks
 from mimicctl.schema import FORMAT_VERSION, INTENDED_ACTIONS, LINEAGE_ATTR
 
-_META_BLOCK = 1 << 20  # metadata in few large blocks: three times as fast as HDF5's own 2 kB
-_ROOM = 1.02  # the output may be a little larger than the inputs together
 
 
 @dataclass(frozen=True)
@@ -53,41 +48,12 @@ def merge(
         UserError: the inputs do not fit together, or the output exists.
         RunFailed: it could not be written. The output is as it was.
     """
-    target = checked_merge_output(inputs, output, overwrite=overwrite)
+    target = checked_whole_output(inputs, output, overwrite=overwrite)
     plan = plan_merge(inputs, common_keys=common_keys)
-    _refuse_full_disk(plan, target)
-    with write_lock(target):
-        partial = partial_path(target)
-        try:
-            _write(plan, partial, on_progress)
-            os.replace(partial, target)
-        except (OSError, RuntimeError) as error:  # h5py raises either
-            reason = getattr(error, "strerror", None) or error
-            do = "free some space" if isinstance(error, OSError) and is_no_space(error) else "mimicctl dataset check finds what is wrong with an input"
-            raise RunFailed(f"Merging failed: {reason}.", where=str(target), do=do) from None
-        finally:
-            partial.unlink(missing_ok=True)
+    refuse_full_disk(target, sum(source.size for source in plan.sources))
+    with whole_file(target, "Merging") as partial:
+        _write(plan, partial, on_progress)
     return Merged(target, plan)
-
-
-def checked_merge_output(inputs: Sequence[str | Path], output: str | Path, *, overwrite: bool) -> Path:
-    """The output's absolute path.
-
-    Raises:
-        UserError: it cannot be written to, exists, or is one of the inputs.
-    """
-    target = checked_output(output)
-    if any(Path(path).exists() and target.exists() and target.samefile(path) for path in inputs):
-        raise UserError("The output is one of the inputs.", where=str(target), do="choose another --output-file")
-    if not overwrite:
-        refuse_existing(target, resumable=False)
-    return target
-
-
-def _refuse_full_disk(plan: MergePlan, target: Path) -> None:
-    free, needed = shutil.disk_usage(target.parent).free, sum(source.size for source in plan.sources)
-    if free < needed * _ROOM:
-        raise RunFailed(f"The merged file takes about {needed / 1e9:.1f} GB, and {free / 1e9:.1f} GB are free.", where=str(target.parent), do="free some space")
 
 
 def _write(plan: MergePlan, path: Path, on_progress: Callable[[int, int], None]) -> None:
@@ -97,7 +63,7 @@ def _write(plan: MergePlan, path: Path, on_progress: Callable[[int, int], None])
         pool = ThreadPoolExecutor(1)
         stack.callback(pool.shutdown, cancel_futures=True)
         hashes = [pool.submit(file_sha256, source.path) for source in plan.sources]
-        output = stack.enter_context(h5py.File(path, "w", meta_block_size=_META_BLOCK))
+        output = stack.enter_context(h5py.File(path, "w", meta_block_size=META_BLOCK))
         if first.format_version >= FORMAT_VERSION:
             output.attrs["format_version"] = first.format_version
         data = output.create_group("data")

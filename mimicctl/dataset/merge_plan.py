@@ -147,7 +147,7 @@ def _disagreements(sources: Sequence[Source]) -> Iterator[str]:
         if source.control_hz and first.control_hz and not math.isclose(source.control_hz, first.control_hz, rel_tol=1e-3):
             yield f"{source.path}: {source.control_hz:g} Hz, but {first.control_hz:g} Hz in {first.path.name}"
         if source.format_version != first.format_version:
-            yield f"{source.path}: quaternions are {_order(source)}, but {_order(first)} in {first.path.name}"
+            yield f"{source.path}: quaternions are {_order(source)}, but {_order(first)} in {first.path.name} (mimicctl dataset convert-dialect turns them)"
         if not _SPLIT & source.masks.keys() and any(_SPLIT & other.masks.keys() for other in sources):
             yield f"{source.path}: no mask/train and mask/valid, as others have, so its demos would not be trained on (mimicctl dataset split writes them)"
 

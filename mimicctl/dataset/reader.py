@@ -1,4 +1,4 @@
-"""Reading datasets: ours, Isaac Lab's of both generations, and robomimic's, one episode at a time."""
+"""Reading datasets: ours, Isaac Lab's of both generations, MimicGen's and robomimic's, one episode at a time."""
 
 from __future__ import annotations
 
@@ -13,8 +13,9 @@ from typing import Any
 import h5py
 import numpy as np
 
+from mimicctl.dataset.dialect import ASIDE, Dialect, recognise, to_isaaclab3
 from mimicctl.errors import UserError
-from mimicctl.schema import ATTEMPTS_PATH, FORMAT_VERSION, LINEAGE_ATTR, Episode
+from mimicctl.schema import ATTEMPTS_PATH, LINEAGE_ATTR, Episode
 
 _TRIES = 5  # at opening a file that is being replaced
 _HASHED_AT_ONCE = 1 << 26  # large: another thread may need Python's lock for long between two blocks
@@ -140,6 +141,11 @@ class Dataset:
             raise UserError("The attribute format_version is not a number.", where=str(self.path), do="write it again with the tool it came from")
         return version
 
+    @cached_property
+    def dialect(self) -> Dialect:
+        """Whose conventions the file follows."""
+        return recognise(self._file, self._data[self.demos[0]] if self.demos else None, self.env_args, self.format_version)
+
     @property
     def lengths(self) -> dict[str, int]:
         """Control steps of each demo."""
@@ -204,10 +210,10 @@ class Dataset:
             yield path, np.zeros(0) if isinstance(value, h5py.Empty) else np.asarray(value)
 
     def as_xyzw(self, path: str, array: np.ndarray) -> np.ndarray:
-        """An array as it is in files of this format version: only datasets called root_pose hold quaternions that Isaac Lab converts."""
-        if self.format_version < FORMAT_VERSION and path.endswith("/root_pose") and array.shape[-1:] == (7,):
-            return array[..., [0, 1, 2, 4, 5, 6, 3]]
-        return array
+        """An array of an Isaac Lab file with its quaternions as they are in files of this format version; those of other files are left as they are."""
+        if self.dialect.kind != "isaaclab2":
+            return array
+        return to_isaaclab3({path: array}, self.dialect, str(self.path))[path.removeprefix(ASIDE)]
 
     def attributes(self, name: str) -> dict[str, Any]:
         return dict(self.group(name).attrs)
@@ -221,19 +227,21 @@ class Dataset:
         return len(actions) if isinstance(actions, h5py.Dataset) and actions.shape else 0
 
     def episode(self, name: str, only: tuple[str, ...] = ("",)) -> Episode:
-        """Load a demo, or those parts of it whose paths begin with one of `only`. Quaternions of legacy files come out as xyzw; term signals as (T,) bool.
+        """Load a demo, or those parts of it whose paths begin with one of `only`, in the conventions of Isaac Lab 3, whatever those of the file are: quaternions
+        xyzw, +1 opens the gripper, annotation under `datagen_info`. Term signals come out as (T,) bool.
 
         Raises:
             UserError: the demo has no actions, or cannot be read.
         """
         where = f"{name} of {self.path}"
         try:
-            arrays = dict(self.arrays(name, only))
+            # MimicGen's targets and actions are read with the help of other arrays.
+            arrays = dict(self.arrays(name, ("",) if self.dialect.kind == "mimicgen" else (*only, *(ASIDE + path for path in only))))
         except OSError:
             raise UserError("The demo cannot be read: the file is damaged.", where=where, do=f"mimicctl dataset repair {self.path}") from None
         if "actions" not in arrays or arrays["actions"].ndim != 2:
             raise UserError("The demo has no (T, A) array of actions.", where=where, do="record it again, or leave it out")
-        arrays = {path: self.as_xyzw(path, array) for path, array in arrays.items()}
+        arrays = to_isaaclab3(arrays, self.dialect, where)
 
         def below(prefix: str) -> dict[str, np.ndarray]:
             return {path[len(prefix) :]: array for path, array in arrays.items() if path.startswith(prefix)}

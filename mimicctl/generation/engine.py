@@ -21,6 +21,7 @@ from mimicctl.dataset.resume import find_unfinished
 from mimicctl.dataset.writer import DatasetWriter, checked_output, partial_path
 from mimicctl.envs import make_env
 from mimicctl.errors import RunFailed, UserError
+from mimicctl.generation.foreign import source_episodes
 from mimicctl.generation.report import GenerationReport, summarise
 from mimicctl.generation.scheduler import results_in_order
 from mimicctl.generation.segments import Bridge
@@ -28,7 +29,7 @@ from mimicctl.generation.source import SourcePool, load_pool
 from mimicctl.generation.trial import TrialResult, TrialSettings
 from mimicctl.rendering.replay import drawing_settings, positions_of
 from mimicctl.rendering.workers import Drawing, check_opengl, frames_in_order
-from mimicctl.tasks import TaskSpec, canonical_id, family_of, find_task
+from mimicctl.tasks import TaskSpec, find_task
 
 
 @dataclass(frozen=True)
@@ -93,7 +94,7 @@ def generate(
     output = checked_output(settings.output_file)
     partial = partial_path(output)
     source = input_file or bundled_source(task)
-    pool, described, sim_args = _load_source(task, source)
+    pool, described, sim_args = _load_source(task, source, settings.names)
     lineage = _lineage(task, seed, settings, described)
     if task.cameras:
         check_opengl()
@@ -198,22 +199,15 @@ def _tupled(change: dict[str, Any]) -> dict[str, Any]:
     return {key: tuple(value) if isinstance(value, list) else value for key, value in change.items()}
 
 
-def _load_source(task: TaskSpec, path: Path) -> tuple[SourcePool, dict[str, Any], dict[str, Any]]:
+def _load_source(task: TaskSpec, path: Path, called: dict[str, str]) -> tuple[SourcePool, dict[str, Any], dict[str, Any]]:
     """The demos of a file that are not discarded, the file for the lineage, and the env's timing."""
     with Dataset(path) as dataset:
-        recorded_on = canonical_id(dataset.task_id)
-        if recorded_on and family_of(recorded_on) != family_of(task.task_id):
-            raise UserError(
-                f"The source demonstrations are of another task, {dataset.task_id}.",
-                where=str(path),
-                do=f"give --task {recorded_on}, or demonstrations of {task.task_id}",
-            )
         names = without_discarded(dataset)
         if not names:
             raise UserError("All source demonstrations are discarded.", where=str(path), do="keep some of them (mimicctl web), or give another file")
         env = make_env(task)
         try:
-            pool = load_pool(task, ((name, dataset.episode(name)) for name in names), env.gripper_actions, str(path))
+            pool = load_pool(task, source_episodes(dataset, task, names, called), env.gripper_actions, str(path))
             sim_args = env.sim_args
         finally:
             env.close()

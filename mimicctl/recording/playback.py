@@ -18,7 +18,7 @@ from mimicctl.envs.replay import Divergence, by_actions, by_states, divergence
 from mimicctl.errors import UserError
 from mimicctl.recording.session import Pacer, look
 from mimicctl.rendering.film import Film, prepare
-from mimicctl.tasks import find_task
+from mimicctl.tasks import task_read_as
 
 
 @dataclass(frozen=True)
@@ -65,7 +65,7 @@ def play(
     """
     with ExitStack() as stack:
         dataset = stack.enter_context(Dataset(path))
-        task = find_task(task_id or dataset.task_id)
+        task = task_read_as(dataset.task_id, task_id)
         refuse_unreplayable(dataset, task)
         unknown = [name for name in names if name not in dataset.demos]
         if unknown:

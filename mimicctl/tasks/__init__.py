@@ -44,6 +44,8 @@ __all__ = [
     "family_of",
     "find_task",
     "list_tasks",
+    "task_read_as",
+    "twin_of",
 ]
 
 _REGISTRY = {
@@ -68,6 +70,29 @@ def family_of(task_id: str) -> str:
     return canonical_id(task_id).split("-", 1)[-1].removesuffix("-v0").removesuffix("-Cosmos").removesuffix("-Visuomotor")
 
 
+def twin_of(env_name: str) -> TaskSpec | None:
+    """The task that demonstrations of an env are read as: the task itself, or the one on MuJoCo of the same name as one of Isaac Lab's, of either
+    generation of their names. None if there is none."""
+    name = canonical_id(env_name)
+    if name.startswith(("Isaac-", "IsaacContrib-")):
+        # A blueprint differs in its camera.
+        name = f"MuJoCo-{name.split('-', 1)[1].removesuffix('-v0').removesuffix('-Blueprint')}-v0"
+    return _REGISTRY.get(name)
+
+
+def task_read_as(env_name: str, task_id: str = "") -> TaskSpec:
+    """The task `task_id`, or if none is given the twin of the env that demonstrations were recorded on.
+
+    Raises:
+        UserError: there is no such task, or no twin.
+    """
+    if task_id:
+        return find_task(task_id)
+    if not env_name:
+        raise UserError("The file does not say which task it was recorded on.", do="give the --task (mimicctl tasks lists all)")
+    return twin_of(env_name) or find_task(env_name)
+
+
 def find_task(task_id: str) -> TaskSpec:
     """The task registered under `task_id`.
 
@@ -78,8 +103,8 @@ def find_task(task_id: str) -> TaskSpec:
     if name in _REGISTRY:
         return _REGISTRY[name]
     if name.startswith(("Isaac-", "IsaacContrib-")):
-        twin = "MuJoCo-" + name.split("-", 1)[1].removesuffix("-v0") + "-v0"
-        hint = f"--task {twin} is the same task on MuJoCo" if twin in _REGISTRY else "see mimicctl tasks"
+        twin = twin_of(name)
+        hint = f"--task {twin.task_id} is the same task on MuJoCo" if twin else "see mimicctl tasks"
         raise UserError(f'"{task_id}" runs on Isaac Lab, and this version of mimicctl has the MuJoCo backend only.', do=hint)
     near = difflib.get_close_matches(name, _REGISTRY, n=1, cutoff=0.4)
     hint = f"did you mean {near[0]}? (mimicctl tasks lists all)" if near else "mimicctl tasks lists all"

@@ -115,7 +115,7 @@ def _check_keys(dataset: Dataset, name: str, obs_keys: Sequence[str]) -> None:
 
 
 def _read(dataset: Dataset, name: str, path: str) -> np.ndarray:
-    array = dataset.group(name)[path][()].astype(np.float32)
+    array = dataset.as_xyzw(path, dataset.group(name)[path][()]).astype(np.float32)
     if not np.all(np.isfinite(array)):
         raise UserError(f"{path} of {name} holds NaN or infinite numbers.", where=str(dataset.path), do="mimicctl dataset check shows where")
     return array

@@ -10,8 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING
 
-from mimicctl.errors import UserError
-from mimicctl.tasks import find_task
+from mimicctl.tasks import twin_of
 
 if TYPE_CHECKING:
     import torch
@@ -68,9 +67,8 @@ def packed_layout(task_id: str, widths: Mapping[str, int], action_dim: int, keys
     Args:
         widths: columns of each key.
     """
-    try:
-        task = find_task(task_id)
-    except UserError:
+    task = twin_of(task_id)
+    if task is None:
         return None
     parts = [task.obs_layout.get(key) for key in keys] + [task.action_layout]
     if None in parts:

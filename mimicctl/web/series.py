@@ -9,8 +9,7 @@ import h5py
 import numpy as np
 
 from mimicctl.dataset.reader import Dataset
-from mimicctl.errors import UserError
-from mimicctl.tasks import find_task
+from mimicctl.tasks import twin_of
 
 _MOST_POINTS = 4000
 """Of a line; longer demos are thinned out."""
@@ -50,10 +49,8 @@ def _groups(dataset: Dataset, name: str) -> Iterator[tuple[str, list[tuple[str, 
 
 def action_labels(task_id: str, width: int) -> list[str]:
     """What the numbers of an action are called: by the task's kind of control, or just counted."""
-    try:
-        labels = _LABELS[find_task(task_id).control]
-    except UserError:
-        labels = []
+    task = twin_of(task_id)
+    labels = _LABELS[task.control] if task else []
     return labels if len(labels) == width else [str(i) for i in range(width)]
 
 

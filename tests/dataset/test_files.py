@@ -92,7 +92,7 @@ def test_images_are_compressed_by_frame_and_lossless(tmp_path):
         assert np.array_equal(stored[()], image)
 
 
-def test_legacy_quaternions_are_turned_round_in_root_poses_only(tmp_path):
+def test_legacy_quaternions_are_turned_round_in_states_and_in_observations(tmp_path):
     path = write(tmp_path / "a.hdf5", [make_episode(0)])
     with h5py.File(path, "r+") as file:
         del file.attrs["format_version"]
@@ -100,7 +100,8 @@ def test_legacy_quaternions_are_turned_round_in_root_poses_only(tmp_path):
     with Dataset(path) as dataset:
         episode = dataset.episode("demo_0")
     np.testing.assert_allclose(episode.states["rigid_object/cube_1/root_pose"][0], [1, 2, 3, 0.1, 0.2, 0.3, 0.9])
-    np.testing.assert_array_equal(episode.obs["eef_quat"], make_episode(0).obs["eef_quat"])
+    np.testing.assert_array_equal(episode.obs["eef_quat"], make_episode(0).obs["eef_quat"][:, [1, 2, 3, 0]])
+    np.testing.assert_array_equal(episode.obs["eef_pos"], make_episode(0).obs["eef_pos"])
 
 
 @pytest.mark.parametrize("shape", [(20,), (20, 1), (1, 20)])

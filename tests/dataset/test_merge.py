@@ -237,7 +237,7 @@ def test_a_merge_that_fails_half_way_leaves_the_old_output(tmp_path, pair, monke
 
 
 def test_a_disk_that_is_too_small_is_noticed_first(tmp_path, pair, monkeypatch):
-    monkeypatch.setattr(merging.shutil, "disk_usage", lambda path: SimpleNamespace(free=1000))
+    monkeypatch.setattr(shutil, "disk_usage", lambda path: SimpleNamespace(free=1000))
     with pytest.raises(RunFailed, match="are free"):
         merge(pair, tmp_path / "c.hdf5")
 

@@ -1,0 +1,199 @@
+"""MimicGen's files of robosuite, and what is different about them: layout, actions, targets, the eef frame, the sign of the gripper.
+
+Everything here maps between the arrays of a demo as MimicGen stores them and as Isaac Lab does. An array that is the same in both is passed on as
+it is stored, unread.
+
+| | MimicGen, robosuite | Isaac Lab |
+|---|---|---|
+| relative action of 1 | 5 cm, 0.5 rad (OSC_POSE) | half a metre, half a radian |
+| gripper | +1 closes | +1 opens |
+| target pose | what the controller is told | the eef moved by the raw action: as far again |
+| eef frame | grip site: fingers along x | panda_hand: fingers along y |
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import h5py
+import numpy as np
+
+from mimicctl import poses
+from mimicctl.errors import UserError
+
+Leaves = dict[str, h5py.Dataset | np.ndarray]
+"""Arrays by their path below the demo: as they are stored, or in memory where something about them has changed."""
+
+_RELATIVE_SCALE = 0.5
+"""What Isaac Lab's relative control multiplies an action by."""
+
+_EEF_NAMES = {"Panda": "franka"}
+_ACTIONS = ("actions", "intended_actions")
+_ROBOSUITE_TYPE = 1
+"""`env_args["type"]`: robomimic's number for robosuite."""
+
+
+@dataclass(frozen=True)
+class Controller:
+    """robosuite's relative OSC_POSE.
+
+    Attributes:
+        position, rotation: what an action of 1 means [m, rad].
+    """
+
+    position: float = 0.05
+    rotation: float = 0.5
+
+    @property
+    def action_scale(self) -> np.ndarray:
+        """(7,): an action of robosuite times this is one of Isaac Lab, which opens its gripper with the other sign."""
+        return np.array([*3 * [self.position / _RELATIVE_SCALE], *3 * [self.rotation / _RELATIVE_SCALE], -1.0])
+
+
+def is_robosuite(env_args: Mapping[str, Any]) -> bool:
+    return env_args.get("type") == _ROBOSUITE_TYPE
+
+
+def robot_of(env_args: Mapping[str, Any]) -> str:
+    """robosuite's name of the robot; "" if the file does not say."""
+    kwargs = env_args.get("env_kwargs")
+    robots = kwargs.get("robots") if isinstance(kwargs, dict) else None
+    return str(robots[0] if isinstance(robots, list) and robots else robots or "")
+
+
+def controller_of(env_args: Mapping[str, Any], where: str) -> Controller:
+    """Of the env that the actions are for; robosuite's default where the file does not say.
+
+    Raises:
+        UserError: it is not a relative OSC_POSE, so that actions mean something else.
+    """
+    arms = [part for part in _tables(env_args.get("env_kwargs")) if "output_max" in part or "control_delta" in part]
+    if not arms:
+        return Controller()
+    arm = arms[0]
+    absolute = arm.get("control_delta") is False or arm.get("input_type") == "absolute"
+    if absolute or arm.get("type", "OSC_POSE") != "OSC_POSE":
+        kind = f"{'absolute ' if absolute else ''}{arm.get('type', 'OSC_POSE')}"
+        raise UserError(f"The actions are for the controller {kind}; only relative OSC_POSE is read.", where=where, do="convert it with robosuite first")
+    limits = np.broadcast_to(np.asarray(arm.get("output_max", [0.05] * 3 + [0.5] * 3), float), 6)
+    return Controller(float(limits[0]), float(limits[3]))
+
+
+def _tables(value: Any) -> Iterator[dict[str, Any]]:
+    """Every table inside a JSON value."""
+    if isinstance(value, dict):
+        yield value
+        value = list(value.values())
+    if isinstance(value, list):
+        for inner in value:
+            yield from _tables(inner)
+
+
+def actions_to_isaaclab(leaves: Leaves, controller: Controller, where: str) -> Leaves:
+    """With actions (T, 7) in Isaac Lab's units and with its sign of the gripper."""
+    return leaves | {path: (_single_arm(leaves[path], where) * controller.action_scale).astype(np.float32) for path in _ACTIONS if path in leaves}
+
+
+def actions_to_robosuite(leaves: Leaves, controller: Controller, where: str) -> Leaves:
+    """Inverse of `actions_to_isaaclab`."""
+    return leaves | {path: _single_arm(leaves[path], where) / controller.action_scale for path in _ACTIONS if path in leaves}
+
+
+def _single_arm(actions: h5py.Dataset | np.ndarray, where: str) -> np.ndarray:
+    if actions.ndim != 2 or actions.shape[1] != 7:
+        what = f"MimicGen's files of robosuite hold relative actions of one arm (T, 7), and these actions are {actions.shape}."
+        raise UserError(what, where=where, do="this kind of file cannot hold them, or is not read")
+    return np.asarray(actions, np.float64)
+
+
+def info_to_isaaclab(leaves: Leaves, robot: str, where: str) -> Leaves:
+    """With `datagen_info` as Isaac Lab has it, below `obs`; what it has no place for keeps its path.
+
+    Args:
+        robot: robosuite's name; "" is taken for a Panda.
+
+    Raises:
+        UserError: poses or signals are not of the demo's length.
+    """
+    eef = _EEF_NAMES.get(robot or "Panda", robot.lower())
+    steps = len(leaves["actions"])
+    kept: Leaves = {}
+    for path, leaf in leaves.items():
+        if not path.startswith("datagen_info/"):
+            kept[path] = leaf
+            continue
+        group, _, name = path.removeprefix("datagen_info/").partition("/")
+        if group == "eef_pose":
+            kept[f"obs/datagen_info/eef_pose/{eef}"] = _hand_frame(_poses(leaf, steps, path, where), robot).astype(np.float32)
+        elif group == "object_poses":
+            kept[f"obs/datagen_info/object_pose/{name}"] = _poses(leaf, steps, path, where).astype(np.float32)
+        elif group == "subtask_term_signals":
+            kept[f"obs/datagen_info/{group}/{name}"] = np.asarray(leaf).reshape(-1).astype(bool)
+        elif group == "target_pose":
+            eefs, told = (_hand_frame(_poses(leaves[p], steps, p, where), robot) for p in ("datagen_info/eef_pose", path))
+            further = poses.apply_delta(eefs, poses.delta_between(eefs, told) / _RELATIVE_SCALE)
+            kept[f"obs/datagen_info/target_eef_pose/{eef}"] = further.astype(np.float32)
+        elif group != "gripper_action":  # that is a column of the actions
+            kept[path] = leaf
+    return kept
+
+
+def info_to_mimicgen(leaves: Leaves, robot: str, where: str) -> Leaves:
+    """Inverse of `info_to_isaaclab`; actions are still Isaac Lab's.
+
+    Raises:
+        UserError: there are no poses, or several eefs.
+    """
+    prefix = "obs/datagen_info/"
+    eefs = [path for path in leaves if path.startswith(f"{prefix}eef_pose/")]
+    if len(eefs) != 1:
+        found = f"{len(eefs)} eefs" if eefs else "none"
+        raise UserError(f"MimicGen's files hold the poses of one eef; here are {found}.", where=where, do="annotate it first (mimicctl annotate)" * (not eefs))
+    eef = eefs[0].removeprefix(f"{prefix}eef_pose/")
+    eef_poses, told = np.asarray(leaves[eefs[0]], np.float64), np.asarray(leaves[f"{prefix}target_eef_pose/{eef}"], np.float64)
+    orthonormal = poses.pose_from_quat(poses.position(eef_poses), poses.quat_from_matrix(poses.rotation(eef_poses)))
+    target = poses.apply_delta(orthonormal, poses.delta_between(orthonormal, told) * _RELATIVE_SCALE)
+    moved: Leaves = {
+        "datagen_info/eef_pose": _grip_frame(eef_poses, robot),
+        "datagen_info/target_pose": _grip_frame(target, robot),
+        "datagen_info/gripper_action": -np.asarray(leaves["actions"], np.float64)[:, -1:],
+    }
+    for path, leaf in leaves.items():
+        group, _, name = path.removeprefix(prefix).partition("/")
+        if not path.startswith(prefix):
+            moved[path] = leaf
+        elif group == "object_pose":
+            moved[f"datagen_info/object_poses/{name}"] = leaf
+        elif group == "subtask_term_signals":
+            moved[f"datagen_info/{group}/{name}"] = np.asarray(leaf).reshape(-1).astype(np.int64)
+        elif group not in ("eef_pose", "target_eef_pose"):
+            moved[path] = leaf
+    return moved
+
+
+def _poses(leaf: h5py.Dataset | np.ndarray, steps: int, path: str, where: str) -> np.ndarray:
+    array = np.asarray(leaf, np.float64)
+    if array.shape != (steps, 4, 4) or not np.all(np.isfinite(array)):
+        raise UserError(f"{path} is not a finite ({steps}, 4, 4) array of poses.", where=where, do="prepare the file again with MimicGen")
+    return array
+
+
+def _hand_frame(grip_site: np.ndarray, robot: str) -> np.ndarray:
+    """The Panda's grip site is a quarter turn about z away from `panda_hand`. Along z it is 45 mm from where the fingers begin, as Isaac Lab's tool
+    point is. Frames of other robots are left as they are."""
+    if robot not in ("", "Panda"):
+        return grip_site
+    turned = np.array(grip_site)
+    turned[..., :3, 0], turned[..., :3, 1] = grip_site[..., :3, 1], -grip_site[..., :3, 0]
+    return turned
+
+
+def _grip_frame(hand: np.ndarray, robot: str) -> np.ndarray:
+    """Inverse of `_hand_frame`."""
+    if robot not in ("", "Panda"):
+        return hand
+    turned = np.array(hand)
+    turned[..., :3, 0], turned[..., :3, 1] = -hand[..., :3, 1], hand[..., :3, 0]
+    return turned
