@@ -41,3 +41,9 @@ class Shard:
     def numbers(self, end: int) -> range:
         """Its trials among the first `end` of the run."""
         return range(self.index, end, self.of)
+
+
+def shards_of(output: Path) -> list[Path]:
+    """Files of all parts of `output` that are there, by number."""
+    pattern = re.compile(rf"{re.escape(output.stem)}\.shard-\d+-of-\d+{re.escape(output.suffix)}")
+    return sorted(path for path in output.expanduser().absolute().parent.glob("*") if pattern.fullmatch(path.name))

@@ -66,7 +66,7 @@ def _connected(settings: GenerateSettings) -> Any:
     address = settings.address or os.environ.get("RAY_ADDRESS") or "local"
     own = {"num_cpus": settings.workers or None, "include_dashboard": False} if address == "local" else {}
     try:
-        ray.init(address, logging_level=logging.WARNING, **own)
+        ray.init(address, logging_level=logging.ERROR, **own)
     except (ConnectionError, RuntimeError, ValueError) as error:
         why = str(error).strip().splitlines()[0]
         raise UserError(f"No connection to a Ray cluster: {why}", where=address, do="ray status --address HOST:PORT shows whether it runs") from None
