@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Optional
@@ -80,6 +81,7 @@ def command(
     settings = run_config.generate
     source = Path(settings.input_file) if settings.input_file else first_existing(run_config.annotate.output_file)
     note(f"Source demonstrations: {source or 'those that come with the task'}.")
+    signal.signal(signal.SIGTERM, signal.default_int_handler)  # batch systems and supervisors end a run with it: as clean as Ctrl-C
     began = time.monotonic()
     counted, goal = goal_of(settings)
     started_with: list[int] = []

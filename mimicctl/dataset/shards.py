@@ -129,16 +129,17 @@ def _unfinished(file: _ShardFile) -> Iterator[str]:
 
 def _as_one_run(attempts: list[dict[str, Any]], shard: _ShardFile) -> tuple[list[dict[str, Any]], int]:
     """The attempts up to the last success that was wanted, and how many successes came after it."""
+    if not any(attempt["success"] for attempt in attempts):
+        raise RunFailed(f"None of the {len(attempts)} attempts of the shards succeeded.", do="mimicctl dataset info says why they failed")
     if not shard.run["settings"]["guarantee"]:
         return attempts, 0
     wanted = shard.wanted["trials"]
     places = [i for i, attempt in enumerate(attempts) if attempt["success"]]
     if len(places) < wanted:
         low, _ = wilson_interval(len(places), len(attempts))
-        more = f"generate --shard I/{shard.shard.of} --resume with more --attempts"
         raise RunFailed(
             f"The shards have {len(places)} of {wanted} successes: {rate_text(len(places), len(attempts))}.",
             where=f"{shard.shard.of} shards of {len(attempts)} attempts",
-            do=f"{more} for every I; {int(wanted / low) + 1} should do" if low else f"see why trials fail (mimicctl dataset info), then {more}",
+            do=f"continue every shard: generate --shard I/{shard.shard.of} --resume --attempts {int(wanted / low) + 1}",
         )
     return attempts[: places[wanted - 1] + 1], len(places) - wanted

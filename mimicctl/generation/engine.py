@@ -157,22 +157,26 @@ def generate(
     workers = settings.workers or os.cpu_count() or 1
     activity = Activity(begun=len(done), on_event=on_event)
     status_path = Path(settings.status_file).expanduser().absolute() if settings.status_file else None
-    with StatusFile(status_path, lambda: run.status(activity, output if output.exists() else partial)), ExitStack() as stack:
-        writer = stack.enter_context(DatasetWriter(partial, task_id=task.task_id, lineage=lineage, env_args={"sim_args": sim_args}))
-        failed = _failed_writer(stack, failed_path, task, lineage, fresh=not done)
-        if not run.complete():
-            results = results_in_order(pool, trial_settings, numbers[len(done) :], settings, workers, activity)
-            seen = _with_images(results, task, rendering, workers) if task.cameras else ((result, {}) for result in results)
-            with closing(results), closing(seen):
-                for result, frames in seen:
-                    run.take(result, frames, writer, failed)
-                    if run.complete():
-                        break
-        run.commit_rest(writer)
-        demos = len(writer)
-        writer.finish(output)
-        if failed is not None:
-            failed.finish(failed_path)
+    try:
+        with StatusFile(status_path, lambda: run.status(activity, output if output.exists() else partial)), ExitStack() as stack:
+            writer = stack.enter_context(DatasetWriter(partial, task_id=task.task_id, lineage=lineage, env_args={"sim_args": sim_args}))
+            failed = _failed_writer(stack, failed_path, task, lineage, fresh=not done)
+            if not run.complete():
+                results = results_in_order(pool, trial_settings, numbers[len(done) :], settings, workers, activity)
+                seen = _with_images(results, task, rendering, workers) if task.cameras else ((result, {}) for result in results)
+                with closing(results), closing(seen):
+                    for result, frames in seen:
+                        run.take(result, frames, writer, failed)
+                        if run.complete():
+                            break
+            run.commit_rest(writer)
+            demos = len(writer)
+            writer.finish(output)
+            if failed is not None:
+                failed.finish(failed_path)
+    except (KeyboardInterrupt, SystemExit):
+        on_event(_what_is_kept(partial))
+        raise
     report = summarise(task, run.attempts)
     return Generated(output, failed_path, demos, report, resumed_at=len(done))
 
@@ -310,6 +314,14 @@ def _lineage(task: TaskSpec, seed: int, settings: GenerateSettings, source: dict
 def _attempts_so_far(partial: Path) -> list[dict[str, Any]]:
     with Dataset(partial, need_demos=False) as dataset:
         return dataset.attempts()
+
+
+def _what_is_kept(partial: Path) -> str:
+    """What an interrupted run says, once everything is closed."""
+    if not partial.exists():
+        return "Nothing was made yet."
+    with Dataset(partial, need_demos=False) as dataset:
+        return f"{len(dataset)} demonstrations are kept in {partial}; --resume continues."
 
 
 def _with_images(results: Iterator[TrialResult], task: TaskSpec, rendering: RenderSettings, workers: int) -> Iterator[tuple[TrialResult, dict[str, Frames]]]:

@@ -25,7 +25,7 @@ _REASONS = 5
 class StatusFile:
     """Replaces `path` about once a second with what `describe` returns, and once more at the end. A context manager.
 
-    Its `state` is "running", then "finished", "interrupted" (Ctrl-C) or "failed". A process that was killed leaves "running" behind, and `updated` stands still.
+    Its `state` is "running", then "finished", "interrupted" (Ctrl-C, SIGTERM) or "failed". A process that was killed leaves "running" behind, and `updated` stands still.
 
     Args:
         path: the file; None for none.
@@ -58,7 +58,7 @@ class StatusFile:
         self._thread.join()
         if kind is None:
             self._write_if_possible("finished")
-        elif issubclass(kind, KeyboardInterrupt):
+        elif issubclass(kind, (KeyboardInterrupt, SystemExit)):
             self._write_if_possible("interrupted")
         else:
             self._write_if_possible("failed", str(error))
