@@ -20,6 +20,7 @@ from pydantic.fields import FieldInfo
 
 from mimicctl.errors import UserError
 from mimicctl.settings import AugmentSettings, ConvertSettings, CosmosSettings, MergeSettings, RobustSettings, Section
+from mimicctl.shard import Shard
 from mimicctl.tasks import DEFAULT_TASK, Subtask
 
 FILE_NAME = "mimicctl.toml"
@@ -107,13 +108,25 @@ class GenerateSettings(Section):
     max_failures: int | None = Field(None, ge=1, description="Give up after this many failed attempts.")
     keep_failed: bool = Field(False, description="Also write the failed attempts, to <output>_failed.hdf5.")
     num_envs: int = Field(16, ge=1, le=1024, description="Envs per worker process.")
-    workers: int = Field(0, ge=0, le=512, description="Worker processes; 0: one a core.")
+    workers: int = Field(0, ge=0, le=512, description="Worker processes; 0: one a core (with ray: of the cluster).")
+    engine: Literal["pool", "ray"] = Field("pool", description="What runs the trials: processes of this machine, or a Ray cluster.")
+    address: str = Field("", description="Ray cluster, host:port or auto; empty: that of RAY_ADDRESS, or one on this machine for the time of the run.")
+    shard: str = Field("", description="Which part of the run to do, as in 0/4: the first of four. Empty: all of it.")
+    attempts: int | None = Field(None, ge=1, description="With a shard: attempts of all shards together.")
+    status_file: str = Field("", description="JSON file that says every second how the run goes; empty: none.")
     select_src_per_subtask: bool = Field(True, description="Choose the source demo anew for each subtask.")
     bridge: Literal["arch", "straight"] = Field("arch", description="Path between segments: arch rises over what was built; straight is Isaac Lab's.")
     arch_height: float = Field(0.08, ge=0, le=0.5, description="Rise of the arch [m].")
     bridge_step: float = Field(0.03, gt=0, description="Largest step of the arch [m per control step].")
     names: dict[str, str] = Field(default_factory=dict, description='What the sources call objects, signals and eefs otherwise, as in {cubeA = "cube_2"}.')
     subtasks: dict[str, list[dict[str, Any]]] = Field(default_factory=dict, description="Changes to the task's subtasks: eef to a list of fields.")
+
+    @field_validator("shard")
+    @classmethod
+    def _is_shard(cls, value: str) -> str:
+        if value:
+            Shard.parse(value)
+        return value
 
     @field_validator("subtasks")
     @classmethod

@@ -18,7 +18,7 @@ from typing import Any, TypeVar
 from mimicctl.errors import RunFailed
 
 _POLL = 0.5
-_SPAWN = multiprocessing.get_context("spawn")
+SPAWN = multiprocessing.get_context("spawn")
 
 _AHEAD = 2
 """Items under way beyond the one that is waited for, plus one for every eight workers."""
@@ -30,7 +30,7 @@ class SharedNumbers:
     """`first`, `first + 1`, ... up to `last` exclusive (None: without end); each is handed out once, to whichever process asks."""
 
     def __init__(self, first: int, last: int | None) -> None:
-        self._next, self._last = _SPAWN.Value("q", first), last
+        self._next, self._last = SPAWN.Value("q", first), last
 
     def __iter__(self) -> SharedNumbers:
         return self
@@ -54,8 +54,8 @@ def results_of(work: Callable[..., Iterator[Any]], arguments: tuple[Any, ...], w
     Raises:
         RunFailed: a process died, or `work` raised.
     """
-    results = _SPAWN.SimpleQueue()
-    processes = [_SPAWN.Process(target=_run, args=(work, arguments, results), daemon=True) for _ in range(workers)]
+    results = SPAWN.SimpleQueue()
+    processes = [SPAWN.Process(target=_run, args=(work, arguments, results), daemon=True) for _ in range(workers)]
     try:
         with one_thread_each():
             for process in processes:
@@ -98,7 +98,7 @@ def results_in_order(
         begin: called in each process first, with `arguments`.
         died: what is raised when a process dies.
     """
-    pool = ProcessPoolExecutor(workers, _SPAWN, initializer=_begin, initargs=(begin, arguments))
+    pool = ProcessPoolExecutor(workers, SPAWN, initializer=_begin, initargs=(begin, arguments))
     waiting: deque[tuple[Item, list[Future]]] = deque()
     try:
         for item, jobs in items:

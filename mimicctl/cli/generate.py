@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Optional
@@ -43,6 +44,12 @@ def command(
     output_file: Annotated[Optional[str], typer.Option(help="Where the generated ones go.", show_default=False)] = None,
     num_envs: Annotated[Optional[int], typer.Option(help="Envs per worker process (16).", show_default=False)] = None,
     workers: Workers = None,
+    engine: Annotated[Optional[str], typer.Option(help="What runs the trials: pool (processes of this machine) or ray.", show_default=False)] = None,
+    address: Annotated[Optional[str], typer.Option(help="Ray cluster, host:port; without it one on this machine.", show_default=False)] = None,
+    shard: Annotated[
+        Optional[str], typer.Option(help="Do one part of the run, 0/4 for the first of four; merge --verify joins them.", show_default=False)
+    ] = None,
+    attempts: Annotated[Optional[int], typer.Option(help="With --shard: attempts of all shards together.", show_default=False)] = None,
     guarantee: Annotated[Optional[bool], typer.Option("--guarantee/--no-guarantee", help="Count successes, or attempts.", show_default=False)] = None,
     max_failures: Annotated[Optional[int], typer.Option(help="Give up after this many failed attempts.", show_default=False)] = None,
     keep_failed: Annotated[
@@ -52,6 +59,7 @@ def command(
     rendering_mode: Annotated[
         Optional[str], typer.Option(help="How a task's cameras draw: performance, balanced or quality (balanced).", show_default=False)
     ] = None,
+    status_file: Annotated[Optional[str], typer.Option(help="JSON file that says every second how the run goes.", show_default=False)] = None,
     seed: Seed = None,
     resume: Resume = False,
     overwrite: Overwrite = False,
@@ -63,11 +71,12 @@ def command(
     flags = {
         "task": task, "seed": seed, "generate.trials": trials, "generate.input_file": input_file,
         "generate.output_file": output_file, "generate.num_envs": num_envs, "generate.workers": workers,
-        "generate.guarantee": guarantee, "generate.max_failures": max_failures,
+        "generate.engine": engine, "generate.address": address, "generate.shard": shard, "generate.attempts": attempts,
+        "generate.status_file": status_file, "generate.guarantee": guarantee, "generate.max_failures": max_failures,
         "generate.keep_failed": keep_failed, "generate.bridge": bridge, "render.rendering_mode": rendering_mode,
     }  # fmt: skip
     run_config = resolve_settings(flags, config, override).config
-    from mimicctl.generation.engine import generate
+    from mimicctl.generation.engine import generate, goal_of
     from mimicctl.statistics import wilson_interval
 
     settings = run_config.generate
@@ -75,17 +84,19 @@ def command(
     note(f"Source demonstrations: {source or 'those that come with the task'}.")
     if source:
         note_foreign(source, run_config.task, settings.names)
+    signal.signal(signal.SIGTERM, signal.default_int_handler)  # batch systems and supervisors end a run with it: as clean as Ctrl-C
     began = time.monotonic()
+    counted, goal = goal_of(settings)
     started_with: list[int] = []
 
-    with reporting("generate", settings.trials) as reporter:
+    with reporting("generate", goal) as reporter:
 
         def progress(attempts: int, successes: int) -> None:
             started_with[1:] or started_with.append(successes)
             low, high = wilson_interval(successes, attempts)
             rate = f"{100 * successes / attempts:.1f} % ({100 * low:.0f}-{100 * high:.0f})" if attempts else "-"
             per_hour = 3600 * (successes - started_with[0]) / max(time.monotonic() - began, 1e-6)
-            done = successes if settings.guarantee else attempts
+            done = successes if counted == "successes" else attempts
             reporter.update(done, f"of {attempts} attempts, {rate}, {per_hour:,.0f} demos/h")
 
         made = generate(
@@ -97,6 +108,7 @@ def command(
             resume=resume,
             overwrite=overwrite,
             on_progress=progress,
+            on_event=note,
         )
     show(_outcome(made, time.monotonic() - began), as_json)
 

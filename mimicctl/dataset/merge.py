@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import itertools
 import json
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -16,10 +15,10 @@ import h5py
 import mimicctl
 from mimicctl.dataset.merge_plan import MergePlan, Move, Source, plan_merge
 from mimicctl.dataset.reader import Dataset, file_sha256
+from mimicctl.dataset.shards import plan_shards
 from mimicctl.dataset.whole_file import META_BLOCK, checked_whole_output, refuse_full_disk, whole_file
-from mimicctl.dataset.writer import write_masks
+from mimicctl.dataset.writer import append_attempts, write_masks
 from mimicctl.schema import FORMAT_VERSION, INTENDED_ACTIONS, LINEAGE_ATTR
-
 
 
 @dataclass(frozen=True)
@@ -35,6 +34,7 @@ def merge(
     output: str | Path,
     *,
     common_keys: bool = False,
+    verify: bool = False,
     overwrite: bool = False,
     on_progress: Callable[[int, int], None] = lambda done, total: None,
 ) -> Merged:
@@ -42,14 +42,15 @@ def merge(
 
     Args:
         common_keys: where demos differ in the arrays they have, keep those that all of them have.
+        verify: the inputs are the shards of one run; if they are all there and complete, write the file that the run in one piece would have made.
         on_progress: called with demos done and demos in all.
 
     Raises:
         UserError: the inputs do not fit together, or the output exists.
-        RunFailed: it could not be written. The output is as it was.
+        RunFailed: it could not be written, or the shards of a run have too few successes. The output is as it was.
     """
     target = checked_whole_output(inputs, output, overwrite=overwrite)
-    plan = plan_merge(inputs, common_keys=common_keys)
+    plan = plan_shards(inputs) if verify else plan_merge(inputs, common_keys=common_keys)
     refuse_full_disk(target, sum(source.size for source in plan.sources))
     with whole_file(target, "Merging") as partial:
         _write(plan, partial, on_progress)
@@ -67,15 +68,20 @@ def _write(plan: MergePlan, path: Path, on_progress: Callable[[int, int], None])
         if first.format_version >= FORMAT_VERSION:
             output.attrs["format_version"] = first.format_version
         data = output.create_group("data")
-        done = 0
-        for i, moves in itertools.groupby(plan.moves, key=lambda move: move.source):
-            with Dataset(plan.sources[i].path) as dataset:  # one at a time: each open file keeps caches of its own
-                for move in moves:
-                    _copy_demo(dataset, data, move, plan)
-                    on_progress(done := done + 1, len(plan.moves))
+        last = {move.source: i for i, move in enumerate(plan.moves)}
+        opened: dict[int, Dataset] = {}
+        for i, move in enumerate(plan.moves):
+            if move.source not in opened:
+                opened[move.source] = stack.enter_context(Dataset(plan.sources[move.source].path))
+            _copy_demo(opened[move.source], data, move, plan)
+            if last[move.source] == i:  # no longer than it is needed: each open file keeps caches of its own
+                opened[move.source].close()
+            on_progress(i + 1, len(plan.moves))
         data.attrs["total"] = plan.steps
         data.attrs["env_args"] = json.dumps(first.env_args)
         data.attrs[LINEAGE_ATTR] = json.dumps(_lineage(plan, [h.result() for h in hashes]))
+        if plan.run:
+            append_attempts(output, plan.run.attempts)
         if plan.masks:
             write_masks(output, plan.masks)
 
@@ -92,12 +98,18 @@ def _copy_demo(dataset: Dataset, data: h5py.Group, move: Move, plan: MergePlan) 
     else:
         demo.file.copy(demo, data, move.name)
         copy = data[move.name]
+    if plan.run:
+        return  # it is a demo of the run, wherever its shard was made
     lineage = dataset.demo_lineage(move.demo)
     before = {"merged_from": lineage["merged_from"]} if "merged_from" in lineage else {}
     copy.attrs[LINEAGE_ATTR] = json.dumps({**lineage, "merged_from": {"input": move.source, "demo": move.demo, **before}})
 
 
 def _lineage(plan: MergePlan, hashes: Sequence[str]) -> dict[str, Any]:
+    if plan.run:
+        shards = [{"shard": source.lineage["shard"], "file_sha256": digest} for source, digest in zip(plan.sources, hashes, strict=True)]
+        return {**plan.run.lineage, "shards": shards}
+
     def entry(source: Source, digest: str) -> dict[str, Any]:
         return {"file": source.path.name, "file_sha256": digest, "task": source.task_id, "lineage": source.lineage}
 

@@ -62,14 +62,30 @@ class Duplicate:
 
 
 @dataclass(frozen=True)
+class MergedRun:
+    """The run that files are the shards of.
+
+    Attributes:
+        lineage: what its file would have.
+        attempts: lines of its log.
+        to_spare: successes beyond those that it was to make.
+    """
+
+    lineage: dict[str, Any]
+    attempts: tuple[str, ...]
+    to_spare: int
+
+
+@dataclass(frozen=True)
 class MergePlan:
     """What will be written.
 
     Attributes:
-        moves: in the order of the output: files as given, demos in natural order.
+        moves: in the order of the output: files as given, demos in natural order; shards of a run: in the order of its trials.
         keys: arrays that the merged demos have.
         dropped_keys: arrays that some demos lack, left out of all of them (only if that was asked for).
         masks: filter key to names in the output.
+        run: what the sources are the shards of; None for files that have nothing to do with each other.
     """
 
     sources: tuple[Source, ...]
@@ -78,6 +94,7 @@ class MergePlan:
     keys: Keys
     dropped_keys: tuple[str, ...]
     masks: dict[str, tuple[str, ...]]
+    run: MergedRun | None = None
 
     @property
     def steps(self) -> int:
@@ -98,19 +115,29 @@ def plan_merge(paths: Sequence[str | Path], *, common_keys: bool = False) -> Mer
         raise UserError("It takes two files to merge.", do="mimicctl merge A.hdf5 B.hdf5 --output-file C.hdf5")
     with ExitStack() as stack:
         datasets = [stack.enter_context(Dataset(path)) for path in paths]
-        sources = tuple(_source(dataset) for dataset in datasets)
-        keys = {(i, name): _kinds(dataset.group(name)) for i, dataset in enumerate(datasets) for name in dataset.demos}
-        found = _compare_keys(sources, keys)
-        problems = [*_disagreements(sources), *_unsound(datasets), *found.clashing]
-        if problems or (found.missing and not common_keys):
-            raise _refusal(problems + found.missing, solved_by_common_keys=not problems)
+        sources, found = fitting_sources(datasets, common_keys=common_keys)
         try:
             duplicates = tuple(_duplicates(datasets, found.common))
         except (OSError, RuntimeError):  # h5py raises either
             do = "mimicctl dataset check FILE tells which, dataset repair saves what is whole"
             raise UserError("One of the files is damaged: not all of its arrays can be read.", where=listed([str(s.path) for s in sources]), do=do) from None
     moves = tuple(_numbered(sources, duplicates))
-    return MergePlan(sources, moves, duplicates, found.common, found.partial, _masks(sources, moves))
+    return MergePlan(sources, moves, duplicates, found.common, found.partial, masks_of(sources, moves))
+
+
+def fitting_sources(datasets: Sequence[Dataset], *, common_keys: bool) -> tuple[tuple[Source, ...], Comparison]:
+    """The files, and the arrays that their demos have.
+
+    Raises:
+        UserError: they do not fit together.
+    """
+    sources = tuple(_source(dataset) for dataset in datasets)
+    keys = {(i, name): _kinds(dataset.group(name)) for i, dataset in enumerate(datasets) for name in dataset.demos}
+    found = _compare_keys(sources, keys)
+    problems = [*_disagreements(sources), *_unsound(datasets), *found.clashing]
+    if problems or (found.missing and not common_keys):
+        raise _refusal(problems + found.missing, solved_by_common_keys=not problems)
+    return sources, found
 
 
 def _source(dataset: Dataset) -> Source:
@@ -175,7 +202,7 @@ def _kinds(demo: h5py.Group) -> Keys:
 
 
 @dataclass(frozen=True)
-class _Comparison:
+class Comparison:
     """Arrays that all demos have, those that only some have, and in words what is missing and what is there in another shape or type."""
 
     common: Keys
@@ -184,7 +211,7 @@ class _Comparison:
     clashing: list[str]
 
 
-def _compare_keys(sources: Sequence[Source], keys: Mapping[tuple[int, str], Keys]) -> _Comparison:
+def _compare_keys(sources: Sequence[Source], keys: Mapping[tuple[int, str], Keys]) -> Comparison:
     """All demos against the first. Those of a file that differ in the same way are told of once."""
     (first, reference), *_ = keys.items()
     where = f"{first[1]} of {sources[first[0]].path.name}"
@@ -202,7 +229,7 @@ def _compare_keys(sources: Sequence[Source], keys: Mapping[tuple[int, str], Keys
         return [f"{_some(names)} of {sources[i].path}: {text}" for (i, text), names in found.items()]
 
     everything = {path for other in keys.values() for path in other}
-    return _Comparison(common, tuple(sorted(everything - common.keys())), told(missing), told(clashing))
+    return Comparison(common, tuple(sorted(everything - common.keys())), told(missing), told(clashing))
 
 
 def _some(names: Sequence[str]) -> str:
@@ -259,7 +286,7 @@ def _numbered(sources: Sequence[Source], duplicates: Sequence[Duplicate]) -> Ite
     return (Move(i, demo, f"demo_{number}") for number, (i, demo) in enumerate(kept))
 
 
-def _masks(sources: Sequence[Source], moves: Sequence[Move]) -> dict[str, tuple[str, ...]]:
+def masks_of(sources: Sequence[Source], moves: Sequence[Move]) -> dict[str, tuple[str, ...]]:
     """Filter keys of all files, with the new names. What a duplicate was in, the demo that stands for it is not put in as well."""
     names = {(move.source, move.demo): move.name for move in moves}
     masks: dict[str, list[str]] = defaultdict(list)

@@ -102,6 +102,10 @@ class Dataset:
         return self
 
     def __exit__(self, *exception: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Harmless when closed already."""
         self._file.close()
 
     def __len__(self) -> int:

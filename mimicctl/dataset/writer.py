@@ -151,7 +151,7 @@ class DatasetWriter:
         with self._committing():
             fill(self._data.create_group(name))
             self._data.attrs["total"] = self._total + steps
-            self._log(attempts)
+            append_attempts(self._file, attempts)
         self._next, self._count, self._total = self._next + 1, self._count + 1, self._total + steps
         return name
 
@@ -181,22 +181,12 @@ class DatasetWriter:
             if dataset.masks:
                 write_masks(self._file, dataset.masks)
             if ATTEMPTS_PATH not in self._file:
-                self._log([json.dumps(attempt) for attempt in dataset.attempts()])
+                append_attempts(self._file, [json.dumps(attempt) for attempt in dataset.attempts()])
 
     def log_attempts(self, lines: Sequence[str]) -> None:
         """Append lines to the attempts log and commit."""
         with self._committing():
-            self._log(lines)
-
-    def _log(self, lines: Sequence[str]) -> None:
-        if not lines:
-            return
-        if ATTEMPTS_PATH not in self._file:
-            self._file.create_dataset(ATTEMPTS_PATH, shape=(0,), maxshape=(None,), chunks=(256,), dtype=h5py.string_dtype())
-        log = self._file[ATTEMPTS_PATH]
-        first = len(log)
-        log.resize((first + len(lines),))
-        log[first:] = list(lines)
+            append_attempts(self._file, lines)
 
     @contextmanager
     def _committing(self) -> Iterator[None]:
@@ -292,6 +282,18 @@ def copy_demo(demo: h5py.Group, target: h5py.Group, *, leave_out: Collection[str
         for key in demo["obs"]:
             if key not in leave_out:
                 demo.file.copy(demo[f"obs/{key}"], obs, key)
+
+
+def append_attempts(file: h5py.File, lines: Sequence[str]) -> None:
+    """Append to the log of attempts."""
+    if not lines:
+        return
+    if ATTEMPTS_PATH not in file:
+        file.create_dataset(ATTEMPTS_PATH, shape=(0,), maxshape=(None,), chunks=(256,), dtype=h5py.string_dtype())
+    log = file[ATTEMPTS_PATH]
+    first = len(log)
+    log.resize((first + len(lines),))
+    log[first:] = list(lines)
 
 
 def write_masks(file: h5py.File, masks: Mapping[str, Sequence[str]]) -> None:

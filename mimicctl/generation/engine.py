@@ -5,15 +5,18 @@ from __future__ import annotations
 import dataclasses
 import json
 import os
+import sys
+import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, closing
 from dataclasses import dataclass
-from importlib import resources
+from importlib import metadata, resources
 from pathlib import Path
 from typing import Any
 
 import mimicctl
 from mimicctl.config import GenerateSettings, RenderSettings
+from mimicctl.crew import Activity
 from mimicctl.dataset.frames import Frames
 from mimicctl.dataset.masks import without_discarded
 from mimicctl.dataset.reader import Dataset, demo_number
@@ -26,9 +29,12 @@ from mimicctl.generation.report import GenerationReport, summarise
 from mimicctl.generation.scheduler import results_in_order
 from mimicctl.generation.segments import Bridge
 from mimicctl.generation.source import SourcePool, load_pool
+from mimicctl.generation.status import StatusFile, last_failures
 from mimicctl.generation.trial import TrialResult, TrialSettings
 from mimicctl.rendering.replay import drawing_settings, positions_of
 from mimicctl.rendering.workers import Drawing, check_opengl, frames_in_order
+from mimicctl.shard import Shard
+from mimicctl.statistics import wilson_interval
 from mimicctl.tasks import TaskSpec, find_task
 
 
@@ -62,6 +68,36 @@ def bundled_source(task: TaskSpec) -> Path:
     return path
 
 
+def numbers_of(settings: GenerateSettings) -> range:
+    """The trials that a run may make: without end where it goes on until enough have succeeded.
+
+    Raises:
+        UserError: a shard that goes on until enough have succeeded, which it cannot know.
+    """
+    shard = Shard.parse(settings.shard or "0/1")
+    if settings.attempts is not None and not (settings.shard and settings.guarantee):
+        raise UserError(
+            "--attempts says how many attempts the shards of a run make together.", do="give --shard too; without shards --no-guarantee counts attempts"
+        )
+    if not settings.guarantee:
+        return shard.numbers(settings.trials)
+    if not settings.shard:
+        return shard.numbers(sys.maxsize)
+    if settings.attempts is None:
+        raise UserError(
+            "A shard cannot know when all of them together have enough successes.",
+            do=f"say how many attempts they make together, some more than --trials: --attempts {settings.trials * 11 // 10}",
+        )
+    if settings.attempts < settings.trials:
+        raise UserError(f"{settings.attempts} attempts cannot make {settings.trials} successes.", do="give more --attempts, or fewer --trials")
+    return shard.numbers(settings.attempts)
+
+
+def goal_of(settings: GenerateSettings) -> tuple[str, int]:
+    """What the run counts, "attempts" or "successes", and up to how many."""
+    return ("successes", settings.trials) if settings.guarantee and not settings.shard else ("attempts", len(numbers_of(settings)))
+
+
 def generate(
     task_id: str,
     seed: int,
@@ -72,12 +108,13 @@ def generate(
     resume: bool = False,
     overwrite: bool = False,
     on_progress: Callable[[int, int], None] = lambda attempts, successes: None,
+    on_event: Callable[[str], None] = lambda text: None,
 ) -> Generated:
     """Run trials until the wanted number is there; commit each success as soon as all trials before it are decided.
 
     The demos of the output, and their order, depend on task, seed, settings and source demonstrations alone: not on
-    `num_envs`, `workers`, or on how often the run was interrupted. Where the task has cameras, successes are drawn from their recorded
-    states when they are found; failures that are kept have no images.
+    `num_envs`, `workers`, `engine`, on what was lost on the way, or on how often the run was interrupted. Where the task has cameras, successes
+    are drawn from their recorded states when they are found; failures that are kept have no images.
 
     Args:
         input_file: annotated source demonstrations; None for the bundled ones.
@@ -85,13 +122,19 @@ def generate(
         resume: continue an interrupted run.
         overwrite: replace an existing output.
         on_progress: called with attempts and successes so far.
+        on_event: called with a sentence when something went wrong that the run gets over.
 
     Raises:
         UserError: the input does not fit, or the output exists.
-        RunFailed: the cap on failures was reached. What was made so far is kept, and can be resumed.
+        RunFailed: the cap on failures was reached, or processes died again and again. What was made so far is kept, and can be resumed.
     """
     task, rendering = _with_overrides(find_task(task_id), settings.subtasks), rendering or RenderSettings()
+    if settings.address and settings.engine != "ray":
+        raise UserError("--address is that of a Ray cluster.", do="give --engine ray too")
+    numbers = numbers_of(settings)
     output = checked_output(settings.output_file)
+    if settings.shard:
+        output = Shard.parse(settings.shard).path(output)
     partial = partial_path(output)
     source = input_file or bundled_source(task)
     pool, described, sim_args = _load_source(task, source, settings.names)
@@ -100,6 +143,9 @@ def generate(
         check_opengl()
         lineage["render"] = drawing_settings(rendering)
     done = _attempts_so_far(partial) if find_unfinished(output, lineage, resume=resume, overwrite=overwrite) else []
+    if settings.shard:
+        # Not compared above: a shard may be continued with more of either.
+        lineage["wanted"] = {"trials": settings.trials, "attempts": settings.attempts or settings.trials}
     trial_settings = TrialSettings(
         task=task,
         seed=seed,
@@ -110,29 +156,28 @@ def generate(
     failed_path = output.with_name(f"{output.stem}_failed{output.suffix}") if settings.keep_failed else None
     run = _Run(settings, done, on_progress)
     workers = settings.workers or os.cpu_count() or 1
-    with ExitStack() as stack:
-        writer = stack.enter_context(DatasetWriter(partial, task_id=task.task_id, lineage=lineage, env_args={"sim_args": sim_args}))
-        failed = _failed_writer(stack, failed_path, task, lineage, fresh=not done)
-        if not run.complete():
-            results = results_in_order(
-                pool,
-                trial_settings,
-                first=len(done),
-                last=None if settings.guarantee else settings.trials,
-                num_envs=settings.num_envs,
-                workers=workers,
-            )
-            seen = _with_images(results, task, rendering, workers) if task.cameras else ((result, {}) for result in results)
-            with closing(results), closing(seen):
-                for result, frames in seen:
-                    run.take(result, frames, writer, failed)
-                    if run.complete():
-                        break
-        run.commit_rest(writer)
-        demos = len(writer)
-        writer.finish(output)
-        if failed is not None:
-            failed.finish(failed_path)
+    activity = Activity(begun=len(done), on_event=on_event)
+    status_path = Path(settings.status_file).expanduser().absolute() if settings.status_file else None
+    try:
+        with StatusFile(status_path, lambda: run.status(activity, output if output.exists() else partial)), ExitStack() as stack:
+            writer = stack.enter_context(DatasetWriter(partial, task_id=task.task_id, lineage=lineage, env_args={"sim_args": sim_args}))
+            failed = _failed_writer(stack, failed_path, task, lineage, fresh=not done)
+            if not run.complete():
+                results = results_in_order(pool, trial_settings, numbers[len(done) :], settings, workers, activity)
+                seen = _with_images(results, task, rendering, workers) if task.cameras else ((result, {}) for result in results)
+                with closing(results), closing(seen):
+                    for result, frames in seen:
+                        run.take(result, frames, writer, failed)
+                        if run.complete():
+                            break
+            run.commit_rest(writer)
+            demos = len(writer)
+            writer.finish(output)
+            if failed is not None:
+                failed.finish(failed_path)
+    except (KeyboardInterrupt, SystemExit):
+        on_event(_what_is_kept(partial))
+        raise
     report = summarise(task, run.attempts)
     return Generated(output, failed_path, demos, report, resumed_at=len(done))
 
@@ -144,11 +189,36 @@ class _Run:
         self.attempts = list(done)
         self.successes = sum(attempt["success"] for attempt in done)
         self._settings, self._on_progress = settings, on_progress
+        self._counted, self._goal = goal_of(settings)
         self._uncommitted: list[str] = []
+        self._began, self._before = time.monotonic(), (len(self.attempts), self.successes)
         on_progress(len(self.attempts), self.successes)
 
+    def _count(self) -> int:
+        return self.successes if self._counted == "successes" else len(self.attempts)
+
     def complete(self) -> bool:
-        return (self.successes if self._settings.guarantee else len(self.attempts)) >= self._settings.trials
+        return self._count() >= self._goal
+
+    def status(self, activity: Activity, path: Path) -> dict[str, Any]:
+        """For the status file."""
+        attempts, successes = len(self.attempts), self.successes
+        hours = (time.monotonic() - self._began) / 3600
+        low, high = wilson_interval(successes, attempts)
+        speed = (self._count() - self._before[self._counted == "successes"]) / hours
+        return {
+            "file": str(path),
+            "trials_begun": activity.begun,
+            "trials_done": attempts,
+            "successes": successes,
+            "success_rate": successes / attempts if attempts else None,
+            "success_rate_95": [low, high],
+            "goal": {self._counted: self._goal},
+            "demos_per_hour": round((successes - self._before[1]) / hours, 1),
+            "eta_seconds": round(3600 * max(0, self._goal - self._count()) / speed, 1) if speed else None,
+            "workers_alive": activity.workers,
+            "last_failures": last_failures(self.attempts),
+        }
 
     def take(self, result: TrialResult, frames: dict[str, Frames], writer: DatasetWriter, failed: DatasetWriter | None) -> None:
         record = result.record()
@@ -219,21 +289,33 @@ def _load_source(task: TaskSpec, path: Path, called: dict[str, str]) -> tuple[So
 
 def _lineage(task: TaskSpec, seed: int, settings: GenerateSettings, source: dict[str, Any]) -> dict[str, Any]:
     """Where the file comes from; equal for two runs exactly if their demos are."""
-    decisive = settings.model_dump(exclude={"input_file", "output_file", "num_envs", "workers", "trials", "max_failures", "keep_failed"})
+    how_much = {"trials", "max_failures", "keep_failed", "shard", "attempts"}
+    where = {"input_file", "output_file", "status_file", "num_envs", "workers", "engine", "address"}
+    decisive = settings.model_dump(exclude=how_much | where)
     return {
         "made_by": "mimicctl generate",
         "version": mimicctl.__version__,
+        "physics": f"mujoco {metadata.version('mujoco')}",
         "task": task.task_id,
         "seed": seed,
         "settings": decisive,
         "subtasks": {eef: [dataclasses.asdict(s) for s in subtasks] for eef, subtasks in task.subtasks.items()},
         "inputs": [source],
+        **({"shard": settings.shard} if settings.shard else {}),
     }
 
 
 def _attempts_so_far(partial: Path) -> list[dict[str, Any]]:
     with Dataset(partial, need_demos=False) as dataset:
         return dataset.attempts()
+
+
+def _what_is_kept(partial: Path) -> str:
+    """What an interrupted run says, once everything is closed."""
+    if not partial.exists():
+        return "Nothing was made yet."
+    with Dataset(partial, need_demos=False) as dataset:
+        return f"{len(dataset)} demonstrations are kept in {partial}; --resume continues."
 
 
 def _with_images(results: Iterator[TrialResult], task: TaskSpec, rendering: RenderSettings, workers: int) -> Iterator[tuple[TrialResult, dict[str, Frames]]]:

@@ -1,46 +1,69 @@
-"""Running trials in this process or in several, delivered in the order of their numbers either way."""
+"""Running trials in this process, in several, or on a Ray cluster, delivered in the order of their numbers every way."""
 
 from __future__ import annotations
 
-import itertools
 from collections.abc import Iterator
+from contextlib import closing
 
+from mimicctl.config import GenerateSettings
+from mimicctl.crew import Activity, NextNumber, Run, results_of_jobs
 from mimicctl.envs import make_env
 from mimicctl.generation.source import SourcePool
 from mimicctl.generation.trial import TrialResult, TrialSettings, run_trials
-from mimicctl.processes import SharedNumbers, results_of
 
 
-def results_in_order(pool: SourcePool, settings: TrialSettings, *, first: int, last: int | None, num_envs: int, workers: int) -> Iterator[TrialResult]:
-    """Results of trials `first`, `first + 1`, ... up to `last` exclusive (None: without end), in that order.
+def results_in_order(
+    pool: SourcePool, trial_settings: TrialSettings, numbers: range, settings: GenerateSettings, workers: int, activity: Activity
+) -> Iterator[TrialResult]:
+    """Results of the trials `numbers`, in that order.
 
-    Which process or env runs a trial changes nothing about it. Close the iterator to stop.
+    Which process, env or machine runs a trial, and how often it is tried, changes nothing about it. Close the iterator to stop.
     """
+    if settings.engine == "ray":
+        from mimicctl.generation.ray_engine import results_from_ray
+
+        yield from results_from_ray(pool, trial_settings, numbers, settings, activity)
+        return
     if workers > 1:
-        arguments = (pool, settings, SharedNumbers(first, last), num_envs)
-        unordered = results_of(_work, arguments, workers, do="use fewer --workers; --resume continues")
+        do = "use fewer --workers; --resume continues"
+        arguments = (pool, trial_settings, settings.num_envs)
+        results = results_of_jobs(prepare_trials, arguments, numbers, workers=workers, at_once=settings.num_envs, activity=activity, do=do)
     else:
-        unordered = _work(pool, settings, itertools.islice(itertools.count(first), None if last is None else max(last - first, 0)), num_envs)
-    try:
-        yield from _ordered(unordered, first)
-    finally:
-        unordered.close()
+        results = _in_this_process(pool, trial_settings, numbers, settings.num_envs, activity)
+    with closing(results):
+        yield from _ordered(results, numbers)
 
 
-def _ordered(results: Iterator[TrialResult], first: int) -> Iterator[TrialResult]:
+def _ordered(results: Iterator[TrialResult], numbers: range) -> Iterator[TrialResult]:
     early: dict[int, TrialResult] = {}
-    expected = first
+    expected = iter(numbers)
+    wanted = next(expected, None)
     for result in results:
         early[result.index] = result
-        while expected in early:
-            yield early.pop(expected)
-            expected += 1
+        while wanted in early:
+            yield early.pop(wanted)
+            wanted = next(expected, None)
 
 
-def _work(pool: SourcePool, settings: TrialSettings, numbers: Iterator[int], num_envs: int) -> Iterator[TrialResult]:
-    """Take the next number and run it, until there are no more."""
+def _in_this_process(pool: SourcePool, settings: TrialSettings, numbers: range, num_envs: int, activity: Activity) -> Iterator[TrialResult]:
+    left = iter(numbers)
+
+    def next_number() -> int | None:
+        number = next(left, None)
+        activity.begun += number is not None
+        return number
+
+    activity.workers = 1
+    with closing(make_env(settings.task, num_envs)) as env:
+        yield from run_trials(env, pool, settings, next_number)
+
+
+def prepare_trials(pool: SourcePool, settings: TrialSettings, num_envs: int) -> Run:
+    """Make the envs of a worker process, which last as long as it does."""
     env = make_env(settings.task, num_envs)
-    try:
-        yield from run_trials(env, pool, settings, lambda: next(numbers, None))
-    finally:
-        env.close()
+
+    def run(next_number: NextNumber) -> Iterator[tuple[int, TrialResult]]:
+        for result in run_trials(env, pool, settings, next_number):
+            yield result.index, result
+
+    return run

@@ -1,0 +1,101 @@
+"""Trials as tasks of a Ray cluster, which does again what a lost process or machine had under way."""
+
+from __future__ import annotations
+
+import logging
+import os
+from collections import deque
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+from mimicctl.config import GenerateSettings
+from mimicctl.crew import Activity, Run
+from mimicctl.errors import RunFailed, UserError
+from mimicctl.generation.source import SourcePool
+from mimicctl.generation.trial import TrialResult, TrialSettings
+
+_ROUNDS = 4
+"""Trials of a task, per env. More cost less, and more is done again after a loss."""
+
+_RETRIES = 10
+"""Times that Ray does a task again whose process or machine was lost. What the memory monitor ended it does again without end."""
+
+_AHEAD = 2
+"""Tasks handed in per core, so that none waits for work and results do not pile up."""
+
+
+def results_from_ray(pool: SourcePool, trial_settings: TrialSettings, numbers: range, settings: GenerateSettings, activity: Activity) -> Iterator[TrialResult]:
+    """Results of the trials `numbers`, in that order. Close the iterator to stop.
+
+    Raises:
+        UserError: Ray is not installed, or there is no cluster at the address.
+        RunFailed: a trial raised, or a task was lost too often.
+    """
+    ray = _connected(settings)
+    from ray.exceptions import RayError, RayTaskError
+
+    try:
+        task = ray.remote(num_cpus=1, max_retries=_RETRIES)(_run_share)
+        common = ray.put((pool, trial_settings, settings.num_envs))
+        under_way: deque[Any] = deque()
+        for share in _shares(numbers, settings.num_envs * _ROUNDS, _cores(ray, settings)):
+            under_way.append(task.remote(common, share))
+            activity.begun += len(share)
+            while len(under_way) >= _AHEAD * _cores(ray, settings):
+                activity.workers = min(len(under_way), _cores(ray, settings))
+                yield from ray.get(under_way.popleft())
+        while under_way:
+            yield from ray.get(under_way.popleft())
+    except RayTaskError as error:
+        raise RunFailed(f"A Ray task failed: {error.cause}", do="run again with --engine pool --workers 1 --debug for the traceback") from None
+    except RayError as error:
+        first_line = str(error).strip().splitlines()[0]
+        raise RunFailed(f"Ray gave up on a task: {type(error).__name__}: {first_line}", do="see to the cluster (ray status); --resume continues") from None
+    finally:
+        activity.workers = 0
+        ray.shutdown()
+
+
+def _connected(settings: GenerateSettings) -> Any:
+    """The module ray, connected to the cluster: that of `address`, that of RAY_ADDRESS as inside a Ray job, or one started here for this run."""
+    os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
+    try:
+        import ray
+    except ImportError:
+        raise UserError("Ray is not installed.", do='pip install "mimicctl[ray]"') from None
+    address = settings.address or os.environ.get("RAY_ADDRESS") or "local"
+    own = {"num_cpus": settings.workers or None, "include_dashboard": False} if address == "local" else {}
+    try:
+        ray.init(address, logging_level=logging.ERROR, **own)
+    except (ConnectionError, RuntimeError, ValueError) as error:
+        why = str(error).strip().splitlines()[0]
+        raise UserError(f"No connection to a Ray cluster: {why}", where=address, do="ray status --address HOST:PORT shows whether it runs") from None
+    return ray
+
+
+def _cores(ray: Any, settings: GenerateSettings) -> int:
+    """Tasks that can run at once. A cluster grows and shrinks."""
+    cores = max(1, int(ray.cluster_resources().get("CPU", 1)))
+    return min(cores, settings.workers or cores)
+
+
+def _shares(numbers: range, size: int, cores: int) -> Iterator[range]:
+    """The numbers in pieces, smaller ones where there are few."""
+    size = max(1, min(size, -(-len(numbers) // cores)))
+    while numbers:
+        yield numbers[:size]
+        numbers = numbers[size:]
+
+
+_prepared: list[Run] = []
+"""The envs of this process, once it has them: Ray gives a process task after task of one run."""
+
+
+def _run_share(common: tuple[SourcePool, TrialSettings, int], share: Sequence[int]) -> list[TrialResult]:
+    """A task."""
+    from mimicctl.generation.scheduler import prepare_trials
+
+    if not _prepared:
+        _prepared.append(prepare_trials(*common))
+    left = iter(share)
+    return [result for _, result in sorted(_prepared[0](lambda: next(left, None)), key=lambda answer: answer[0])]
