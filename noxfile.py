@@ -52,6 +52,13 @@ def dexterous(session: nox.Session) -> None:
 
 
 @nox.session(default=False)
+def ray(session: nox.Session) -> None:
+    """Generation on a Ray cluster of two nodes on this machine, one of which is lost."""
+    session.install("-e", ".[test,ray]")
+    session.run("python", "-m", "pytest", "-m", "ray", "tests/generation/test_ray.py", "-rs", *session.posargs)
+
+
+@nox.session(default=False)
 def slow(session: nox.Session) -> None:
     """The long versions: fifty kills of a recording and of a generation."""
     session.install("-e", ".[test]")

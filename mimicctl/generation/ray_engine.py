@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import logging
 import os
+import re
+import socket
 from collections import deque
 from collections.abc import Iterator, Sequence
 from typing import Any
@@ -19,6 +21,9 @@ _ROUNDS = 4
 
 _RETRIES = 10
 """Times that Ray does a task again whose process or machine was lost. What the memory monitor ended it does again without end."""
+
+_PATIENCE = 5.0
+"""Seconds in which the head of a cluster has to answer."""
 
 _AHEAD = 2
 """Tasks handed in per core, so that none waits for work and results do not pile up."""
@@ -64,13 +69,28 @@ def _connected(settings: GenerateSettings) -> Any:
     except ImportError:
         raise UserError("Ray is not installed.", do='pip install "mimicctl[ray]"') from None
     address = settings.address or os.environ.get("RAY_ADDRESS") or "local"
+    _refuse_deaf(address)
     own = {"num_cpus": settings.workers or None, "include_dashboard": False} if address == "local" else {}
     try:
         ray.init(address, logging_level=logging.ERROR, **own)
     except (ConnectionError, RuntimeError, ValueError) as error:
-        why = str(error).strip().splitlines()[0]
-        raise UserError(f"No connection to a Ray cluster: {why}", where=address, do="ray status --address HOST:PORT shows whether it runs") from None
+        why = str(error).strip().splitlines()[0].rstrip(".")
+        raise _no_cluster(address, why) from None
     return ray
+
+
+def _refuse_deaf(address: str) -> None:
+    """UserError if nobody listens there: Ray itself would try for minutes."""
+    found = re.fullmatch(r"(?:ray://)?\[?([^/\]]+?)\]?:(\d{1,5})", address)
+    if found:
+        try:
+            socket.create_connection((found[1], int(found[2])), _PATIENCE).close()
+        except (OSError, OverflowError) as error:
+            raise _no_cluster(address, getattr(error, "strerror", None) or str(error)) from None
+
+
+def _no_cluster(address: str, why: str) -> UserError:
+    return UserError(f"No connection to a Ray cluster: {why}.", where=address, do="ray status --address HOST:PORT shows whether it runs")
 
 
 def _cores(ray: Any, settings: GenerateSettings) -> int:
