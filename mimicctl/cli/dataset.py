@@ -7,7 +7,22 @@ from typing import Annotated, Literal, Optional
 
 import typer
 
-from mimicctl.cli.common import ConfigFile, Json, Outcome, Override, Overwrite, Resume, Table, Workers, note, note_foreign, reporting, resolve_settings, show, size_of
+from mimicctl.cli.common import (
+    ConfigFile,
+    Json,
+    Outcome,
+    Override,
+    Overwrite,
+    Resume,
+    Table,
+    Workers,
+    note,
+    note_foreign,
+    reporting,
+    resolve_settings,
+    show,
+    size_of,
+)
 
 app = typer.Typer(help="Look into datasets, check, split and repair them, add cameras.", no_args_is_help=True)
 

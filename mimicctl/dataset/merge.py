@@ -21,7 +21,6 @@ from mimicctl.dataset.writer import write_masks
 from mimicctl.schema import FORMAT_VERSION, INTENDED_ACTIONS, LINEAGE_ATTR
 
 
-
 @dataclass(frozen=True)
 class Merged:
     """What a merge made."""
