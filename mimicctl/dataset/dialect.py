@@ -164,8 +164,8 @@ def suspicion(dataset: Dataset) -> str:
 def refuse_without_poses(dataset: Dataset) -> None:
     """UserError for a plain robomimic file, which has nothing to move segments by."""
     if dataset.dialect.kind == "robomimic":
-        raise UserError(
-            "This is a plain robomimic file: it holds no poses of eef and objects, so its demonstrations cannot be moved or annotated.",
-            where=str(dataset.path),
-            do="prepare it where it was recorded (MimicGen's prepare_src_dataset.py for robosuite), or train on it as it is",
-        )
+        do = "prepare it where it was recorded (MimicGen's prepare_src_dataset.py for robosuite), or train on it as it is"
+        if ASIDE.rstrip("/") in dataset.group(dataset.demos[0]):
+            do = f"put it back: mimicctl dataset convert-dialect {dataset.path} --to isaaclab3"
+        what = "This is a plain robomimic file: it holds no poses of eef and objects, so its demonstrations cannot be moved or annotated."
+        raise UserError(what, where=str(dataset.path), do=do)
