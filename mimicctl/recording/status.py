@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from mimicctl.recording.quality import TakeQuality, hints_for
 from mimicctl.recording.scene_view import draw_scene
 from mimicctl.recording.session import Phase, Progress
-from mimicctl.tasks import TaskSpec
+from mimicctl.tasks import TaskSpec, objective
 
 _REDRAW = 0.1
 _LINE_EVERY = 5.0
@@ -102,4 +102,4 @@ def current_subtask(task: TaskSpec, signals: dict[str, bool]) -> str:
     """The subtask after the last one whose signal is true now."""
     subtasks = task.subtasks[task.eef_names[0]]
     done = [i for i, subtask in enumerate(subtasks) if subtask.term_signal and signals.get(subtask.term_signal)]
-    return subtasks[min(done[-1] + 1 if done else 0, len(subtasks) - 1)].name
+    return objective(subtasks, min(done[-1] + 1 if done else 0, len(subtasks) - 1))

@@ -7,7 +7,21 @@ import difflib
 from mimicctl.errors import UserError
 from mimicctl.tasks.drive import DRIVE_TIAGO
 from mimicctl.tasks.lift_cube import LIFT_CUBE_ABS, LIFT_CUBE_REL
-from mimicctl.tasks.spec import Arrive, CameraSpec, Goal, HandBox, Lift, Modality, ObjectSpec, ResetRange, Stack, Subtask, TaskSpec
+from mimicctl.tasks.spec import (
+    Arrive,
+    CameraSpec,
+    Goal,
+    HandBox,
+    Lift,
+    Modality,
+    ObjectSpec,
+    ResetRange,
+    Stack,
+    Subtask,
+    SubtaskConstraint,
+    TaskSpec,
+    objective,
+)
 from mimicctl.tasks.stack_cube import STACK_CUBE_ABS, STACK_CUBE_REL, STACK_CUBE_VISUOMOTOR, STACK_CUBE_VISUOMOTOR_COSMOS
 
 __all__ = [
@@ -22,11 +36,13 @@ __all__ = [
     "ResetRange",
     "Stack",
     "Subtask",
+    "SubtaskConstraint",
     "TaskSpec",
     "canonical_id",
     "family_of",
     "find_task",
     "list_tasks",
+    "objective",
 ]
 
 _REGISTRY = {
