@@ -113,7 +113,7 @@ def ages(seconds: float, hz: float, load: int) -> str:
     while time.monotonic() < end:
         snapshot = env.snapshot([0])[0]
         command = device.command(OperatorView(env.eef_poses(snapshot)["franka"]))
-        env.step(env.command_to_action(snapshot, command.delta, command.gripper)[None], [0])
+        env.step(env.command_to_action(snapshot, {"franka": command.delta}, {"franka": command.gripper})[None], [0])
         pacer.wait()
     ended.set()
     for thread in threads:

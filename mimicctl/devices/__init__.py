@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 
 from mimicctl.devices.base import AXES, AxisSource, Command, Device, Event, OperatorView, Reading
 from mimicctl.errors import UserError
-from mimicctl.tasks import Arrive, Lift, Stack, TaskSpec
+from mimicctl.tasks import Arrive, Lift, LiftTogether, Stack, TaskSpec
 
 if TYPE_CHECKING:
     from mimicctl.config import RecordSettings
@@ -150,12 +150,15 @@ def shaping_for(device: str, task: TaskSpec, settings: RecordSettings) -> Shapin
 def _scripted(task: TaskSpec, speed: str, seed: int) -> Device:
     from mimicctl.devices.scripted import PickAndLift, PickAndPlace, ScriptedOperator
     from mimicctl.devices.scripted_drive import ScriptedDriver
+    from mimicctl.devices.scripted_pair import ScriptedPair
 
     match task.goal:
         case Stack(names):
             errands = [PickAndPlace(up.name, low.name, up.edge, low.edge) for low, up in itertools.pairwise(task.object(name) for name in names)]
         case Lift(name, height):
             errands = [PickAndLift(name, height)]
+        case LiftTogether():
+            return ScriptedPair(task.goal, speed=speed, seed=seed)
         case Arrive(mark):
             return ScriptedDriver(mark, task.hand[0].half_size[:2], {item.name: item.edge for item in task.objects if not item.is_mark}, speed=speed, seed=seed)
     return ScriptedOperator(errands, speed=speed, seed=seed)

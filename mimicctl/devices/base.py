@@ -6,6 +6,7 @@ device that knows poses, or decides by itself, is a `Device` of its own.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import Enum
 from typing import Protocol
@@ -34,11 +35,13 @@ class Command:
             [m/s, rad/s] in its own frame.
         gripper: +1 open, -1 close.
         events: what else the operator asked for since the last command.
+        others: the same for each eef of the task beside its first, by name; their events do not count.
     """
 
     delta: np.ndarray
     gripper: float
     events: tuple[Event, ...] = ()
+    others: Mapping[str, Command] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -69,16 +72,18 @@ class OperatorView:
     """What an operator sees of the scene, env 0.
 
     Attributes:
-        eef_pose: (4, 4).
+        eef_pose: (4, 4), of the task's first eef.
         object_poses: name to (4, 4).
         gripper_opening: distance of one finger from closed [m].
         held_success: consecutive steps success has held.
+        others: the same as seen from each eef of the task beside its first, by name.
     """
 
     eef_pose: np.ndarray
     object_poses: dict[str, np.ndarray] = field(default_factory=dict)
     gripper_opening: float = 0.04
     held_success: int = 0
+    others: Mapping[str, OperatorView] = field(default_factory=dict)
 
 
 class AxisSource(Protocol):

@@ -72,13 +72,13 @@ class MimicEnv(Protocol):
     def scene_state(self, snapshot: Snapshot) -> dict[str, np.ndarray]:
         """State path to (..., D) float32, in the file's layout."""
 
-    def gripper_opening(self, snapshot: Snapshot) -> np.ndarray:
-        """(...) distance of a finger from closed [m]."""
+    def gripper_opening(self, snapshot: Snapshot) -> dict[str, np.ndarray]:
+        """Eef name to (...) distance of a finger from closed [m]."""
 
     # Actions ----------------------------------------------------------------------------------------
 
-    def command_to_action(self, snapshot: Snapshot, delta: np.ndarray, gripper: float) -> np.ndarray:
-        """(A,) float32 action that moves the eef by `delta` (6,), in the units of a relative action; one env's snapshot (K,)."""
+    def command_to_action(self, snapshot: Snapshot, deltas: Mapping[str, np.ndarray], grippers: Mapping[str, float]) -> np.ndarray:
+        """(A,) float32 action that moves each eef by its delta (6,), in the units of a relative action; one env's snapshot (K,)."""
 
     def target_poses_to_actions(
         self,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 
 import numpy as np
@@ -48,29 +48,65 @@ class TakeQuality:
         return {key: round(value, 4) for key, value in asdict(self).items()}
 
 
-def quality_of(episode: Episode, hz: float, held: int = 0) -> TakeQuality:
+def quality_of(episode: Episode, hz: float, grippers: Mapping[str, np.ndarray], held: int = 0) -> TakeQuality:
     """Of an episode with at least one step, which observes `eef_pos`, `eef_quat` and, if there is a gripper, `gripper_pos`, `hz` steps a second.
 
+    Of several eefs, which are observed as `left_eef_pos` and so on, all must stand still for a pause, their ways are added up, and the least smooth counts.
+
     Args:
+        grippers: eef name to the gripper part (T, G) of the actions.
         held: steps at its end in which success held: standing still is what is asked for in them.
     """
-    position = np.asarray(episode.obs["eef_pos"], float)
-    turns = _angles(np.asarray(episode.obs["eef_quat"], float))
-    ways = np.linalg.norm(np.diff(position, axis=0), axis=1)
-    gripper = np.zeros(len(position))
-    still = (ways * hz < _IDLE_SPEED) & (turns * hz < _IDLE_TURN)
+    keys = {eef: f"{eef}_eef" if f"{eef}_eef_pos" in episode.obs else "eef" for eef in grippers}
+    ways = [_way(episode, key, np.asarray(grippers[eef])) for eef, key in keys.items()]
+    still = np.all([(way.steps * hz < _IDLE_SPEED) & (way.turns * hz < _IDLE_TURN) for way in ways], axis=0)
     if "gripper_pos" in episode.obs:
         fingers = np.abs(np.diff(np.asarray(episode.obs["gripper_pos"], float), axis=0)).max(axis=1, initial=0.0)
-        gripper = np.asarray(episode.actions)[:, -1]
         still &= fingers * hz < _GRIPPER_WORKS
     still[len(still) - min(held, len(still)) :] = False
+    made = sum(way.made for way in ways)
     return TakeQuality(
-        seconds=len(position) / hz,
+        seconds=len(episode) / hz,
         idle=float(still.mean()) if len(still) else 0.0,
         longest_pause=_longest_run(still) / hz,
-        directness=_directness(position, ways, turns, gripper),
-        jerk=_jerk(position, hz),
+        directness=min(1.0, sum(way.needed for way in ways) / made) if made > 0 else 1.0,
+        jerk=max(_jerk(way.position, hz) for way in ways),
     )
+
+
+@dataclass(frozen=True)
+class _Way:
+    """Of one eef.
+
+    Attributes:
+        position: (T, 3) [m].
+        steps, turns: (T-1,) from each position and orientation to the next [m, rad].
+        gripper: (T, G) what was asked of it; G is 0 for an eef without one.
+    """
+
+    position: np.ndarray
+    steps: np.ndarray
+    turns: np.ndarray
+    gripper: np.ndarray
+
+    @property
+    def made(self) -> float:
+        """[m]"""
+        return float(np.sum(self.steps + _TURN_AS_WAY * self.turns))
+
+    @property
+    def needed(self) -> float:
+        """[m] Turning is taken for needed: which of it was is not known."""
+        changes = np.flatnonzero(np.any(np.diff(np.sign(self.gripper), axis=0), axis=1)) + 1
+        marks = [0, *changes, len(self.position) - 1]
+        straight = sum(float(np.linalg.norm(self.position[last] - self.position[first])) for first, last in itertools.pairwise(marks))
+        return straight + _TURN_AS_WAY * float(np.sum(self.turns))
+
+
+def _way(episode: Episode, key: str, gripper: np.ndarray) -> _Way:
+    position = np.asarray(episode.obs[f"{key}_pos"], float)
+    turns = _angles(np.asarray(episode.obs[f"{key}_quat"], float))
+    return _Way(position, np.linalg.norm(np.diff(position, axis=0), axis=1), turns, gripper)
 
 
 def hints_for(take: TakeQuality, before: Sequence[TakeQuality]) -> list[str]:
@@ -104,16 +140,6 @@ def _longest_run(flags: np.ndarray) -> int:
         run = run + 1 if flag else 0
         longest = max(longest, run)
     return longest
-
-
-def _directness(position: np.ndarray, ways: np.ndarray, turns: np.ndarray, gripper: np.ndarray) -> float:
-    made = float(np.sum(ways + _TURN_AS_WAY * turns))
-    changes = np.flatnonzero(np.diff(np.sign(gripper))) + 1
-    marks = [0, *changes, len(position) - 1]
-    needed = sum(float(np.linalg.norm(position[last] - position[first])) for first, last in itertools.pairwise(marks))
-    # Turning is taken for needed: which of it was is not known.
-    needed += _TURN_AS_WAY * float(np.sum(turns))
-    return min(1.0, needed / made) if made > 0 else 1.0
 
 
 def _jerk(position: np.ndarray, hz: float) -> float:

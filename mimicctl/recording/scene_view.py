@@ -4,16 +4,20 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+import numpy as np
+
 from mimicctl import poses
 from mimicctl.devices.base import OperatorView
 from mimicctl.recording.canvas import COLUMNS, Canvas, side_by_side
 from mimicctl.recording.floor_view import draw_floor
-from mimicctl.tasks import TaskSpec
+from mimicctl.tasks import LiftTogether, TaskSpec, Tray
 
 if TYPE_CHECKING:
     from rich.text import Text
 
 _Y, _X, _Z = (-0.24, 0.24), (0.30, 0.70), (0.0, 0.36)
+_WIDE_Y = (-0.42, 0.42)
+"""For two arms."""
 _STYLES = {"blue": "blue", "red": "red", "green": "green"}
 
 
@@ -29,15 +33,35 @@ def draw_scene(task: TaskSpec, view: OperatorView | None) -> Text:
         return Text("")
     if task.robot == "tiago":
         return draw_floor(task, view)
-    top, front = Canvas(_Y, _X), Canvas(_Y, _Z)
+    across = _WIDE_Y if view.others else _Y
+    top, front = Canvas(across, _X), Canvas(across, _Z)
     for item in sorted(task.objects, key=lambda o: view.object_poses[o.name][2, 3]):
-        x, y, z = poses.position(view.object_poses[item.name])
         style = _STYLES.get(item.label, "white")
+        if item.tray is not None:
+            _draw_tray(top, front, view.object_poses[item.name], item.tray, style)
+            continue
+        x, y, z = poses.position(view.object_poses[item.name])
         top.box(y, x, item.edge / 2, item.edge / 2, "█", style)
         front.box(y, z, item.edge / 2, item.edge / 2, "█", style)
-    _draw_gripper(top, front, view)
+    for seen in (view, *view.others.values()):
+        _draw_gripper(top, front, seen)
     text = Text("top: robot below, +x up, +y left".ljust(COLUMNS + 3) + "front: +z up, +y left\n", style="dim")
     return text.append_text(side_by_side(top, front)).append(_distances(task, view))
+
+
+def _draw_tray(top: Canvas, front: Canvas, pose: np.ndarray, tray: Tray, style: str) -> None:
+    """Its plate, and the bars at its ends."""
+    half_x, half_y, _ = tray.half_size
+    for along in np.linspace(-half_x, half_x, 12):
+        for across in np.linspace(-half_y, half_y, 24):
+            x, y, z, _ = pose @ np.array([along, across, 0.0, 1.0])
+            top.put(y, x, "█", style)
+            front.put(y, z, "▄", style)
+    for side in (1, -1):
+        for along in np.linspace(-tray.bar[0], tray.bar[0], 6):
+            x, y, z, _ = pose @ np.array([along, side * tray.handle[0], tray.handle[1], 1.0])
+            top.put(y, x, "▒", "yellow")
+            front.put(y, z, "▒", "yellow")
 
 
 def _draw_gripper(top: Canvas, front: Canvas, view: OperatorView) -> None:
@@ -53,10 +77,20 @@ def _draw_gripper(top: Canvas, front: Canvas, view: OperatorView) -> None:
 
 
 def _distances(task: TaskSpec, view: OperatorView) -> str:
-    """From the tool point to each object, in centimetres, in the directions of the keys."""
-    eef = poses.position(view.eef_pose)
-    parts = []
-    for item in task.objects:
-        x, y, z = 100 * (poses.position(view.object_poses[item.name]) - eef)
-        parts.append(f"{item.label} x{x:+5.1f} y{y:+5.1f} z{z:+5.1f}")
-    return f"to go [cm]: {'   '.join(parts)}   gripper {1000 * 2 * view.gripper_opening:.0f} mm"
+    """From the tool point to each object, or to its own handle, in centimetres, in the directions of the keys."""
+    if isinstance(task.goal, LiftTogether):
+        tray, views = view.object_poses[task.goal.object_name], dict(zip(task.eef_names, (view, *view.others.values()), strict=True))
+        ways = {eef: (tray @ np.array([*task.goal.handles[eef], 1.0]))[:3] - poses.position(seen.eef_pose) for eef, seen in views.items()}
+        parts = [f"{_way(eef, way)} gripper {_millimetres(views[eef])}" for eef, way in ways.items()]
+        return f"to go [cm]: {'   '.join(parts)}"
+    ways = {item.label: poses.position(view.object_poses[item.name]) - poses.position(view.eef_pose) for item in task.objects}
+    return f"to go [cm]: {'   '.join(_way(label, way) for label, way in ways.items())}   gripper {_millimetres(view)}"
+
+
+def _way(label: str, metres: np.ndarray) -> str:
+    x, y, z = 100 * metres
+    return f"{label} x{x:+5.1f} y{y:+5.1f} z{z:+5.1f}"
+
+
+def _millimetres(view: OperatorView) -> str:
+    return f"{1000 * 2 * view.gripper_opening:.0f} mm"

@@ -6,7 +6,7 @@ import datetime
 import getpass
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from enum import Enum
 from typing import Any
 
@@ -16,8 +16,10 @@ import mimicctl
 from mimicctl.dataset.writer import DatasetWriter
 from mimicctl.devices import Command, Device, Event, OperatorView
 from mimicctl.envs.base import MimicEnv
+from mimicctl.errors import UserError
 from mimicctl.recording.quality import TakeQuality, quality_of
 from mimicctl.schema import Episode
+from mimicctl.tasks import TaskSpec
 
 _SEED_SPACE = 1_000_003
 """First word of the spawn key of recordings, so that no trial or rollout starts where a recording did."""
@@ -169,7 +171,7 @@ def run_session(
         while not progress.finished:
             outcome, episode = session.attempt(np.random.SeedSequence(seed, spawn_key=(_SEED_SPACE, attempt)))
             if episode is not None:
-                take = quality_of(episode, env.task.control_hz, progress.held)
+                take = quality_of(episode, env.task.control_hz, env.gripper_actions(episode.actions), progress.held)
                 facts = {"seed": seed, "attempt": attempt, "step_hz": progress.rules.step_hz, "outcome": outcome.value, "quality": take.facts()}
                 episode.lineage = lineage_of(device, operator, **facts)
                 if outcome.saved:
@@ -210,7 +212,9 @@ class _Session:
             self._look(snapshots[-1])
             self._on_step(progress)
             command = self._command()
-            action = env.command_to_action(snapshots[-1], command.delta, command.gripper)
+            each = commands_of(env.task, command)
+            deltas, grippers = ({eef: getattr(one, part) for eef, one in each.items()} for part in ("delta", "gripper"))
+            action = env.command_to_action(snapshots[-1], deltas, grippers)
             env.step(action[None], [0])
             actions.append(action)
             snapshots.append(env.snapshot([0])[0])
@@ -253,7 +257,8 @@ class _Session:
 
     def _moves(self, command: Command) -> bool:
         """Whether it moves anything; a base has no gripper that closing would move."""
-        return bool(command.delta.any()) or (command.gripper < 0 and not self._env.task.on_floor)
+        each = commands_of(self._env.task, command).values()
+        return any(one.delta.any() or (one.gripper < 0 and not self._env.task.on_floor) for one in each)
 
     def _command(self) -> Command:
         command = self._device.command(self._progress.view)
@@ -280,10 +285,22 @@ class _Session:
         return Outcome.TIMED_OUT if self._progress.steps >= self._env.task.horizon else None
 
 
+def commands_of(task: TaskSpec, command: Command) -> dict[str, Command]:
+    """The command of each eef."""
+    first, *rest = task.eef_names
+    missing = [eef for eef in rest if eef not in command.others]
+    if missing:
+        what = f"The device drives one arm, and {task.task_id} has {len(task.eef_names)}: nothing moves {' and '.join(missing)}."
+        raise UserError(what, where="--device", do="use one that drives both: hands or scripted")
+    return {first: command} | {eef: command.others[eef] for eef in rest}
+
+
 def look(env: MimicEnv, snapshot: np.ndarray, held: int) -> OperatorView:
     """What the operator sees of one env."""
-    eef = env.task.eef_names[0]
-    return OperatorView(env.eef_poses(snapshot)[eef], env.object_poses(snapshot), float(env.gripper_opening(snapshot)), held)
+    objects, openings = env.object_poses(snapshot), env.gripper_opening(snapshot)
+    views = {eef: OperatorView(pose, objects, float(openings[eef]), held) for eef, pose in env.eef_poses(snapshot).items()}
+    first = env.task.eef_names[0]
+    return replace(views.pop(first), others=views)
 
 
 def lineage_of(device: Device, operator: str, **facts: Any) -> dict[str, Any]:

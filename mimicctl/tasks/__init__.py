@@ -7,12 +7,14 @@ import difflib
 from mimicctl.errors import UserError
 from mimicctl.tasks.drive import DRIVE_TIAGO
 from mimicctl.tasks.lift_cube import LIFT_CUBE_ABS, LIFT_CUBE_REL
+from mimicctl.tasks.lift_tray import LIFT_TRAY_ABS
 from mimicctl.tasks.spec import (
     Arrive,
     CameraSpec,
     Goal,
     HandBox,
     Lift,
+    LiftTogether,
     Modality,
     ObjectSpec,
     ResetRange,
@@ -20,6 +22,7 @@ from mimicctl.tasks.spec import (
     Subtask,
     SubtaskConstraint,
     TaskSpec,
+    Tray,
     objective,
 )
 from mimicctl.tasks.stack_cube import STACK_CUBE_ABS, STACK_CUBE_REL, STACK_CUBE_VISUOMOTOR, STACK_CUBE_VISUOMOTOR_COSMOS
@@ -31,6 +34,7 @@ __all__ = [
     "Goal",
     "HandBox",
     "Lift",
+    "LiftTogether",
     "Modality",
     "ObjectSpec",
     "ResetRange",
@@ -38,6 +42,7 @@ __all__ = [
     "Subtask",
     "SubtaskConstraint",
     "TaskSpec",
+    "Tray",
     "canonical_id",
     "family_of",
     "find_task",
@@ -47,7 +52,7 @@ __all__ = [
 
 _REGISTRY = {
     task.task_id: task
-    for task in (STACK_CUBE_REL, STACK_CUBE_ABS, STACK_CUBE_VISUOMOTOR, STACK_CUBE_VISUOMOTOR_COSMOS, LIFT_CUBE_REL, LIFT_CUBE_ABS, DRIVE_TIAGO)
+    for task in (STACK_CUBE_REL, STACK_CUBE_ABS, STACK_CUBE_VISUOMOTOR, STACK_CUBE_VISUOMOTOR_COSMOS, LIFT_CUBE_REL, LIFT_CUBE_ABS, LIFT_TRAY_ABS, DRIVE_TIAGO)
 }
 
 DEFAULT_TASK = STACK_CUBE_REL.task_id

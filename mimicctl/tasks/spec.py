@@ -93,14 +93,32 @@ class SubtaskConstraint:
 
 
 @dataclass(frozen=True)
-class ObjectSpec:
-    """A free rigid object of the scene, a cube, or a mark on the floor.
+class Tray:
+    """A shallow box with a bar to hold it by at both ends of its y axis. Its frame is in the middle of its base plate.
 
     Attributes:
-        edge: edge length, or diameter of a mark [m].
+        half_size: of the plate [m].
+        rim: height of the walls above the plate [m].
+        handle: y and z of the middle of the bar at its left end; the other one mirrors y [m].
+        bar: half-size of a bar [m].
+    """
+
+    half_size: tuple[float, float, float]
+    rim: float
+    handle: tuple[float, float]
+    bar: tuple[float, float, float]
+
+
+@dataclass(frozen=True)
+class ObjectSpec:
+    """A free rigid object of the scene, a cube or a tray, or a mark on the floor.
+
+    Attributes:
+        edge: edge length, the longest one of a tray, or diameter of a mark [m].
         mass: [kg]; 0: a mark, which nothing can touch.
         rgba: colour.
         yaw_symmetry: turning it by 1/n of a full turn about its z axis changes nothing.
+        tray: its shape; None: a cube, or a mark.
     """
 
     name: str
@@ -109,6 +127,7 @@ class ObjectSpec:
     mass: float
     rgba: tuple[float, float, float, float]
     yaw_symmetry: int = 1
+    tray: Tray | None = None
 
     @property
     def is_mark(self) -> bool:
@@ -117,6 +136,8 @@ class ObjectSpec:
     @property
     def rest_height(self) -> float:
         """Of its origin above what it stands on [m]."""
+        if self.tray is not None:
+            return self.tray.half_size[2]
         return 0.0 if self.is_mark else self.edge / 2
 
 
@@ -153,6 +174,30 @@ class Lift:
 
 
 @dataclass(frozen=True)
+class LiftTogether:
+    """One object, held by every eef at its own handle, off the table and level.
+
+    Attributes:
+        object_name: what is lifted.
+        height: of its origin above where that is when it stands on the table, at least [m].
+        tilt: from level, at most [rad].
+        handles: eef name to the middle of its handle, in the object's frame [m].
+        half_width: of a handle, which is how far from closed a finger that holds it is [m].
+    """
+
+    object_name: str
+    height: float
+    tilt: float
+    handles: dict[str, tuple[float, float, float]]
+    half_width: float
+
+    @property
+    def text(self) -> str:
+        held = f"{self.object_name} held by {' and '.join(self.handles)} at least {100 * self.height:g} cm above the table"
+        return f"{held}, tilted by less than {math.degrees(self.tilt):.0f} degrees"
+
+
+@dataclass(frozen=True)
 class Arrive:
     """A mobile base that stands on a mark and looks along it.
 
@@ -171,7 +216,7 @@ class Arrive:
         return f"the base stands within {100 * self.distance:g} cm and {math.degrees(self.angle):.0f} degrees of {self.mark}"
 
 
-Goal = Stack | Lift | Arrive
+Goal = Stack | Lift | LiftTogether | Arrive
 """What success asks for."""
 
 
@@ -244,14 +289,15 @@ class TaskSpec:
         task_id: the registered id, for instance `MuJoCo-Stack-Cube-Franka-IK-Rel-v0`.
         robot: whose model it is.
         control: "rel" (7: delta position, rotation vector, gripper),
-            "abs" (8: hand position, hand quaternion xyzw, gripper) or
+            "abs" (8: hand position, hand quaternion xyzw, gripper; of several eefs first the hands, then the grippers) or
             "velocity" (3: of a base ahead and to its left [m/s], and its turn [rad/s]).
         control_hz: control rate.
         action_scale: what the controller multiplies a relative action by.
-        home: joint positions at reset, of the arm [rad] or of the base (x, y, yaw).
+        home: joint positions at reset, of the arm, or of each [rad], or of the base (x, y, yaw).
         subtasks: per end-effector, in order.
         goal: what success asks for.
         constraints: between subtasks of different end-effectors.
+        bases: eef name to where its arm stands (x, y) [m], looking along +x; empty: one arm, at the origin.
         hand: boxes that enclose what moves with the eef: hand and open fingers, or the whole base.
         obs_layout: what the columns of an observation are, for those that have a direction or none: "v" vector, "q" quaternion, "." number.
         success_hold_steps: consecutive control steps success must hold.
@@ -272,7 +318,8 @@ class TaskSpec:
     subtasks: dict[str, tuple[Subtask, ...]]
     goal: Goal
     constraints: tuple[SubtaskConstraint, ...] = ()
-    robot: Literal["franka", "tiago"] = "franka"
+    robot: Literal["franka", "dual_franka", "tiago"] = "franka"
+    bases: dict[str, tuple[float, float]] = field(default_factory=dict)
     hand: tuple[HandBox, ...] = ()
     obs_layout: dict[str, str] = field(default_factory=dict)
     success_hold_steps: int = 10
@@ -294,12 +341,14 @@ class TaskSpec:
 
     @property
     def action_dim(self) -> int:
-        return {"rel": 7, "abs": 8, "velocity": 3}[self.control]
+        return {"rel": 7, "abs": 8, "velocity": 3}[self.control] * len(self.eef_names)
 
     @property
     def action_layout(self) -> str:
         """As `obs_layout`: of the actions."""
-        return {"rel": "vv.", "abs": "vq.", "velocity": "..."}[self.control]
+        if self.on_floor:
+            return "..."
+        return {"rel": "vv", "abs": "vq"}[self.control] * len(self.eef_names) + "." * len(self.eef_names)
 
     @property
     def eef_names(self) -> tuple[str, ...]:

@@ -214,7 +214,7 @@ def test_the_scripted_operator_arrives_without_touching_a_crate(env, speed):
         track = [env.snapshot([0])[0]]
         while held_for(env.success(np.stack(track[-10:]))) < 10 and len(track) < 400:
             command = device.command(look(env, track[-1], 0))
-            env.step(env.command_to_action(track[-1], command.delta, command.gripper)[None])
+            env.step(env.command_to_action(track[-1], {"base": command.delta}, {"base": command.gripper})[None])
             track.append(env.snapshot([0])[0])
         assert len(track) < 400
         for crate in ("crate_1", "crate_2"):

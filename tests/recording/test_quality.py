@@ -7,7 +7,8 @@ import itertools
 import numpy as np
 import pytest
 
-from mimicctl.recording.quality import TakeQuality, hints_for, quality_of
+from mimicctl.recording import quality
+from mimicctl.recording.quality import TakeQuality, hints_for
 from mimicctl.schema import Episode
 
 HZ = 20.0
@@ -20,6 +21,10 @@ def episode(position: np.ndarray, gripper: np.ndarray | None = None, quaternions
     still = np.tile([0, 0, 0, 1.0], (steps, 1)) if quaternions is None else quaternions
     obs = {"eef_pos": position, "eef_quat": still, "gripper_pos": np.full((steps, 2), 0.04)}
     return Episode(actions=actions, processed_actions=np.zeros((steps, 8)), obs=obs, states={}, initial_state={}, datagen_info={})
+
+
+def quality_of(made: Episode, hz: float) -> TakeQuality:
+    return quality.quality_of(made, hz, {"franka": made.actions[:, -1:]})
 
 
 def along(*points: tuple[float, float, float], steps: int = 40) -> np.ndarray:

@@ -153,13 +153,13 @@ class DriveEnv(RobotEnv):
     def eef_poses(self, snapshot: Snapshot) -> dict[str, np.ndarray]:
         return {_EEF: self.reader.base_pose(snapshot)}
 
-    def gripper_opening(self, snapshot: Snapshot) -> np.ndarray:
-        return np.zeros(snapshot.shape[:-1])
+    def gripper_opening(self, snapshot: Snapshot) -> dict[str, np.ndarray]:
+        return {_EEF: np.zeros(snapshot.shape[:-1])}
 
     # Actions ------------------------------------------------------------------------------------------------
 
-    def command_to_action(self, snapshot: Snapshot, delta: np.ndarray, gripper: float) -> np.ndarray:
-        return within_limits(np.asarray(delta)[..., _PLANE]).astype(np.float32)
+    def command_to_action(self, snapshot: Snapshot, deltas: Mapping[str, np.ndarray], grippers: Mapping[str, float]) -> np.ndarray:
+        return within_limits(np.asarray(deltas[_EEF])[..., _PLANE]).astype(np.float32)
 
     def target_poses_to_actions(
         self,

@@ -97,16 +97,16 @@ class MujocoEnv(RobotEnv):
     def eef_poses(self, snapshot: Snapshot) -> dict[str, np.ndarray]:
         return {_EEF: self.reader.eef_pose(snapshot)}
 
-    def gripper_opening(self, snapshot: Snapshot) -> np.ndarray:
-        return self.reader.fingers(snapshot)[..., 0]
+    def gripper_opening(self, snapshot: Snapshot) -> dict[str, np.ndarray]:
+        return {_EEF: self.reader.fingers(snapshot)[..., 0]}
 
     # Actions ------------------------------------------------------------------------------------------------
 
-    def command_to_action(self, snapshot: Snapshot, delta: np.ndarray, gripper: float) -> np.ndarray:
+    def command_to_action(self, snapshot: Snapshot, deltas: Mapping[str, np.ndarray], grippers: Mapping[str, float]) -> np.ndarray:
         # A relative action is scaled by the controller; an absolute one names the place itself.
         scale = 1.0 if self.task.control == "rel" else self.task.command_scale
-        target = poses.apply_delta(self.reader.eef_pose(snapshot), scale * delta)
-        return self.target_poses_to_actions({_EEF: self.reader.eef_pose(snapshot)}, {_EEF: target}, {_EEF: np.array([gripper])})
+        target = poses.apply_delta(self.reader.eef_pose(snapshot), scale * deltas[_EEF])
+        return self.target_poses_to_actions({_EEF: self.reader.eef_pose(snapshot)}, {_EEF: target}, {_EEF: np.array([grippers[_EEF]])})
 
     def target_poses_to_actions(
         self,

@@ -118,17 +118,18 @@ def _floor(task: TaskSpec) -> mujoco.MjSpec:
 def _dress_robot(spec: mujoco.MjSpec, mesh_cell: float) -> None:
     import mujoco
 
-    for body in [body for body in spec.bodies if body.name.startswith("panda_")]:
+    for body in [body for body in spec.bodies if panda.link_of(body.name)]:
         for geom in list(body.geoms):
             spec.delete(geom)
         # Hand and fingers are what the cameras see from near.
-        near = body.name in (panda.HAND_BODY, *panda.FINGER_BODIES)
-        for i, part in enumerate(link_parts(body.name, mesh_cell / 2 if near else mesh_cell)):
+        link = panda.link_of(body.name)
+        near = link in (panda.HAND_BODY, *panda.FINGER_BODIES)
+        for i, part in enumerate(link_parts(link, mesh_cell / 2 if near else mesh_cell)):
             name = f"robot/{body.name}_{i}"
             mesh = spec.add_mesh(name=name, uservert=part.vertices.ravel(), userface=part.faces.ravel())
             # The meshes are not closed, so they have no volume to take an inertia from; nobody asks for it.
             mesh.inertia = mujoco.mjtMeshInertia.mjMESH_INERTIA_SHELL
-            turned = _HALF_TURN if body.name == panda.FINGER_BODIES[1] else (1.0, 0.0, 0.0, 0.0)
+            turned = _HALF_TURN if link == panda.FINGER_BODIES[1] else (1.0, 0.0, 0.0, 0.0)
             _add_shape(body, name, mujoco.mjtGeom.mjGEOM_MESH, meshname=name, rgba=part.rgba, quat=turned)
 
 

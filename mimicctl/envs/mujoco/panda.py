@@ -7,6 +7,7 @@ the dimensions of the URDF's own finger boxes: the capsule it gives the hand rea
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -34,10 +35,11 @@ POINTING_DOWN = (1.0, 0.0, 0.0, 0.0)
 """xyzw quaternion of a hand above the table. Its w is 0, so a sign rule by w would make quaternions jump to and fro in
 observations and actions; the side of this one is the sign that they keep."""
 
-# Collision bits. A pair collides when one's type meets the other's affinity. Links never meet each other.
+# Collision bits. A pair collides when one's type meets the other's affinity. Links of one arm never meet each other.
 ROBOT_TYPE = 1
 OBJECT_TYPE = 2
 FIXTURE_TYPE = 4
+_SECOND_ROBOT_TYPE = 8
 
 # The first two links stand in the table's plane and cannot reach it.
 _BASE_LINKS = ("panda_link0", "panda_link1")
@@ -70,6 +72,29 @@ def load_panda() -> mujoco.MjSpec:
         _replace_shapes(spec, body)
     _drive(spec)
     return spec
+
+
+def load_pandas(bases: Mapping[str, tuple[float, float]]) -> mujoco.MjSpec:
+    """A spec with an arm at each base (x, y) [m], two at most, which collide with one another; their names begin with the base's."""
+    import mujoco
+
+    spec = mujoco.MjSpec()
+    for number, (name, (x, y)) in enumerate(bases.items()):
+        arm = load_panda()
+        for geom in arm.geoms if number else ():
+            geom.contype, geom.conaffinity = _SECOND_ROBOT_TYPE, geom.conaffinity | ROBOT_TYPE
+        spec.attach(arm, prefix=prefix_of(name), frame=spec.worldbody.add_frame(pos=[x, y, 0.0]))
+    return spec
+
+
+def prefix_of(arm: str) -> str:
+    """Of the names in the model of one arm of several."""
+    return f"{arm}_"
+
+
+def link_of(body: str) -> str:
+    """Name of the link that a body is, whichever arm's; "" for a body that is none."""
+    return body[body.index("panda_") :] if "panda_" in body else ""
 
 
 def _replace_shapes(spec: mujoco.MjSpec, body: mujoco.MjsBody) -> None:

@@ -11,12 +11,13 @@ from mimicctl.tasks.spec import CameraSpec, TaskSpec
 
 _VIEWS = {  # by robot: where to look, where from, and how far can be seen
     "franka": ((0.38, 0.0, 0.22), (1.30, -0.77, 0.71), 10.0),
+    "dual_franka": ((0.30, 0.0, 0.25), (1.60, -0.95, 0.95), 10.0),
     "tiago": ((1.35, -0.05, 0.10), (-1.9, -2.2, 2.9), 20.0),
 }
 
 
 class TableView:
-    """A camera that sees the robot and all of the reset range: in front of the table, or above the floor behind the base. `choose_gl` comes first.
+    """A camera that sees the robot, or both, and all of the reset range: in front of the table, or above the floor behind the base. `choose_gl` comes first.
 
     Args:
         width, height: of a picture [pixels].

@@ -1,4 +1,4 @@
-"""The physics model of a task on a table: the arm, the task's cubes, solver settings, and where everything sits in qpos."""
+"""The physics model of a task on a table: the arm or arms, the task's objects, solver settings, and where everything sits in qpos."""
 
 from __future__ import annotations
 
@@ -19,6 +19,14 @@ PHYSICS_DT = 0.005
 _TABLE_HALF = (0.35, 0.60, 0.35)
 _FRICTION = (1.0, 0.005, 0.0001)
 _SOLREF = (0.01, 1.0)
+_OBJECT_CONTACT = {
+    "friction": _FRICTION,
+    "solref": _SOLREF,
+    "condim": 4,
+    "contype": panda.OBJECT_TYPE,
+    "conaffinity": panda.ROBOT_TYPE | panda.OBJECT_TYPE | panda.FIXTURE_TYPE,
+}
+_HANDLE_RGBA = (0.85, 0.70, 0.30, 1.0)
 
 
 @dataclass(frozen=True)
@@ -49,7 +57,7 @@ def build_spec(task: TaskSpec) -> mujoco.MjSpec:
     """What `build_model` compiles; all that is needed to simulate, and nothing for the eye."""
     import mujoco
 
-    spec = panda.load_panda()
+    spec = panda.load_pandas(task.bases) if task.bases else panda.load_panda()
     spec.modelname = task.task_id
     set_solver(spec)
     table_type = {"contype": panda.FIXTURE_TYPE, "conaffinity": panda.ROBOT_TYPE | panda.OBJECT_TYPE}
@@ -64,7 +72,10 @@ def build_spec(task: TaskSpec) -> mujoco.MjSpec:
         **table_type,
     )
     for item in task.objects:
-        add_cube(spec, item)
+        if item.tray is not None:
+            add_tray(spec, item)
+        else:
+            add_cube(spec, item)
     return spec
 
 
@@ -87,37 +98,55 @@ def set_solver(spec: mujoco.MjSpec) -> None:
 def add_cube(spec: mujoco.MjSpec, item: ObjectSpec) -> None:
     import mujoco
 
-    body = spec.worldbody.add_body(name=item.name, pos=[0.5, 0.0, item.edge / 2])
+    body = _add_object(spec, item)
+    body.add_geom(name=item.name, type=mujoco.mjtGeom.mjGEOM_BOX, size=[item.edge / 2] * 3, mass=item.mass, rgba=item.rgba, **_OBJECT_CONTACT)
+
+
+def add_tray(spec: mujoco.MjSpec, item: ObjectSpec) -> None:
+    """Plate, four walls, and at either end a bar on two posts."""
+    import mujoco
+
+    body, tray = _add_object(spec, item), item.tray
+    (x, y, z), (bar_x, bar_y, bar_z), (handle_y, handle_z) = tray.half_size, tray.bar, tray.handle
+    wall, post = 0.003, 0.005
+    wall_z, post_z = z + tray.rim / 2, (handle_z - bar_z) / 2
+    parts = [("plate", (0, 0, 0), (x, y, z))]
+    for side, sign in (("left", 1), ("right", -1)):
+        parts += [
+            (f"{side}_wall", (0, sign * (y - wall), wall_z), (x, wall, tray.rim / 2)),
+            (f"{side}_ledge", (0, sign * (y + handle_y + bar_y) / 2, 0), (bar_x, (handle_y + bar_y - y) / 2, z)),
+            (f"{side}_bar", (0, sign * handle_y, handle_z), tray.bar),
+            *((f"{side}_post_{end}", (end * (bar_x - post), sign * handle_y, post_z), (post, bar_y, post_z)) for end in (-1, 1)),
+        ]
+    parts += [(f"wall_{end}", (end * (x - wall), 0, wall_z), (wall, y, tray.rim / 2)) for end in (-1, 1)]
+    volume = sum(float(np.prod(size)) for _, _, size in parts)
+    for name, centre, size in parts:
+        rgba = _HANDLE_RGBA if name.endswith("_bar") or "_post_" in name else item.rgba
+        mass = item.mass * float(np.prod(size)) / volume
+        body.add_geom(name=f"{item.name}/{name}", type=mujoco.mjtGeom.mjGEOM_BOX, pos=centre, size=size, mass=mass, rgba=rgba, **_OBJECT_CONTACT)
+
+
+def _add_object(spec: mujoco.MjSpec, item: ObjectSpec) -> mujoco.MjsBody:
+    body = spec.worldbody.add_body(name=item.name, pos=[0.5, 0.0, item.rest_height])
     body.add_freejoint(name=item.name)
-    body.add_geom(
-        name=item.name,
-        type=mujoco.mjtGeom.mjGEOM_BOX,
-        size=[item.edge / 2] * 3,
-        mass=item.mass,
-        rgba=item.rgba,
-        friction=_FRICTION,
-        solref=_SOLREF,
-        condim=4,
-        contype=panda.OBJECT_TYPE,
-        conaffinity=panda.ROBOT_TYPE | panda.OBJECT_TYPE | panda.FIXTURE_TYPE,
-    )
+    return body
 
 
-def layout_of(model: mujoco.MjModel, task: TaskSpec) -> Layout:
-    """Look the names up once."""
+def layout_of(model: mujoco.MjModel, task: TaskSpec, prefix: str = "") -> Layout:
+    """Look the names up once; of one arm of several, whose names begin with `prefix`."""
 
     def addresses(names: tuple[str, ...]) -> np.ndarray:
-        return np.array([model.joint(name).qposadr[0] for name in names])
+        return np.array([model.joint(prefix + name).qposadr[0] for name in names])
 
     def actuators(names: tuple[str, ...]) -> np.ndarray:
-        return np.array([model.actuator(name).id for name in names])
+        return np.array([model.actuator(prefix + name).id for name in names])
 
     return Layout(
         arm_qpos=addresses(panda.ARM_JOINTS),
         finger_qpos=addresses(panda.FINGER_JOINTS),
         objects=object_addresses(model, task),
-        hand_body=model.body(panda.HAND_BODY).id,
-        arm_range=np.array([model.joint(name).range for name in panda.ARM_JOINTS]),
+        hand_body=model.body(prefix + panda.HAND_BODY).id,
+        arm_range=np.array([model.joint(prefix + name).range for name in panda.ARM_JOINTS]),
         arm_ctrl=actuators(panda.ARM_JOINTS),
         finger_ctrl=actuators(panda.FINGER_JOINTS),
     )
