@@ -21,7 +21,7 @@ from pydantic.fields import FieldInfo
 from mimicctl.errors import UserError
 from mimicctl.settings import AugmentSettings, ConvertSettings, CosmosSettings, MergeSettings, RobustSettings, Section
 from mimicctl.shard import Shard
-from mimicctl.tasks import DEFAULT_TASK, Subtask
+from mimicctl.tasks import DEFAULT_TASK, Subtask, SubtaskConstraint
 
 FILE_NAME = "mimicctl.toml"
 _PREFIX = "MIMICCTL_"
@@ -119,7 +119,12 @@ class GenerateSettings(Section):
     arch_height: float = Field(0.08, ge=0, le=0.5, description="Rise of the arch [m].")
     bridge_step: float = Field(0.03, gt=0, description="Largest step of the arch [m per control step].")
     names: dict[str, str] = Field(default_factory=dict, description='What the sources call objects, signals and eefs otherwise, as in {cubeA = "cube_2"}.')
+    select_src_per_arm: bool = Field(False, description="Each end-effector has a source demo of its own; else all have the same.")
+    transform_first_robot_pose: bool = Field(False, description="Begin every segment where the hand was in the source, not only the first one.")
+    interpolate_from_last_target_pose: bool = Field(True, description="Bridge from the last target, not from where the hand has come to.")
     subtasks: dict[str, list[dict[str, Any]]] = Field(default_factory=dict, description="Changes to the task's subtasks: eef to a list of fields.")
+    constraints: list[dict[str, Any]] = Field(default_factory=list, description="Changes to the task's constraints between end-effectors, and more of them.")
+    ignore_constraints: bool = Field(False, description="Leave out all constraints between end-effectors.")
 
     @field_validator("shard")
     @classmethod
@@ -131,28 +136,50 @@ class GenerateSettings(Section):
     @field_validator("subtasks")
     @classmethod
     def _fits_subtask(cls, value: dict[str, list[dict[str, Any]]]) -> dict[str, list[dict[str, Any]]]:
-        for eef, changes in value.items():
-            for i, change in enumerate(changes):
-                for key, setting in change.items():
-                    _check_subtask_field(f"{eef}[{i}].{key}", key, setting)
-        return value
+        return {eef: [_checked(Subtask, f"{eef}[{i}]", _in_our_words(change)) for i, change in enumerate(changes)] for eef, changes in value.items()}
+
+    @field_validator("constraints")
+    @classmethod
+    def _fits_constraint(cls, value: list[dict[str, Any]]) -> list[dict[str, Any]]:
+        return [_checked(SubtaskConstraint, f"constraints[{i}]", change) for i, change in enumerate(value)]
 
 
-def _check_subtask_field(path: str, key: str, value: Any) -> None:
-    types = get_type_hints(Subtask)
-    types.pop("start_signal")  # generate has no use for it
-    if key not in types:
-        raise ValueError(f'a subtask has no field "{key}"{_nearest(key, types)}')
+def _in_our_words(change: dict[str, Any]) -> dict[str, Any]:
+    """Fields of Isaac Lab's `SubTaskConfig` that have a shorter name here."""
+    kwargs = change.get("selection_strategy_kwargs")
+    if isinstance(kwargs, dict):
+        change = {key: value for key, value in change.items() if key != "selection_strategy_kwargs"} | kwargs
+    return {key.removeprefix("subtask_") if key in ("subtask_term_signal", "subtask_term_offset_range") else key: value for key, value in change.items()}
+
+
+_LEAST = {"nn_k": 1, "sequential_min_time_diff": -1}
+"""Fields whose values begin elsewhere than at 0."""
+
+
+def _checked(kind: type, path: str, change: dict[str, Any]) -> dict[str, Any]:
+    """`change`, whose keys must be fields of the dataclass `kind` and whose values must fit them."""
+    types = get_type_hints(kind)
+    types.pop("start_signal", None)  # generate has no use for it
+    for key, value in change.items():
+        if key not in types:
+            raise ValueError(f'a {"subtask" if kind is Subtask else "constraint"} has no field "{key}"{_nearest(key, types)}')
+        _check_value(f"{path}.{key}", types[key], value, _LEAST.get(key, 0))
+    return change
+
+
+def _check_value(path: str, kind: Any, value: Any, least: float) -> None:
     try:
         # By way of JSON, where a list may stand for a tuple and nothing else is bent to fit.
-        TypeAdapter(types[key]).validate_json(json.dumps(value, default=str), strict=True)
+        TypeAdapter(kind).validate_json(json.dumps(value, default=str), strict=True)
     except ValidationError as error:
         raise ValueError(f"{path} is {value!r}: {_in_words(error.errors()[0])}") from None
-    if key == "term_offset_range":
+    if path.endswith("_range"):
         if value[0] > value[1]:
             raise ValueError(f"{path} is {value!r}: it must go from the lower end to the higher")
-    elif isinstance(value, (int, float)) and not (1 if key == "nn_k" else 0) <= value < float("inf"):
-        raise ValueError(f"{path} is {value!r}: it must be finite and at least {1 if key == 'nn_k' else 0}")
+        if path.endswith("start_offset_range") and value[0] < 0:
+            raise ValueError(f"{path} is {value!r}: a demonstration has no steps before its first")
+    elif isinstance(value, (int, float)) and not least <= value < float("inf"):
+        raise ValueError(f"{path} is {value!r}: it must be finite and at least {least}")
 
 
 class RenderSettings(Section):
@@ -385,11 +412,15 @@ def _find_field(path: list[str | int], origin: str) -> FieldInfo | None:
                 inside = f"{key}.{next(iter(field.annotation.model_fields))}"
                 raise UserError(f'"{key}" is a section, not a setting.', where=origin, do=f"set what is in it, for instance {inside}")
             model = field.annotation
-        elif rest and get_origin(field.annotation) is not dict:
+        elif rest and get_origin(field.annotation) is not dict and not _lists_tables(field.annotation):
             raise UserError(f'There is no setting "{whole}"; {key} is one value, with nothing inside.', where=origin, do=f"set {key} itself")
         else:
             return None if rest else field
     raise AssertionError("a key has at least one part")
+
+
+def _lists_tables(annotation: Any) -> bool:
+    return get_origin(annotation) is list and get_origin(get_args(annotation)[0]) is dict
 
 
 def _nearest(word: str, known: Iterable[str]) -> str:

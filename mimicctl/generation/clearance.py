@@ -27,9 +27,9 @@ def clearances(task: TaskSpec, path: np.ndarray, moves: np.ndarray, centres: np.
         centres, edges: (n, 3) and (n,) of the obstacles.
 
     Returns:
-        (K,), infinite without obstacles.
+        (K,), infinite without obstacles or a hand.
     """
-    if not len(edges):
+    if not len(edges) or not task.hand:
         return np.full(len(moves), np.inf)
     reach = np.stack([0.6 * edges, 0.6 * edges, 0.5 * edges], axis=-1)
     # Moving the few obstacles back is cheaper than moving the path K times.

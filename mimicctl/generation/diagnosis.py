@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 import numpy as np
 
 from mimicctl import poses
 from mimicctl.envs.base import MimicEnv
-from mimicctl.tasks import Arrive, Subtask
+from mimicctl.tasks import Arrive, Subtask, TaskSpec
 
 NEVER_REACHED = "never reached the object"
 MISSED_GRASP = "closed beside the object"
@@ -19,42 +21,67 @@ TIMEOUT = "trajectory over before success held"
 
 REASONS = (NEVER_REACHED, MISSED_GRASP, LOST_GRASP, KNOCKED_AWAY, OFF_TARGET, RAN_INTO, IK_ERROR, TIMEOUT)
 
-_REACH = 0.04
+_REACH, _REACH_OF_EDGE = 0.04, 0.75
 _MOVED = 0.015
 _DROPPED = 0.02
 _NUDGED = 1e-5
 """[m] A crate that a base drives against gives way by more than that, and one that nothing touches by nothing."""
 
 
-def diagnose(env: MimicEnv, snapshots: np.ndarray, subtasks: tuple[Subtask, ...], success: bool) -> tuple[int, str]:
+@dataclass(frozen=True)
+class Verdict:
+    """How far a trial came.
+
+    Attributes:
+        reached: eef to the number of its subtasks completed, in order.
+        reason: why the next one of `eef` was not; "" for a success.
+        eef: whose subtask it failed in; "" for a success.
+    """
+
+    reached: dict[str, int]
+    reason: str = ""
+    eef: str = ""
+
+
+def diagnose(env: MimicEnv, snapshots: np.ndarray, task: TaskSpec, success: bool) -> Verdict:
     """How many subtasks were completed in order, and why the next one was not.
+
+    Of several end-effectors, the one to blame is that which was stuck first: the others may have waited for it.
 
     Args:
         snapshots: (T + 1, K) of one trial.
-
-    Returns:
-        (completed, reason); the reason is "" for a success.
+        task: with the run's overrides.
     """
-    signals = env.signals(snapshots)
-    rises = _rises_in_order([signals[s.term_signal] for s in subtasks if s.term_signal])
     if success:
-        return len(subtasks), ""
+        return Verdict({eef: len(subtasks) for eef, subtasks in task.subtasks.items()})
+    signals = env.signals(snapshots)
+    findings = {eef: _finding(env, snapshots, signals, eef, subtasks) for eef, subtasks in task.subtasks.items()}
+    # Nothing tells whether a last subtask is done but success, so one in which a signal did not come goes before it.
+    eef = min(findings, key=lambda name: (findings[name][0] == len(task.subtasks[name]) - 1, findings[name][1]))
+    return Verdict({name: completed for name, (completed, *_) in findings.items()}, findings[eef][2], eef)
+
+
+def _finding(env: MimicEnv, snapshots: np.ndarray, signals: dict[str, np.ndarray], eef: str, subtasks: tuple[Subtask, ...]) -> tuple[int, int, str]:
+    """Subtasks completed by an eef, the step at which the next one began, and why it was not completed."""
+    rises = _rises_in_order([signals[s.term_signal] for s in subtasks[:-1]])
     toppled = _undone(signals, subtasks, rises)
     if toppled is not None:
-        return toppled, KNOCKED_AWAY
-    failed = subtasks[len(rises)]
-    begun = rises[-1] if rises else 0
+        return toppled, rises[toppled - 1], KNOCKED_AWAY
+    completed, begun = len(rises), rises[-1] if rises else 0
     rows = snapshots[begun:]
     objects = {name: poses.position(pose) for name, pose in env.object_poses(rows).items()}
-    eef = poses.position(next(iter(env.eef_poses(rows).values())))
-    if not np.all(np.isfinite(eef)):
-        return len(rises), IK_ERROR
-    if isinstance(env.task.goal, Arrive):
-        return len(rises), _driving_failure(objects, eef, env.task.goal)
-    held = _held_object(signals, subtasks, len(rises))
-    if held is None:
-        return len(rises), _grasp_failure(objects, eef, failed)
-    return len(rises), _placing_failure(objects, eef, held, failed)
+    hand = poses.position(env.eef_poses(rows)[eef])
+    if not np.all(np.isfinite(hand)):
+        reason = IK_ERROR
+    elif isinstance(env.task.goal, Arrive):
+        reason = _driving_failure(objects, hand, env.task.goal)
+    elif (held := _held_object(signals, subtasks, completed)) is not None:
+        reason = _placing_failure(objects, hand, held, subtasks[completed], _reach(env.task, held))
+    elif (wanted := subtasks[completed].object_ref) is not None:
+        reason = _grasp_failure(objects, hand, wanted, _reach(env.task, wanted))
+    else:
+        reason = KNOCKED_AWAY if any(_travel(track) > _MOVED for track in objects.values()) else TIMEOUT
+    return completed, begun, reason
 
 
 def _rises_in_order(signals: list[np.ndarray]) -> list[int]:
@@ -85,18 +112,23 @@ def _held_object(signals: dict[str, np.ndarray], subtasks: tuple[Subtask, ...], 
     return last.object_ref if last and last.term_signal and last.term_signal.startswith("grasp") else None
 
 
-def _grasp_failure(objects: dict[str, np.ndarray], eef: np.ndarray, failed: Subtask) -> str:
-    wanted = objects[failed.object_ref]
-    others = [track for name, track in objects.items() if name != failed.object_ref]
+def _reach(task: TaskSpec, name: str) -> float:
+    """[m] How far from the centre of an object a hand that has it in its grip may be."""
+    return max(_REACH, _REACH_OF_EDGE * task.object(name).edge)
+
+
+def _grasp_failure(objects: dict[str, np.ndarray], eef: np.ndarray, ref: str, reach: float) -> str:
+    wanted = objects[ref]
+    others = [track for name, track in objects.items() if name != ref]
     if any(_travel(track) > _MOVED for track in others):
         return KNOCKED_AWAY
-    if np.min(np.linalg.norm(wanted - eef, axis=-1)) > _REACH:
+    if np.min(np.linalg.norm(wanted - eef, axis=-1)) > reach:
         return KNOCKED_AWAY if _travel(wanted) > _MOVED else NEVER_REACHED
     return MISSED_GRASP
 
 
-def _placing_failure(objects: dict[str, np.ndarray], eef: np.ndarray, held: str, failed: Subtask) -> str:
-    in_hand = np.linalg.norm(objects[held] - eef, axis=-1) < _REACH
+def _placing_failure(objects: dict[str, np.ndarray], eef: np.ndarray, held: str, failed: Subtask, reach: float) -> str:
+    in_hand = np.linalg.norm(objects[held] - eef, axis=-1) < reach
     left = int(np.argmin(in_hand)) if not in_hand.all() else len(eef) - 1
     others = [track for name, track in objects.items() if name != held]
     if any(_travel(track) > _MOVED for track in others):

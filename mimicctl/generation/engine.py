@@ -25,6 +25,7 @@ from mimicctl.dataset.writer import DatasetWriter, checked_output, partial_path
 from mimicctl.envs import make_env
 from mimicctl.errors import RunFailed, UserError
 from mimicctl.generation.foreign import source_episodes
+from mimicctl.generation.overrides import with_overrides
 from mimicctl.generation.report import GenerationReport, summarise
 from mimicctl.generation.scheduler import results_in_order
 from mimicctl.generation.segments import Bridge
@@ -128,7 +129,7 @@ def generate(
         UserError: the input does not fit, or the output exists.
         RunFailed: the cap on failures was reached, or processes died again and again. What was made so far is kept, and can be resumed.
     """
-    task, rendering = _with_overrides(find_task(task_id), settings.subtasks), rendering or RenderSettings()
+    task, rendering = with_overrides(find_task(task_id), settings), rendering or RenderSettings()
     if settings.address and settings.engine != "ray":
         raise UserError("--address is that of a Ray cluster.", do="give --engine ray too")
     numbers = numbers_of(settings)
@@ -151,6 +152,9 @@ def generate(
         seed=seed,
         bridge=Bridge(settings.bridge, settings.arch_height, settings.bridge_step),
         select_src_per_subtask=settings.select_src_per_subtask,
+        select_src_per_arm=settings.select_src_per_arm,
+        transform_first_robot_pose=settings.transform_first_robot_pose,
+        interpolate_from_last_target_pose=settings.interpolate_from_last_target_pose,
         keep_failed=settings.keep_failed,
     )
     failed_path = output.with_name(f"{output.stem}_failed{output.suffix}") if settings.keep_failed else None
@@ -226,7 +230,7 @@ class _Run:
         self.successes += result.success
         self._uncommitted.append(json.dumps(record))
         if result.episode is not None:
-            result.episode.lineage = {"trial": result.index, "sources": list(result.sources)}
+            result.episode.lineage = {"trial": result.index, "sources": record["sources"]}
         if result.success:
             writer.write(result.episode, self._uncommitted, frames)
             self._uncommitted = []
@@ -251,22 +255,6 @@ class _Run:
                 where=str(writer.path),
                 do="see what failed with mimicctl dataset info, then --resume with a higher --max-failures",
             )
-
-
-def _with_overrides(task: TaskSpec, overrides: dict[str, list[dict[str, Any]]]) -> TaskSpec:
-    """The task with the run's changes to its subtasks' fields."""
-    subtasks = dict(task.subtasks)
-    for eef, changes in overrides.items():
-        if eef not in subtasks or len(changes) > len(subtasks[eef]):
-            known = ", ".join(f"{name} (0 to {len(value) - 1})" for name, value in task.subtasks.items())
-            raise UserError(f'{task.task_id} has no such subtask of "{eef}".', where="generate.subtasks", do=f"it has {known}")
-        changes = [*changes, *({} for _ in subtasks[eef][len(changes) :])]
-        subtasks[eef] = tuple(dataclasses.replace(s, **_tupled(c)) for s, c in zip(subtasks[eef], changes, strict=True))
-    return dataclasses.replace(task, subtasks=subtasks)
-
-
-def _tupled(change: dict[str, Any]) -> dict[str, Any]:
-    return {key: tuple(value) if isinstance(value, list) else value for key, value in change.items()}
 
 
 def _load_source(task: TaskSpec, path: Path, called: dict[str, str]) -> tuple[SourcePool, dict[str, Any], dict[str, Any]]:
@@ -300,6 +288,7 @@ def _lineage(task: TaskSpec, seed: int, settings: GenerateSettings, source: dict
         "seed": seed,
         "settings": decisive,
         "subtasks": {eef: [dataclasses.asdict(s) for s in subtasks] for eef, subtasks in task.subtasks.items()},
+        **({"constraints": [dataclasses.asdict(c) for c in task.constraints]} if task.constraints else {}),
         "inputs": [source],
         **({"shard": settings.shard} if settings.shard else {}),
     }

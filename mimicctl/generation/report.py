@@ -57,12 +57,11 @@ class GenerationReport:
 
 def summarise(task: TaskSpec, attempts: Sequence[dict[str, Any]]) -> GenerationReport:
     """Make the report from the attempts log (`TrialResult.record`)."""
-    subtasks = [s.name for s in task.subtasks[task.eef_names[0]]]
-    failures = Counter((a["reason"], subtasks[min(a["reached"], len(subtasks) - 1)]) for a in attempts if not a["success"])
+    failures = Counter(_failure(task, a) for a in attempts if not a["success"])
     used: Counter[str] = Counter()
     good: Counter[str] = Counter()
     for attempt in attempts:
-        for name in set(attempt["sources"]):
+        for name in {name for names in _by_eef(task, attempt["sources"]).values() for name in names}:
             used[name] += 1
             good[name] += attempt["success"]
     by_yield = sorted(used, key=lambda name: (-good[name] / used[name], int(name.removeprefix("demo_"))))
@@ -70,11 +69,33 @@ def summarise(task: TaskSpec, attempts: Sequence[dict[str, Any]]) -> GenerationR
         attempts=len(attempts),
         successes=sum(a["success"] for a in attempts),
         steps=sum(a["steps"] for a in attempts),
-        funnel=tuple((name, sum(a["reached"] > i for a in attempts)) for i, name in enumerate(subtasks)),
+        funnel=tuple(
+            (_subtask_name(task, eef, i), sum(_by_eef(task, a["reached"])[eef] > i for a in attempts))
+            for eef, subtasks in task.subtasks.items()
+            for i in range(len(subtasks))
+        ),
         reasons=tuple((reason, where, count) for (reason, where), count in failures.most_common()),
         yields=tuple((name, used[name], good[name]) for name in by_yield),
         coverage={item.name: _coverage(task, attempts, item.name) for item in task.objects},
     )
+
+
+def _by_eef(task: TaskSpec, told: Any) -> dict[str, Any]:
+    """What the log tells of each eef; of an only one it is told as such."""
+    return told if isinstance(told, dict) else {task.eef_names[0]: told}
+
+
+def _subtask_name(task: TaskSpec, eef: str, number: int) -> str:
+    """With its eef, where there are several."""
+    name = task.subtasks[eef][number].name
+    return f"{eef}: {name}" if len(task.subtasks) > 1 else name
+
+
+def _failure(task: TaskSpec, attempt: dict[str, Any]) -> tuple[str, str]:
+    """Reason, and the subtask it happened in."""
+    eef = attempt.get("failed_eef") or task.eef_names[0]
+    reached = _by_eef(task, attempt["reached"])[eef]
+    return attempt["reason"], _subtask_name(task, eef, min(reached, len(task.subtasks[eef]) - 1))
 
 
 def _coverage(task: TaskSpec, attempts: Sequence[dict[str, Any]], name: str) -> tuple[np.ndarray, np.ndarray]:

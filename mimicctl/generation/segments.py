@@ -14,6 +14,7 @@ import numpy as np
 from mimicctl import poses
 from mimicctl.generation.source import SourceDemo
 from mimicctl.tasks import Subtask
+from mimicctl.tasks.spec import CoordinationScheme
 
 _EASE_PEAK = 1.5
 """Speed half-way through an arch, in multiples of the mean."""
@@ -154,18 +155,28 @@ def _distance(subtask: Subtask, a: np.ndarray, b: np.ndarray) -> np.ndarray:
     return subtask.pos_weight * metres + subtask.rot_weight * poses.rotation_angle(poses.rotation(a), poses.rotation(b))
 
 
-def transform_segment(eef_poses: np.ndarray, object_pose_source: np.ndarray, object_pose_now: np.ndarray) -> np.ndarray:
-    """Move a source segment so that it keeps its relation to the object.
+def segment_move(scheme: CoordinationScheme, object_pose_source: np.ndarray, object_pose_now: np.ndarray) -> np.ndarray:
+    """What all poses of a source segment are multiplied by, on the left, to carry it to where its object is now.
 
     Args:
-        eef_poses: (T, 4, 4).
-        object_pose_source: (4, 4) or (T, 4, 4) pose of the reference object when the segment began.
+        scheme: "transform" keeps the segment's relation to the object; "translate" shifts it as the object is shifted and does not turn it;
+            "replay" leaves it where it was.
+        object_pose_source: (4, 4) or (T, 4, 4) pose of the object when the segment began.
         object_pose_now: (4, 4).
 
     Returns:
-        (T, 4, 4).
+        (4, 4) or (T, 4, 4).
     """
-    return object_pose_now @ poses.inverse(object_pose_source) @ eef_poses
+    if scheme == "transform":
+        return object_pose_now @ poses.inverse(object_pose_source)
+    shift = poses.position(object_pose_now) - poses.position(object_pose_source)
+    return poses.compose(np.eye(3), shift if scheme == "translate" else np.zeros_like(shift))
+
+
+def jittered(move: np.ndarray, centre: np.ndarray, shift: float, turn: float, rng: np.random.Generator) -> np.ndarray:
+    """`move` (4, 4) followed by a chance shift, up to `shift` [m] along each axis, and a turn about `centre` (3,), up to `turn` [rad] about each."""
+    turned = poses.matrix_from_rotvec(rng.uniform(-turn, turn, 3))
+    return poses.compose(turned, centre - turned @ centre + rng.uniform(-shift, shift, 3)) @ move
 
 
 def bridge_waypoints(start: np.ndarray, segment: Waypoints, subtask: Subtask, bridge: Bridge) -> Waypoints:
@@ -205,18 +216,18 @@ def subtask_waypoints(
     subtask: Subtask,
     start: int,
     end: int,
-    object_pose: np.ndarray,
+    move: np.ndarray,
     correction: np.ndarray,
     *,
     from_measured_pose: bool,
 ) -> Waypoints:
-    """A source segment moved to where its object is now.
+    """A source segment moved to now.
 
     Args:
         start, end: steps [start, end) of the demo.
-        object_pose: (4, 4) of the subtask's reference object, now.
+        move: (4, 4) from `segment_move`.
         correction: (4, 4) from `grasp_correction`; the identity when nothing is held.
-        from_measured_pose: begin with the source's measured pose instead of its first command (always for the first subtask).
+        from_measured_pose: begin with the source's measured pose instead of its first command.
     """
     targets, grippers = demo.target_poses[eef][start:end], demo.gripper_actions[eef][start:end]
     noise = _noise_levels(demo.gripper_actions[eef], subtask)[start:end]
@@ -224,8 +235,7 @@ def subtask_waypoints(
         noise = np.concatenate([noise[:1], noise])
         targets = np.concatenate([demo.eef_poses[eef][start : start + 1], targets])
         grippers = np.concatenate([grippers[:1], grippers])
-    moved = transform_segment(targets, demo.object_poses[subtask.object_ref][start], object_pose) @ correction
-    return Waypoints(moved, grippers, noise)
+    return Waypoints(move @ targets @ correction, grippers, noise)
 
 
 def _noise_levels(grippers: np.ndarray, subtask: Subtask) -> np.ndarray:

@@ -40,15 +40,17 @@ class SourcePool:
     def __len__(self) -> int:
         return len(self.demos)
 
-    def draw_ends(self, task: TaskSpec, rng: np.random.Generator) -> list[dict[str, list[int]]]:
-        """Subtask ends of every demo with this trial's random offsets."""
+    def draw_bounds(self, task: TaskSpec, rng: np.random.Generator) -> list[dict[str, list[int]]]:
+        """Of every demo, per eef, where its first subtask begins and each subtask ends, with this trial's random offsets."""
         drawn = []
         for demo in self.demos:
-            ends = {}
+            bounds = {}
             for eef, subtasks in task.subtasks.items():
                 offsets = [int(rng.integers(s.term_offset_range[0], s.term_offset_range[1] + 1)) for s in subtasks]
-                ends[eef] = [end + offset for end, offset in zip(demo.ends[eef], offsets, strict=True)]
-            drawn.append(ends)
+                low, high = subtasks[0].first_subtask_start_offset_range
+                start = int(rng.integers(low, high + 1))
+                bounds[eef] = [start, *(end + offset for end, offset in zip(demo.ends[eef], offsets, strict=True))]
+            drawn.append(bounds)
         return drawn
 
 
@@ -122,11 +124,11 @@ def subtask_ends(subtasks: tuple[Subtask, ...], info: dict[str, np.ndarray], len
     ends.append(length)
     low_high = [s.term_offset_range for s in subtasks]
     for i in range(len(ends)):
-        start = ends[i - 1] + low_high[i - 1][1] if i else 0
+        start = ends[i - 1] + low_high[i - 1][1] if i else subtasks[0].first_subtask_start_offset_range[1]
         if start >= ends[i] + low_high[i][0]:
             raise UserError(
                 f'"{subtasks[i].name}" is too short: it could begin at step {start} and end at step {ends[i] + low_high[i][0]}.',
                 where=where,
-                do="record it more slowly, or narrow term_offset_range of the subtask before it",
+                do=f"record it more slowly, or narrow {'term_offset_range of the subtask before it' if i else 'its first_subtask_start_offset_range'}",
             )
     return tuple(ends)

@@ -7,24 +7,14 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from mimicctl import poses
 from mimicctl.envs.base import MimicEnv
-from mimicctl.generation.clearance import clearances, in_hand
 from mimicctl.generation.diagnosis import diagnose
-from mimicctl.generation.segments import (
-    Bridge,
-    Waypoints,
-    bridge_waypoints,
-    grasp_correction,
-    select_source,
-    subtask_waypoints,
-)
-from mimicctl.generation.source import SourceDemo, SourcePool
+from mimicctl.generation.schedule import Schedule
+from mimicctl.generation.segments import Bridge
+from mimicctl.generation.source import SourcePool
+from mimicctl.generation.trajectory import Planner, Track
 from mimicctl.schema import Episode
-from mimicctl.tasks import Subtask, TaskSpec
-
-_LOOK_EVERY = 3
-"""Control steps of a source between two looks at how much room it leaves the hand: the hand is many times wider than what it moves in them."""
+from mimicctl.tasks import TaskSpec
 
 
 @dataclass(frozen=True)
@@ -32,9 +22,12 @@ class TrialSettings:
     """What every trial of a run has in common.
 
     Attributes:
-        task: with the run's overrides of its subtasks applied.
+        task: with the run's overrides of its subtasks and constraints applied.
         seed: of the run; trial i draws from `SeedSequence(seed, spawn_key=(i,))` and from nothing else.
         select_src_per_subtask: choose the source demo anew for each subtask, not once a trial.
+        select_src_per_arm: each eef has a source demo of its own; else all have the same, chosen by the one that begins first.
+        transform_first_robot_pose: begin every segment with the source's measured pose, not only the first.
+        interpolate_from_last_target_pose: bridge from the last target, not from the measured pose.
         keep_failed: deliver the episodes of failed trials too.
     """
 
@@ -42,6 +35,9 @@ class TrialSettings:
     seed: int
     bridge: Bridge
     select_src_per_subtask: bool = True
+    select_src_per_arm: bool = False
+    transform_first_robot_pose: bool = False
+    interpolate_from_last_target_pose: bool = True
     keep_failed: bool = False
 
 
@@ -52,39 +48,44 @@ class TrialResult:
     Attributes:
         index: trial number.
         success: held for the task's `success_hold_steps`.
-        sources: name of the source demo of each subtask that was begun.
+        sources: eef to the name of the source demo of each subtask that was begun.
         start: object name to (x, y, yaw) at reset.
-        reached: number of subtasks completed, in order.
+        reached: eef to the number of its subtasks completed, in order.
         reason: why it failed; "" for a success.
+        failed_eef: whose subtask it failed in; "" for a success.
         steps: control steps executed.
         episode: None for a failure, unless they are kept.
     """
 
     index: int
     success: bool
-    sources: tuple[str, ...]
+    sources: dict[str, tuple[str, ...]]
     start: dict[str, tuple[float, float, float]]
-    reached: int
+    reached: dict[str, int]
     reason: str
+    failed_eef: str
     steps: int
     episode: Episode | None
 
     def record(self) -> dict:
-        """The attempt as it is logged in the file."""
+        """The attempt as it is logged in the file. What is told of each eef is told of the only one by itself."""
+        sources, reached = {eef: list(names) for eef, names in self.sources.items()}, self.reached
+        several = len(sources) > 1
         return {
             "trial": self.index,
             "success": self.success,
-            "sources": list(self.sources),
+            "sources": sources if several else next(iter(sources.values())),
             "start": {name: list(values) for name, values in self.start.items()},
-            "reached": self.reached,
+            "reached": reached if several else next(iter(reached.values())),
             "reason": self.reason,
+            **({"failed_eef": self.failed_eef} if several else {}),
             "steps": self.steps,
         }
 
 
 @dataclass
 class _Trial:
-    """A trial under way. One eef: the trajectories of several are built and synchronised elsewhere."""
+    """A trial under way."""
 
     index: int
     settings: TrialSettings
@@ -93,96 +94,38 @@ class _Trial:
     snapshots: list[np.ndarray] = field(default_factory=list)
     actions: list[np.ndarray] = field(default_factory=list)
     intended: list[np.ndarray] = field(default_factory=list)
-    sources: list[int] = field(default_factory=list)
-    subtask: int = -1
-    cursor: int = 0
+    tracks: dict[str, Track] = field(default_factory=dict)
     held: int = 0
     settling: int = 0
 
     def __post_init__(self) -> None:
         self.reset_seed, own = np.random.SeedSequence(self.settings.seed, spawn_key=(self.index,)).spawn(2)
-        self.rng = np.random.default_rng(own)
-        self.eef = self.settings.task.eef_names[0]
-        self.subtasks = self.settings.task.subtasks[self.eef]
-        self.ends = self.pool.draw_ends(self.settings.task, self.rng)
-        self.waypoints: Waypoints | None = None
-        self.noise: np.ndarray | None = None
-        self.rest: np.ndarray | None = None
+        self.schedule = Schedule(self.settings.task)
+        self.planner = Planner(self.pool, self.settings, np.random.default_rng(own))
 
-    def plan_next(self, eef_pose: np.ndarray, object_poses: dict[str, np.ndarray]) -> None:
-        """Build the trajectory of the next subtask from how things stand now."""
-        self.subtask += 1
-        if self.rest is None:
-            self.rest = eef_pose
-        subtask, first = self.subtasks[self.subtask], self.subtask == 0
-        starts = [0 if first else ends[self.eef][self.subtask - 1] for ends in self.ends]
-        closed = self.waypoints is not None and self.waypoints.grippers[-1, 0] < 0
-        held = in_hand(self.settings.task, object_poses, eef_pose) if closed else None
-        demo, object_pose = self._choose_source(subtask, starts, eef_pose, object_poses, held)
-        self.sources.append(demo)
-        source, end = self.pool.demos[demo], self.ends[demo][self.eef][self.subtask]
-        correction = self._grasp_correction(source, starts[demo], eef_pose, object_poses, held)
-        segment = subtask_waypoints(source, self.eef, subtask, starts[demo], end, object_pose, correction, from_measured_pose=first)
-        # Bridge from the last command, not from the measured pose: the arm lags behind it.
-        start = eef_pose if first else self.waypoints.poses[-1]
-        self.waypoints = bridge_waypoints(start, segment, subtask, self.settings.bridge)
-        self.noise = self.rng.standard_normal((len(self.waypoints), 6)) * self.waypoints.noise[:, None]
-        self.cursor = 0
+    def set_targets(self, eef_poses: dict[str, np.ndarray], object_poses: Callable[[], dict[str, np.ndarray]]) -> None:
+        """Bring every track to its target for this control step; past the end the last ones are held while success settles.
 
-    def _grasp_correction(self, source: SourceDemo, start: int, eef_pose: np.ndarray, object_poses: dict[str, np.ndarray], held: str | None) -> np.ndarray:
-        """Identity unless the same object is in hand now as was then."""
-        if held is None:
-            return np.eye(4)
-        task = self.settings.task
-        source_objects = {name: track[start] for name, track in source.object_poses.items()}
-        source_eef = source.eef_poses[self.eef][start]
-        source_closed = source.gripper_actions[self.eef][start, 0] < 0
-        if not source_closed or held != in_hand(task, source_objects, source_eef):
-            return np.eye(4)
-        then = poses.inverse(source_eef) @ source_objects[held]
-        now = poses.inverse(eef_pose) @ object_poses[held]
-        return grasp_correction(then, now, task.object(held).yaw_symmetry)
-
-    def _choose_source(
-        self,
-        subtask: Subtask,
-        starts: list[int],
-        eef_pose: np.ndarray,
-        object_poses: dict[str, np.ndarray],
-        held: str | None,
-    ) -> tuple[int, np.ndarray]:
-        task, ref = self.settings.task, subtask.object_ref
-        keep = bool(self.sources) and not self.settings.select_src_per_subtask
-        numbers = [self.sources[-1]] if keep else list(range(len(self.pool)))
-        demos = [self.pool.demos[i] for i in numbers]
-        then = np.stack([demo.object_poses[ref][starts[i]] for i, demo in zip(numbers, demos, strict=True)])
-        eefs = np.stack([demo.eef_poses[self.eef][starts[i]] for i, demo in zip(numbers, demos, strict=True)])
-        lasts = np.stack([demo.eef_poses[self.eef][self.ends[i][self.eef][self.subtask] - 1] for i, demo in zip(numbers, demos, strict=True)])
-        in_the_way = [name for name in object_poses if name not in (ref, held)]
-        centres = np.array([poses.position(object_poses[name]) for name in in_the_way])
-        edges = np.array([task.object(name).edge for name in in_the_way])
-
-        def room(choice: int, equivalents: np.ndarray) -> np.ndarray:
-            number = numbers[choice]
-            end = self.ends[number][self.eef][self.subtask]
-            path = demos[choice].eef_poses[self.eef][starts[number] : end : _LOOK_EVERY]
-            return clearances(task, path, equivalents @ poses.inverse(then[choice]), centres, edges)
-
-        symmetry = task.object(ref).yaw_symmetry
-        choice, object_pose = select_source(subtask, then, eefs, lasts, eef_pose, self.rest, object_poses[ref], symmetry, room, self.rng)
-        return numbers[choice], object_pose
-
-    def advance(self) -> None:
-        """One waypoint on; past the end of the last subtask its last target is held while success settles."""
-        if self.cursor + 1 < len(self.waypoints):
-            self.cursor += 1
-        elif self.subtask + 1 == len(self.subtasks):
+        Args:
+            eef_poses: eef to (4, 4), now.
+            object_poses: looks up (4, 4) of each object, now.
+        """
+        if not self.tracks:
+            self.tracks = {eef: self.planner.track(eef, pose) for eef, pose in eef_poses.items()}
+        moving: set[str] = set()
+        if self.schedule.done:
             self.settling += 1
-            self.noise[self.cursor] = 0.0
-
-    @property
-    def segment_over(self) -> bool:
-        return self.waypoints is None or (self.cursor + 1 == len(self.waypoints) and self.subtask + 1 < len(self.subtasks))
+        else:
+            if ready := self.schedule.ready():
+                objects = object_poses()
+                for eef, number in ready:
+                    self.schedule.begin(eef, *self.planner.plan(self.tracks[eef], eef, number, eef_poses[eef], objects))
+            moving = self.schedule.advance()
+        for eef, track in self.tracks.items():
+            if eef in moving:
+                track.advance()
+            else:
+                track.hold()
 
     def finished(self) -> bool:
         hold = self.settings.task.success_hold_steps
@@ -231,16 +174,12 @@ def _step(env: MimicEnv, slots: dict[int, _Trial], ids: list[int]) -> None:
     before = np.stack([trial.snapshots[-1] for trial in trials])
     eef_poses = env.eef_poses(before)
     for row, trial in enumerate(trials):
-        if trial.segment_over:
-            objects = env.object_poses(before[row])
-            trial.plan_next(eef_poses[trial.eef][row], objects)
-        elif trial.actions:
-            trial.advance()
-    eef = trials[0].eef
-    targets = {eef: np.stack([t.waypoints.poses[t.cursor] for t in trials])}
-    grippers = {eef: np.stack([t.waypoints.grippers[t.cursor] for t in trials])}
+        trial.set_targets({eef: eef_poses[eef][row] for eef in trial.settings.task.eef_names}, lambda row=row: env.object_poses(before[row]))
+    eefs = trials[0].settings.task.eef_names
+    targets = {eef: np.stack([t.tracks[eef].pose for t in trials]) for eef in eefs}
+    grippers = {eef: np.stack([t.tracks[eef].gripper for t in trials]) for eef in eefs}
     intended = env.target_poses_to_actions(eef_poses, targets, grippers)
-    actions = env.noisy_actions(intended, {eef: np.stack([t.noise[t.cursor] for t in trials])})
+    actions = env.noisy_actions(intended, {eef: np.stack([t.tracks[eef].noise for t in trials]) for eef in eefs})
     env.step(actions, ids)
     after = env.snapshot(ids)
     succeeded = env.success(after)
@@ -254,7 +193,7 @@ def _step(env: MimicEnv, slots: dict[int, _Trial], ids: list[int]) -> None:
 def _result(env: MimicEnv, trial: _Trial) -> TrialResult:
     snapshots, actions = np.stack(trial.snapshots), np.stack(trial.actions)
     success = trial.held >= trial.settings.task.success_hold_steps
-    reached, reason = diagnose(env, snapshots, trial.subtasks, success)
+    verdict = diagnose(env, snapshots, trial.settings.task, success)
     episode = None
     if success or trial.settings.keep_failed:
         episode = env.episode(snapshots, actions, with_datagen_info=False)
@@ -263,10 +202,11 @@ def _result(env: MimicEnv, trial: _Trial) -> TrialResult:
     return TrialResult(
         index=trial.index,
         success=success,
-        sources=tuple(trial.pool.demos[i].name for i in trial.sources),
+        sources={eef: tuple(trial.pool.demos[i].name for i in track.sources) for eef, track in trial.tracks.items()},
         start=_start_of(env, snapshots[0]),
-        reached=reached,
-        reason=reason,
+        reached=verdict.reached,
+        reason=verdict.reason,
+        failed_eef=verdict.eef,
         steps=len(actions),
         episode=episode,
     )

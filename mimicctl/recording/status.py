@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from mimicctl.recording.quality import TakeQuality, hints_for
 from mimicctl.recording.scene_view import draw_scene
 from mimicctl.recording.session import Phase, Progress
-from mimicctl.tasks import Subtask, TaskSpec
+from mimicctl.tasks import Subtask, TaskSpec, objective
 
 _REDRAW = 0.1
 _LINE_EVERY = 5.0
@@ -100,7 +100,7 @@ def phase_text(progress: Progress) -> str:
 
 def current_subtask(task: TaskSpec, signals: dict[str, bool]) -> str:
     """The subtask after the last one whose signal is true now; of several eefs that of each."""
-    now = {eef: subtasks[_completed(subtasks, signals)].name for eef, subtasks in task.subtasks.items()}
+    now = {eef: objective(subtasks, _completed(subtasks, signals)) for eef, subtasks in task.subtasks.items()}
     return next(iter(now.values())) if len(now) == 1 else ", ".join(f"{eef} {name}" for eef, name in now.items())
 
 

@@ -20,8 +20,10 @@ from mimicctl.tasks.spec import (
     ResetRange,
     Stack,
     Subtask,
+    SubtaskConstraint,
     TaskSpec,
     Tray,
+    objective,
 )
 from mimicctl.tasks.stack_cube import STACK_CUBE_ABS, STACK_CUBE_REL, STACK_CUBE_VISUOMOTOR, STACK_CUBE_VISUOMOTOR_COSMOS
 
@@ -38,12 +40,14 @@ __all__ = [
     "ResetRange",
     "Stack",
     "Subtask",
+    "SubtaskConstraint",
     "TaskSpec",
     "Tray",
     "canonical_id",
     "family_of",
     "find_task",
     "list_tasks",
+    "objective",
     "task_read_as",
     "twin_of",
 ]

@@ -1,6 +1,6 @@
 """What a task is, as data: no physics engine is imported here.
 
-Field names, defaults and meanings are Isaac Lab Mimic's (`SubTaskConfig`), so that a task written for
+Field names, defaults and meanings are Isaac Lab Mimic's (`SubTaskConfig`, `SubTaskConstraintConfig`), so that a task written for
 one reads like a task for the other.
 """
 
@@ -12,6 +12,8 @@ from typing import Literal
 
 SelectionStrategy = Literal["random", "nearest_neighbor_object", "nearest_neighbor_robot_distance"]
 
+CoordinationScheme = Literal["replay", "transform", "translate"]
+
 Modality = Literal["rgb", "depth", "normals", "segmentation"]
 """What a camera measures; docs/cameras.md has shapes, units and frames."""
 
@@ -22,7 +24,7 @@ class Subtask:
 
     Attributes:
         name: what a person calls it, for instance "grasp the red cube".
-        object_ref: the object the segment moves with.
+        object_ref: the object the segment moves with; None: it is replayed where it was, and sources are chosen at random.
         term_signal: the signal whose rising edge ends the subtask; None for the last one of an eef.
         term_offset_range: control steps, both ends included, added to the boundary by chance in each trial.
         selection_strategy: how the source demo is chosen.
@@ -35,10 +37,13 @@ class Subtask:
         apply_noise_during_interpolation: noise on the bridge too.
         start_signal: name of the signal that says where the part begins that keeps its relation to the object, for planners that find the way there
             (SkillGen). It is marked if one asks for it and used by Isaac Lab; `mimicctl generate` has no planner.
+        first_subtask_start_offset_range: control steps, both ends included, of the beginning of a source that are left out, by chance in each trial;
+            of an eef's first subtask only.
+        description, next_subtask_description: what an operator is told to do in it, and after it; "": its name, and what the next one says.
     """
 
     name: str
-    object_ref: str
+    object_ref: str | None
     term_signal: str | None = None
     term_offset_range: tuple[int, int] = (0, 0)
     selection_strategy: SelectionStrategy = "random"
@@ -51,6 +56,40 @@ class Subtask:
     num_fixed_steps: int = 0
     apply_noise_during_interpolation: bool = False
     start_signal: str | None = None
+    first_subtask_start_offset_range: tuple[int, int] = (0, 0)
+    description: str = ""
+    next_subtask_description: str = ""
+
+
+def objective(subtasks: tuple[Subtask, ...], number: int) -> str:
+    """What an operator is told to do in subtask `number`."""
+    announced = subtasks[number - 1].next_subtask_description if number else ""
+    return announced or subtasks[number].description or subtasks[number].name
+
+
+@dataclass(frozen=True)
+class SubtaskConstraint:
+    """What subtasks of two end-effectors owe each other in time and space.
+
+    Attributes:
+        eef_subtask_constraint_tuple: two pairs of eef and subtask number. Of a sequential constraint the first comes first.
+        constraint_type: "sequential": the second subtask ends after the first. "coordination": both move a source segment of the same
+            demo by the same transform, go through its last steps side by side, and end together.
+        sequential_min_time_diff: control steps that the second subtask keeps until the first has ended; -1: all, it does not begin before.
+        coordination_scheme: the transform. "replay": none; "translate": as the object was shifted; "transform": as it was shifted and turned.
+            The object is that of the subtask that begins first.
+        coordination_scheme_pos_noise_scale, coordination_scheme_rot_noise_scale: a chance shift along each axis [m], and turn of the object
+            in place about each [rad], of the transform, uniform up to this much either way.
+        coordination_synchronize_start: neither begins before the other can.
+    """
+
+    eef_subtask_constraint_tuple: tuple[tuple[str, int], tuple[str, int]]
+    constraint_type: Literal["sequential", "coordination"]
+    sequential_min_time_diff: int = -1
+    coordination_scheme: CoordinationScheme = "replay"
+    coordination_scheme_pos_noise_scale: float = 0.0
+    coordination_scheme_rot_noise_scale: float = 0.0
+    coordination_synchronize_start: bool = False
 
 
 @dataclass(frozen=True)
@@ -257,6 +296,7 @@ class TaskSpec:
         home: joint positions at reset, of the arm, or of each [rad], or of the base (x, y, yaw).
         subtasks: per end-effector, in order.
         goal: what success asks for.
+        constraints: between subtasks of different end-effectors.
         bases: eef name to where its arm stands (x, y) [m], looking along +x; empty: one arm, at the origin.
         hand: boxes that enclose what moves with the eef: hand and open fingers, or the whole base.
         obs_layout: what the columns of an observation are, for those that have a direction or none: "v" vector, "q" quaternion, "." number.
@@ -277,6 +317,7 @@ class TaskSpec:
     reset: ResetRange
     subtasks: dict[str, tuple[Subtask, ...]]
     goal: Goal
+    constraints: tuple[SubtaskConstraint, ...] = ()
     robot: Literal["franka", "dual_franka", "tiago"] = "franka"
     bases: dict[str, tuple[float, float]] = field(default_factory=dict)
     hand: tuple[HandBox, ...] = ()

@@ -212,6 +212,8 @@ def source_text(lineage: dict[str, Any]) -> str:
         return ", ".join(part for part in (f"from {parent.get('demo', 'another demo')}", source_text(parent)) if part)
     if "trial" in lineage:
         sources = lineage.get("sources")
+        if isinstance(sources, dict):  # of each end-effector, where there are several
+            sources = [name for names in sources.values() for name in names]
         return f"trial {lineage['trial']}" + (f" from {', '.join(dict.fromkeys(map(str, sources)))}" if isinstance(sources, list) and sources else "")
     if "device" in lineage:
         who = str(lineage.get("operator") or "")

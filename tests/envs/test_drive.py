@@ -11,7 +11,7 @@ import pytest
 from mimicctl import poses
 from mimicctl.envs import make_env
 from mimicctl.envs.base import held_for
-from mimicctl.generation.diagnosis import NEVER_REACHED, RAN_INTO, TIMEOUT, diagnose
+from mimicctl.generation.diagnosis import NEVER_REACHED, RAN_INTO, TIMEOUT, Verdict, diagnose
 from mimicctl.tasks import find_task
 
 DRIVE = "MuJoCo-Drive-Tiago-v0"
@@ -166,13 +166,12 @@ def test_start_states_leave_room_to_arrive(env):
 
 
 def test_why_a_drive_failed_is_told(env):
-    subtasks = env.task.subtasks["base"]
     put(env, base=(0, 0, 0), goal=(2.5, 0, 0), crate_1=(1.2, 0, 0), crate_2=(-3, 3, 0))
-    assert diagnose(env, drive(env, (1.0, 0, 0), 60), subtasks, success=False) == (0, RAN_INTO)
+    assert diagnose(env, drive(env, (1.0, 0, 0), 60), env.task, success=False) == Verdict({"base": 0}, RAN_INTO, "base")
     put(env, base=(0, 0, 0), goal=(2.5, 0, 0), **AWAY)
-    assert diagnose(env, drive(env, (0.5, 0, 0), 20), subtasks, success=False) == (0, NEVER_REACHED)
+    assert diagnose(env, drive(env, (0.5, 0, 0), 20), env.task, success=False) == Verdict({"base": 0}, NEVER_REACHED, "base")
     put(env, base=(0, 0, 1.5), goal=(0.1, 0, 0), **AWAY)
-    assert diagnose(env, drive(env, (0, 0, 0), 20), subtasks, success=False) == (0, TIMEOUT)
+    assert diagnose(env, drive(env, (0, 0, 0), 20), env.task, success=False) == Verdict({"base": 0}, TIMEOUT, "base")
 
 
 def test_the_whole_loop(mimicctl, tmp_path):

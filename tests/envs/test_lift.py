@@ -10,7 +10,7 @@ import pytest
 from mimicctl import poses
 from mimicctl.config import GenerateSettings
 from mimicctl.envs import make_env
-from mimicctl.generation.diagnosis import LOST_GRASP, diagnose
+from mimicctl.generation.diagnosis import LOST_GRASP, Verdict, diagnose
 from mimicctl.generation.engine import generate
 
 REL, ABS = "MuJoCo-Lift-Cube-Franka-IK-Rel-v0", "MuJoCo-Lift-Cube-Franka-IK-Abs-v0"
@@ -60,7 +60,7 @@ def test_a_cube_that_slips_is_a_lost_grasp(env):
     held, slipped = in_the_gripper(env, 0.08), in_the_gripper(env, 0.08)
     slipped[env.layout.objects["cube"][0] + 2] = 0.0203
     track = np.stack([in_the_gripper(env, 0.0, finger=0.04), *[held] * 5, *[slipped] * 5])
-    assert diagnose(env, track, env.task.subtasks["franka"], success=False) == (1, LOST_GRASP)
+    assert diagnose(env, track, env.task, success=False) == Verdict({"franka": 1}, LOST_GRASP, "franka")
 
 
 @pytest.mark.parametrize("task", [REL, ABS])

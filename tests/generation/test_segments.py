@@ -9,7 +9,7 @@ import pytest
 
 from mimicctl import poses
 from mimicctl.errors import UserError
-from mimicctl.generation.segments import Bridge, Waypoints, bridge_waypoints, grasp_correction, select_source, transform_segment
+from mimicctl.generation.segments import Bridge, Waypoints, bridge_waypoints, grasp_correction, segment_move, select_source
 from mimicctl.generation.source import first_rise, subtask_ends
 from mimicctl.tasks import Subtask
 
@@ -27,7 +27,7 @@ def segment(length: int = 4) -> Waypoints:
 
 def test_a_moved_segment_keeps_its_relation_to_the_object():
     eefs, before, now = random_poses(6), *random_poses(2, seed=1)
-    moved = transform_segment(eefs, before, now)
+    moved = segment_move("transform", before, now) @ eefs
     np.testing.assert_allclose(poses.inverse(now) @ moved, poses.inverse(before) @ eefs, atol=1e-12)
 
 

@@ -1,0 +1,182 @@
+"""The targets of each end-effector in a trial: which source segment it follows, where that is moved, and how it is reached."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from mimicctl import poses
+from mimicctl.generation.clearance import clearances, in_hand
+from mimicctl.generation.schedule import coordinated_with
+from mimicctl.generation.segments import Waypoints, bridge_waypoints, grasp_correction, jittered, segment_move, select_source, subtask_waypoints
+from mimicctl.generation.source import SourceDemo, SourcePool
+from mimicctl.tasks import SubtaskConstraint
+
+if TYPE_CHECKING:
+    from mimicctl.generation.trial import TrialSettings
+
+_LOOK_EVERY = 3
+"""Control steps of a source between two looks at how much room it leaves the hand: the hand is many times wider than what it moves in them."""
+
+
+@dataclass
+class Track:
+    """One eef's way through a trial.
+
+    Attributes:
+        rest: (4, 4) pose at reset.
+        pose, gripper, noise: (4, 4), (G,) and (6,), its target now and what is added to the action towards it.
+        step: waypoint of the subtask under way that is the target now; -1: none is yet.
+        sources: number of the source demo of each subtask that was begun.
+    """
+
+    rest: np.ndarray
+    gripper: np.ndarray
+    pose: np.ndarray = field(init=False)
+    noise: np.ndarray = field(init=False)
+    step: int = -1
+    sources: list[int] = field(default_factory=list)
+    _waypoints: Waypoints | None = None
+    _noise: np.ndarray | None = None
+
+    def __post_init__(self) -> None:
+        self.pose, self.noise = self.rest, np.zeros(6)
+
+    def follow(self, waypoints: Waypoints, noise: np.ndarray) -> None:
+        """Have waypoints to go on with, and noise (L, 6) for them."""
+        self._waypoints, self._noise, self.step = waypoints, noise, -1
+
+    def advance(self) -> None:
+        self.step += 1
+        self.pose, self.gripper, self.noise = self._waypoints.poses[self.step], self._waypoints.grippers[self.step], self._noise[self.step]
+
+    def hold(self) -> None:
+        """Stay at the target; what only waits is not shaken."""
+        self.noise = np.zeros(6)
+
+
+class Planner:
+    """What the subtasks of a trial have in common: its random offsets, and the source demos and transforms that its eefs share."""
+
+    def __init__(self, pool: SourcePool, settings: TrialSettings, rng: np.random.Generator) -> None:
+        self._pool, self._settings, self._rng = pool, settings, rng
+        self._bounds = pool.draw_bounds(settings.task, rng)
+        self._chosen: dict[tuple[str | None, int | None], int] = {}
+        self._agreed: dict[tuple[str, int], tuple[int, np.ndarray]] = {}
+
+    def track(self, eef: str, eef_pose: np.ndarray) -> Track:
+        """Of an eef at reset. Until its first subtask begins it stays there, its gripper as the sources begin."""
+        return Track(eef_pose, self._pool.demos[0].gripper_actions[eef][0])
+
+    def plan(self, track: Track, eef: str, number: int, eef_pose: np.ndarray, object_poses: dict[str, np.ndarray]) -> tuple[int, int]:
+        """Build the trajectory of subtask `number` from how things stand now, and let `track` follow it.
+
+        Returns:
+            How many waypoints it has, and how many of them, at its end, are side by side with those of a coordinated partner.
+        """
+        settings, first = self._settings, number == 0
+        subtask = settings.task.subtasks[eef][number]
+        coordination = coordinated_with(settings.task, eef, number)
+        closed = not first and track.gripper[0] < 0
+        held = in_hand(settings.task, object_poses, eef_pose) if closed else None
+        correction, synchronous = np.eye(4), 0
+        if coordination is None:
+            demo, move, _ = self._choose(track, eef, number, eef_pose, object_poses, held)
+            correction = self._grasp_correction(self._pool.demos[demo], eef, self._bounds[demo][eef][number], eef_pose, object_poses, held)
+        else:
+            constraint, *partner = coordination
+            if tuple(partner) in self._agreed:
+                demo, move = self._agreed[tuple(partner)]
+            else:
+                demo, move = self._agree(constraint, track, eef, number, eef_pose, object_poses, held)
+            self._agreed[eef, number] = demo, move
+            synchronous = min(self._length(demo, eef, number), self._length(demo, *partner))
+        self._chosen[self._share(eef, number)] = demo
+        track.sources.append(demo)
+        start, end = self._bounds[demo][eef][number : number + 2]
+        segment = subtask_waypoints(
+            self._pool.demos[demo], eef, subtask, start, end, move, correction, from_measured_pose=first or settings.transform_first_robot_pose
+        )
+        # The arm lags behind its target, so a bridge from the measured pose takes a step back.
+        begin = track.pose if settings.interpolate_from_last_target_pose and not first else eef_pose
+        waypoints = bridge_waypoints(begin, segment, subtask, settings.bridge)
+        track.follow(waypoints, self._rng.standard_normal((len(waypoints), 6)) * waypoints.noise[:, None])
+        return len(waypoints), synchronous
+
+    def _length(self, demo: int, eef: str, number: int) -> int:
+        start, end = self._bounds[demo][eef][number : number + 2]
+        return end - start
+
+    def _share(self, eef: str, number: int) -> tuple[str | None, int | None]:
+        """Subtasks with the same key have the same source demo."""
+        return eef if self._settings.select_src_per_arm else None, number if self._settings.select_src_per_subtask else None
+
+    def _agree(
+        self,
+        constraint: SubtaskConstraint,
+        track: Track,
+        eef: str,
+        number: int,
+        eef_pose: np.ndarray,
+        object_poses: dict[str, np.ndarray],
+        held: str | None,
+    ) -> tuple[int, np.ndarray]:
+        """Source demo and move (4, 4) for a coordinated subtask that begins before its partner's."""
+        demo, move, place = self._choose(track, eef, number, eef_pose, object_poses, held, constraint)
+        shift, turn = constraint.coordination_scheme_pos_noise_scale, constraint.coordination_scheme_rot_noise_scale
+        if shift or turn:
+            move = jittered(move, place, shift, turn, self._rng)
+        return demo, move
+
+    def _grasp_correction(
+        self, source: SourceDemo, eef: str, start: int, eef_pose: np.ndarray, object_poses: dict[str, np.ndarray], held: str | None
+    ) -> np.ndarray:
+        """Identity unless the same object is in hand now as was then."""
+        if held is None:
+            return np.eye(4)
+        task = self._settings.task
+        source_objects = {name: track[start] for name, track in source.object_poses.items()}
+        source_eef = source.eef_poses[eef][start]
+        source_closed = source.gripper_actions[eef][start, 0] < 0
+        if not source_closed or held != in_hand(task, source_objects, source_eef):
+            return np.eye(4)
+        then = poses.inverse(source_eef) @ source_objects[held]
+        now = poses.inverse(eef_pose) @ object_poses[held]
+        return grasp_correction(then, now, task.object(held).yaw_symmetry)
+
+    def _choose(
+        self,
+        track: Track,
+        eef: str,
+        number: int,
+        eef_pose: np.ndarray,
+        object_poses: dict[str, np.ndarray],
+        held: str | None,
+        constraint: SubtaskConstraint | None = None,
+    ) -> tuple[int, np.ndarray, np.ndarray]:
+        """Source demo, the move (4, 4) of its segment, and the point (3,) that the segment is about."""
+        task, subtask = self._settings.task, self._settings.task.subtasks[eef][number]
+        ref, share = subtask.object_ref, self._share(eef, number)
+        numbers = [self._chosen[share]] if share in self._chosen else list(range(len(self._pool)))
+        demos = [self._pool.demos[i] for i in numbers]
+        bounds = [self._bounds[i][eef][number : number + 2] for i in numbers]
+        # Without an object a segment stays where it was, as if all were about the origin.
+        then = np.stack([demo.object_poses[ref][start] if ref else np.eye(4) for demo, (start, _) in zip(demos, bounds, strict=True)])
+        now, symmetry = (object_poses[ref], task.object(ref).yaw_symmetry) if ref else (np.eye(4), 1)
+        eefs = np.stack([demo.eef_poses[eef][start] for demo, (start, _) in zip(demos, bounds, strict=True)])
+        lasts = np.stack([demo.eef_poses[eef][end - 1] for demo, (_, end) in zip(demos, bounds, strict=True)])
+        in_the_way = [name for name in object_poses if name not in (ref, held)]
+        centres = np.array([poses.position(object_poses[name]) for name in in_the_way])
+        edges = np.array([task.object(name).edge for name in in_the_way])
+
+        def room(choice: int, equivalents: np.ndarray) -> np.ndarray:
+            start, end = bounds[choice]
+            path = demos[choice].eef_poses[eef][start:end:_LOOK_EVERY]
+            return clearances(task, path, equivalents @ poses.inverse(then[choice]), centres, edges)
+
+        choice, object_pose = select_source(subtask, then, eefs, lasts, eef_pose, track.rest, now, symmetry, room, self._rng)
+        scheme = constraint.coordination_scheme if constraint else "transform"
+        move = segment_move(scheme, then[choice], object_pose)
+        return numbers[choice], move, poses.position(move @ (then[choice] if ref else eefs[choice]))
