@@ -14,7 +14,7 @@ from mimicctl.dataset.mimicgen import Leaves
 from mimicctl.dataset.quaternions import Layouts, layouts_of, quaternion_columns, xyzw_from_wxyz
 from mimicctl.errors import UserError
 from mimicctl.schema import FORMAT_VERSION, LINEAGE_ATTR
-from mimicctl.tasks import canonical_id, twin_of
+from mimicctl.tasks import TaskSpec, canonical_id, twin_of
 
 if TYPE_CHECKING:
     from mimicctl.dataset.reader import Dataset
@@ -106,12 +106,19 @@ def understood(dataset: Dataset, task_id: str = "", names: Mapping[str, str] | N
         parts[0] += f", {'annotated' if info_names(dataset) else 'not annotated'}"
     parts.append(_order(dialect))
     twin = twin_of(dialect.env_name) or (twin_of(task_id) if dialect.kind == "mimicgen" else None)
-    read_as = "" if twin and twin.task_id == dialect.env_name else f" read as {twin.task_id}" if twin else ", which no task here is the twin of"
-    parts.append(f"task {dialect.env_name or 'not said'}{read_as if dialect.env_name or twin else ''}")
+    parts.append(f"task {dialect.env_name or 'not said'}{_read_as(dialect, twin)}")
     called = {name: f"{name} ({ours})" for name, ours in (names or {}).items()}
     found = info_names(dataset)
     parts += [f"{label} {', '.join(called.get(name, name) for name in found[group])}" for label, group in _GROUPS if found.get(group)]
     return "; ".join(parts) + "."
+
+
+def _read_as(dialect: Dialect, twin: TaskSpec | None) -> str:
+    if twin:
+        return "" if twin.task_id == dialect.env_name else f" read as {twin.task_id}"
+    if dialect.kind == "mimicgen":
+        return ", which serves the --task that has the same objects (generate.names says which is which)"
+    return ", which no task here is the twin of" if dialect.env_name else ""
 
 
 _GROUPS = (("eef", "eef_pose"), ("objects", "object_pose"), ("signals", "subtask_term_signals"))

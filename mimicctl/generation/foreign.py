@@ -76,13 +76,13 @@ def _renamed(info: dict[str, np.ndarray], task: TaskSpec, names: Mapping[str, st
     if len(found["eef_pose"]) == len(known["eef_pose"]) == 1:  # one hand is one hand
         names.setdefault(found["eef_pose"][0], known["eef_pose"][0])
     renamed = {f"{group}/{names.get(name, name)}": value for (group, _, name), value in ((path.partition("/"), value) for path, value in info.items())}
-    missing = [name for group, wanted in known.items() if group != "subtask_term_signals" for name in wanted if f"{group}/{name}" not in renamed]
-    missing += [name for name in known["subtask_term_signals"] if f"subtask_term_signals/{name}" not in renamed]
-    if missing:
-        spare = [name for group in found.values() for name in group if name not in names and name not in own]
-        what = f"The demonstrations hold nothing called {', '.join(missing)}, which {task.task_id} asks for; they have {_list(found)}."
-        example = f"-o {_SETTING}.{spare[0]}={missing[0]}" if spare else ""
-        do = f"say what is what, for instance {example}" if spare else "give demonstrations of this task, or annotate them again"
+    missing = {group: [name for name in wanted if f"{group}/{name}" not in renamed] for group, wanted in known.items()}
+    if any(missing.values()):
+        spare = {group: [name for name in found[group] if name not in names and name not in own] for group in known}
+        flags = [f"-o {_SETTING}.{name}=<{' or '.join(missing[group])}>" for group in known if missing[group] for name in spare[group]]
+        enough = all(len(spare[group]) >= len(missing[group]) for group in known)
+        what = f"The demonstrations hold nothing called {_list(missing)}, which {task.task_id} asks for; they have {_list(found)}."
+        do = f"say what is what: {' '.join(flags)}" if enough else "give the --task they are of, or annotate them again"
         raise UserError(what, where=where, do=do)
     return renamed
 
