@@ -48,10 +48,12 @@ def _check_file(dataset: Dataset) -> Iterator[Finding]:
     if not dataset.demos:
         yield Finding("error", "", "data", "there are no demonstrations", "record or generate some")
         return
+    readable = True
     try:
         if not dataset.env_args:
             yield Finding("error", "", "data.attrs[env_args]", "missing; robomimic reads the env from it", "write the file again with mimicctl")
     except UserError as error:
+        readable = False
         yield Finding("error", "", "data.attrs[env_args]", error.what, error.do)
     numbers = [demo_number(name) for name in dataset.demos]
     missing = sorted(set(range(max(numbers) + 1)) - set(numbers))
@@ -61,7 +63,8 @@ def _check_file(dataset: Dataset) -> Iterator[Finding]:
     said, steps = dataset.group(dataset.demos[0]).parent.attrs.get("total"), dataset.total
     if said is not None and whole_number(said) != steps:
         yield Finding("warning", "", "data.attrs[total]", f"says {said} steps, there are {steps}", "nothing; it is recomputed on reading")
-    if odd := suspicion(dataset):
+    # What kind of file it is can be told with its env_args alone.
+    if readable and (odd := suspicion(dataset)):
         what, _, do = odd.partition(": ")
         yield Finding("warning", "", "attrs[format_version]", what, do)
     yield from _check_masks(dataset)
