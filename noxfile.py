@@ -67,6 +67,15 @@ def isaaclab(session: nox.Session) -> None:
     session.run("python", "-m", "pytest", "-m", "isaaclab", *session.posargs)
 
 
+@nox.session(default=False, python="3.12")
+def isaaclab_datagen(session: nox.Session) -> None:
+    """Our generation engine beside Isaac Lab 3.0's own functions, on a thousand random cases each."""
+    session.install("torch==2.13.0")
+    session.install("-e", ".[test]")
+    session.install("--no-deps", "isaaclab==3.0.0")
+    session.run("python", "-m", "pytest", "-m", "isaaclab", "tests/isaaclab/test_datagen.py", "-rs", *session.posargs)
+
+
 @nox.session(default=False)
 def isaaclab_scripts(session: nox.Session) -> None:
     """Isaac Lab's own conversion and merge scripts beside ours: ISAACLAB_PATH=<checkout of its repository> nox -s isaaclab_scripts."""

@@ -214,6 +214,7 @@ def test_the_blamed_place_is_that_of_the_wrong_key_not_of_one_that_begins_alike(
         ("franka[0].action_noise=-0.1", "at least 0"),
         ("franka[0].action_noise=inf", "finite"),
         ("franka[0].term_offset_range=[3, 1]", "from the lower end to the higher"),
+        ("franka[0].first_subtask_start_offset_range=[-1, 1]", "no steps before its first"),
         ("franka[0].term_offset_range=[1, 2, 3]", "must have 2 items"),
         ("franka[0].selection_strategy=nearest", "'nearest_neighbor_object'"),
         ("franka[0]=3", "must be a table"),
@@ -277,3 +278,32 @@ def test_every_key_that_is_shown_can_be_set(tmp_path):
     for key, value, _ in settings_of(RunConfig()):
         if value is not None and value != {}:
             assert resolve({key: value}, folder=tmp_path).config == RunConfig(), key
+
+
+def test_isaac_labs_names_of_subtask_fields_are_understood(tmp_path):
+    theirs = "generate.subtasks.franka=[{subtask_term_offset_range = [1, 2], selection_strategy_kwargs = {nn_k = 4, pos_weight = 2.0}}]"
+    assert resolve({}, overrides=[theirs], folder=tmp_path).config.generate.subtasks == {"franka": [{"term_offset_range": [1, 2], "nn_k": 4, "pos_weight": 2.0}]}
+
+
+def test_constraints_are_set_field_by_field_or_whole(tmp_path):
+    resolved = resolve({}, overrides=["generate.constraints[1].sequential_min_time_diff=4", "generate.ignore_constraints=true"], folder=tmp_path)
+    assert resolved.config.generate.constraints == [{}, {"sequential_min_time_diff": 4}] and resolved.config.generate.ignore_constraints
+    (tmp_path / "mimicctl.toml").write_text(
+        '[[generate.constraints]]\nconstraint_type = "sequential"\neef_subtask_constraint_tuple = [["left", 0], ["right", 1]]\n'
+    )
+    assert resolve({}, folder=tmp_path).config.generate.constraints[0]["eef_subtask_constraint_tuple"] == [["left", 0], ["right", 1]]
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ("constraints[0].sequental_min_time_diff=1", "did you mean sequential_min_time_diff"),
+        ("constraints[0].sequential_min_time_diff=-2", "at least -1"),
+        ("constraints[0].constraint_type=serial", "'sequential' or 'coordination'"),
+        ("constraints[0].coordination_scheme_pos_noise_scale=-0.1", "at least 0"),
+        ("constraints[0].eef_subtask_constraint_tuple=[['left', 0]]", "one item more"),
+    ],
+)
+def test_a_constraint_that_does_not_fit_is_refused(tmp_path, change, message):
+    with pytest.raises(UserError, match=message):
+        resolve({}, overrides=[f"generate.{change}"], folder=tmp_path)

@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 import dataclasses
+from typing import TYPE_CHECKING
 
 import typer
 
 from mimicctl.cli.common import Json, Outcome, Table, show
+
+if TYPE_CHECKING:
+    from mimicctl.tasks import SubtaskConstraint
 
 _CONTROL = {"rel": "relative", "abs": "absolute", "velocity": "velocities"}
 
@@ -41,13 +45,23 @@ def show_task(task_id: str, as_json: Json = False) -> None:
         ("success", f"{task.goal.text}, for {task.success_hold_steps} steps"),
     ]
     rows = [
-        (eef, i, s.name, s.object_ref, s.term_signal or "-", str(s.term_offset_range), s.selection_strategy, s.action_noise, s.num_interpolation_steps)
+        (eef, i, s.name, s.object_ref or "-", s.term_signal or "-", str(s.term_offset_range), s.selection_strategy, s.action_noise, s.num_interpolation_steps)
         for eef, subtasks in task.subtasks.items()
         for i, s in enumerate(subtasks)
     ]
     columns = ("eef", "#", "subtask", "object_ref", "ends with", "offset", "selection", "noise", "interpolation")
     tables = [Table("Subtasks", columns, rows)]
+    if task.constraints:
+        tables.append(Table("Constraints", ("type", "between", "and", "how"), [_constraint_row(c) for c in task.constraints]))
     if task.cameras:
         seen = [(c.name, c.parent or "env", f"{c.height} x {c.width}", ", ".join(c.modalities)) for c in task.cameras]
         tables.append(Table("Cameras", ("camera", "fixed to", "pixels", "sees"), seen))
     show(Outcome("", facts, tables, data=dataclasses.asdict(task)), as_json)
+
+
+def _constraint_row(constraint: SubtaskConstraint) -> tuple[str, str, str, str]:
+    first, second = (f"{eef} {number}" for eef, number in constraint.eef_subtask_constraint_tuple)
+    if constraint.constraint_type == "sequential":
+        steps = constraint.sequential_min_time_diff
+        return "sequential", first, second, "begins after" if steps < 0 else f"ends {steps} steps after"
+    return "coordination", first, second, constraint.coordination_scheme + (", begin together" if constraint.coordination_synchronize_start else "")

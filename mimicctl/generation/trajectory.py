@@ -30,6 +30,7 @@ class Track:
         pose, gripper, noise: (4, 4), (G,) and (6,), its target now and what is added to the action towards it.
         step: waypoint of the subtask under way that is the target now; -1: none is yet.
         sources: number of the source demo of each subtask that was begun.
+        waypoints: of the subtask under way; None: none was begun.
     """
 
     rest: np.ndarray
@@ -38,7 +39,7 @@ class Track:
     noise: np.ndarray = field(init=False)
     step: int = -1
     sources: list[int] = field(default_factory=list)
-    _waypoints: Waypoints | None = None
+    waypoints: Waypoints | None = None
     _noise: np.ndarray | None = None
 
     def __post_init__(self) -> None:
@@ -46,11 +47,11 @@ class Track:
 
     def follow(self, waypoints: Waypoints, noise: np.ndarray) -> None:
         """Have waypoints to go on with, and noise (L, 6) for them."""
-        self._waypoints, self._noise, self.step = waypoints, noise, -1
+        self.waypoints, self._noise, self.step = waypoints, noise, -1
 
     def advance(self) -> None:
         self.step += 1
-        self.pose, self.gripper, self.noise = self._waypoints.poses[self.step], self._waypoints.grippers[self.step], self._noise[self.step]
+        self.pose, self.gripper, self.noise = self.waypoints.poses[self.step], self.waypoints.grippers[self.step], self._noise[self.step]
 
     def hold(self) -> None:
         """Stay at the target; what only waits is not shaken."""

@@ -8,7 +8,7 @@ from __future__ import annotations
 import math
 
 from mimicctl.tasks.franka import HAND, HOME
-from mimicctl.tasks.spec import LiftTogether, ObjectSpec, ResetRange, Subtask, TaskSpec, Tray
+from mimicctl.tasks.spec import LiftTogether, ObjectSpec, ResetRange, Subtask, SubtaskConstraint, TaskSpec, Tray
 
 _SHAPE = Tray(half_size=(0.11, 0.16, 0.005), rim=0.03, handle=(0.185, 0.065), bar=(0.055, 0.011, 0.009))
 _TRAY = ObjectSpec("tray", "blue", 2 * (_SHAPE.handle[0] + _SHAPE.bar[1]), 0.3, (0.13, 0.30, 0.55, 1.0), tray=_SHAPE)
@@ -25,6 +25,9 @@ def _subtasks(eef: str) -> tuple[Subtask, ...]:
     )
 
 
+# One hand that goes up before the other tilts the tray, and pulls it out of its grip.
+_LIFT_TOGETHER = SubtaskConstraint((("left", 1), ("right", 1)), "coordination", coordination_scheme="transform", coordination_synchronize_start=True)
+
 LIFT_TRAY_ABS = TaskSpec(
     task_id="MuJoCo-Lift-Tray-Dual-Franka-IK-Abs-v0",
     description="Lift the tray by both handles and hold it level.",
@@ -37,6 +40,7 @@ LIFT_TRAY_ABS = TaskSpec(
     objects=(_TRAY,),
     reset=ResetRange(x=(0.42, 0.58), y=(-0.06, 0.06), yaw=(-0.35, 0.35), min_separation=0.1, joint_noise=0.02),
     subtasks={"left": _subtasks("left"), "right": _subtasks("right")},
+    constraints=(_LIFT_TOGETHER,),
     goal=LiftTogether("tray", 0.10, math.radians(5), {"left": (0.0, _Y, _Z), "right": (0.0, -_Y, _Z)}, _SHAPE.bar[1]),
     hand=HAND,
     horizon=400,

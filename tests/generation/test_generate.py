@@ -181,9 +181,40 @@ def test_failures_are_kept_counted_and_capped(tmp_path):
         assert not failed.attributes("demo_0")["success"]
 
 
-def test_overrides_reach_the_subtasks_and_wrong_ones_are_refused(tmp_path):
-    with pytest.raises(UserError, match="no such subtask"):
-        run(tmp_path / "a.hdf5", subtasks={"left": [{}]})
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"subtasks": {"left": [{}]}}, "no such subtask"),
+        ({"subtasks": {"franka": [{"object_ref": "cube_9"}]}}, 'no object "cube_9"'),
+        ({"subtasks": {"franka": [{"object_ref": None}]}}, "nothing is near"),
+        ({"subtasks": {"franka": [{}, {"first_subtask_start_offset_range": [0, 1]}]}}, "Only the first subtask"),
+        ({"subtasks": {"franka": [{}, {}, {}, {"term_offset_range": [0, 1]}]}}, "ends where the demonstration does"),
+        ({"subtasks": {"franka": [{"first_subtask_start_offset_range": [0, 200]}]}}, "too short"),
+        ({"constraints": [{"sequential_min_time_diff": 1}]}, "needs constraint_type and eef_subtask_constraint_tuple"),
+        ({"constraints": [{"constraint_type": "sequential", "eef_subtask_constraint_tuple": [["franka", 0], ["left", 0]]}]}, 'no subtask 0 of "left"'),
+    ],
+)
+def test_changes_that_make_no_sense_are_refused_before_anything_is_written(tmp_path, settings, message):
+    with pytest.raises(UserError, match=message):
+        run(tmp_path / "a.hdf5", **settings)
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [
+        {"subtasks": {"franka": [{"first_subtask_start_offset_range": [2, 8]}]}},
+        {"transform_first_robot_pose": True},
+        {"interpolate_from_last_target_pose": False},
+        {"subtasks": {"franka": [{"num_fixed_steps": 3}]}},
+        {"subtasks": {"franka": [{}, {"object_ref": None, "selection_strategy": "random"}]}},
+    ],
+    ids=lambda settings: next(iter(settings)),
+)
+def test_every_knob_changes_the_demos(tmp_path, reference, settings):
+    made = run(tmp_path / "a.hdf5", trials=1, guarantee=False, keep_failed=True, **settings)
+    with Dataset(reference) as before, Dataset(made.path if made.demos else made.failed_path) as now:
+        assert not np.array_equal(before.episode("demo_0").actions, now.episode("demo_0").actions)
 
 
 def test_demos_know_their_sources_and_the_file_its_inputs(reference):
