@@ -108,6 +108,21 @@ RECIPES = {
             algo=_MLP,
         ),
         Recipe(
+            "mlp-dual",
+            "the mlp recipe for two arms: minutes on a laptop CPU",
+            # Nothing is turned: the arms stand where they stand, and no turn of the scene brings both to their places.
+            obs_keys=("left_eef_pos", "left_eef_quat", "right_eef_pos", "right_eef_quat", "gripper_pos", "object", "joint_vel"),
+            labels=INTENDED_ACTIONS,
+            epochs=40,
+            steps_per_epoch=1000,
+            batch_size=512,
+            learning_rate=1e-3,
+            final_learning_rate=1e-5,
+            save_every=10,
+            obs_noise=0.03,
+            algo=_MLP,
+        ),
+        Recipe(
             "mlp-base",
             "the mlp recipe for a mobile base, from what lies about it: minutes on a laptop CPU",
             # All in the base's own frame: a scene that is turned reads the same.

@@ -1,4 +1,4 @@
-"""A policy for a base: chosen by what the dataset observes, trained, rolled out."""
+"""Policies for a base and for two arms: chosen by what the dataset observes, trained, rolled out."""
 
 from __future__ import annotations
 
@@ -12,18 +12,23 @@ from mimicctl.training.recipes import RECIPES
 
 pytestmark = pytest.mark.train
 
-DRIVE = "MuJoCo-Drive-Tiago-v0"
+DRIVE, TRAY = "MuJoCo-Drive-Tiago-v0", "MuJoCo-Lift-Tray-Dual-Franka-IK-Abs-v0"
 
 
-def test_a_base_is_trained_and_rolled_out_without_further_flags(mimicctl, tmp_path, monkeypatch):
+@pytest.mark.parametrize(
+    ("task", "recipe", "stages"), [(DRIVE, "mlp-base", ["drive to the mark"]), (TRAY, "mlp-dual", ["left: grasp", "right: grasp", "lift"])], ids=["base", "two arms"]
+)
+def test_it_is_trained_and_rolled_out_without_further_flags(mimicctl, tmp_path, monkeypatch, task, recipe, stages):
     from mimicctl.training.trainer import train
 
-    assert mimicctl("record", "--device", "scripted", "--task", DRIVE, "--num-demos", "3").returncode == 0
-    monkeypatch.setitem(RECIPES, "mlp-base", dataclasses.replace(RECIPES["mlp-base"], steps_per_epoch=20, save_every=1, batch_size=32))
+    assert mimicctl("record", "--device", "scripted", "--task", task, "--num-demos", "3").returncode == 0
+    monkeypatch.setitem(RECIPES, recipe, dataclasses.replace(RECIPES[recipe], steps_per_epoch=20, save_every=1, batch_size=32))
     settings = TrainSettings(epochs=1, log_dir=str(tmp_path / "runs"))
     made = train(tmp_path / "datasets" / "dataset.hdf5", settings, 1)
-    assert made.folder.name == "mlp-base"
+    assert made.folder.name == recipe
     played = mimicctl("eval", "play", "--checkpoint", str(made.best), "--rollouts", "2", "--horizon", "20", "--workers", "1", "--json")
     assert played.returncode == 0, played.stderr
     report = json.loads(played.stdout)
-    assert report["task"] == DRIVE
+    assert report["task"] == task
+    failures = report["checkpoints"][0]["failures"]
+    assert list(failures) == stages and sum(failures.values()) == 2
