@@ -107,7 +107,10 @@ class _Crew:
                 ours, theirs = SPAWN.Pipe()
                 process = SPAWN.Process(target=_body, args=(*self._body, theirs), daemon=True)
                 self.workers.append(_Worker(process, ours))
-                process.start()
+                try:
+                    process.start()
+                except OSError as error:
+                    raise RunFailed(f"The system starts no more processes: {error.strerror}.", do=self._do) from None
                 theirs.close()
         self._activity.workers = len(self.workers)
         self._deal()

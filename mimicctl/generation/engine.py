@@ -163,7 +163,7 @@ def generate(
     activity = Activity(begun=len(done), on_event=on_event)
     status_path = Path(settings.status_file).expanduser().absolute() if settings.status_file else None
     try:
-        with StatusFile(status_path, lambda: run.status(activity, output if output.exists() else partial)), ExitStack() as stack:
+        with StatusFile(status_path, lambda: run.status(activity, partial if partial.exists() else output)), ExitStack() as stack:
             writer = stack.enter_context(DatasetWriter(partial, task_id=task.task_id, lineage=lineage, env_args={"sim_args": sim_args}))
             failed = _failed_writer(stack, failed_path, task, lineage, fresh=not done)
             if not run.complete():
@@ -180,7 +180,8 @@ def generate(
             if failed is not None:
                 failed.finish(failed_path)
     except (KeyboardInterrupt, SystemExit):
-        on_event(_what_is_kept(partial))
+        if partial.exists():
+            on_event(_what_is_kept(partial))
         raise
     report = summarise(task, run.attempts)
     return Generated(output, failed_path, demos, report, resumed_at=len(done))
@@ -207,7 +208,7 @@ class _Run:
     def status(self, activity: Activity, path: Path) -> dict[str, Any]:
         """For the status file."""
         attempts, successes = len(self.attempts), self.successes
-        hours = (time.monotonic() - self._began) / 3600
+        hours = max(time.monotonic() - self._began, 1e-6) / 3600
         low, high = wilson_interval(successes, attempts)
         speed = (self._count() - self._before[self._counted == "successes"]) / hours
         return {
@@ -226,8 +227,6 @@ class _Run:
 
     def take(self, result: TrialResult, frames: dict[str, Frames], writer: DatasetWriter, failed: DatasetWriter | None) -> None:
         record = result.record()
-        self.attempts.append(record)
-        self.successes += result.success
         self._uncommitted.append(json.dumps(record))
         if result.episode is not None:
             result.episode.lineage = {"trial": result.index, "sources": record["sources"]}
@@ -237,6 +236,9 @@ class _Run:
         elif failed is not None:
             failed.write(result.episode)
             self.commit_rest(writer)
+        # Counted when it is in the file, and not before: an interruption may come at any instant.
+        self.attempts.append(record)
+        self.successes += result.success
         self._on_progress(len(self.attempts), self.successes)
         self._check_failures(writer)
 
@@ -301,8 +303,6 @@ def _attempts_so_far(partial: Path) -> list[dict[str, Any]]:
 
 def _what_is_kept(partial: Path) -> str:
     """What an interrupted run says, once everything is closed."""
-    if not partial.exists():
-        return "Nothing was made yet."
     with Dataset(partial, need_demos=False) as dataset:
         return f"{len(dataset)} demonstrations are kept in {partial}; --resume continues."
 

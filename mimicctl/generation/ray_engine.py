@@ -40,14 +40,14 @@ def results_from_ray(pool: SourcePool, trial_settings: TrialSettings, numbers: r
     from ray.exceptions import RayError, RayTaskError
 
     try:
-        task = ray.remote(num_cpus=1, max_retries=_RETRIES)(_run_share)
+        task = ray.remote(num_cpus=1, max_retries=_RETRIES, retry_exceptions=[MemoryError])(_run_share)
         common = ray.put((pool, trial_settings, settings.num_envs))
         under_way: deque[Any] = deque()
         for share in _shares(numbers, settings.num_envs * _ROUNDS, _cores(ray, settings)):
             under_way.append(task.remote(common, share))
             activity.begun += len(share)
+            activity.workers = min(len(under_way), _cores(ray, settings))
             while len(under_way) >= _AHEAD * _cores(ray, settings):
-                activity.workers = min(len(under_way), _cores(ray, settings))
                 yield from ray.get(under_way.popleft())
         while under_way:
             yield from ray.get(under_way.popleft())
