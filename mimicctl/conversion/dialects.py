@@ -73,7 +73,7 @@ def plan_conversion(dataset: Dataset, to: Kind, source: Kind | None = None) -> P
     after = convert_leaves(before, dialect, to, first)
     changed = tuple(path for path, leaf in after.items() if isinstance(leaf, np.ndarray))
     aside = tuple(path.removeprefix(ASIDE) for path in after if path.startswith(ASIDE))
-    return Plan(dialect, to, env_name_for(dialect.env_name, to), changed, aside, tuple(_remarks(before, after, dialect, to)))
+    return Plan(dialect, to, env_name_for(dataset.task_id, to), changed, aside, tuple(_remarks(before, after, dialect, to)))
 
 
 def convert(
