@@ -120,7 +120,9 @@ def _refuse_other_task(data: Path, task: str | None) -> None:
 
     with Dataset(data) as dataset:
         if dataset.dialect.kind == "isaaclab2":
-            note("Its quaternions are learnt from as xyzw, as mimicctl eval and Isaac Lab 3 show them to a policy; a policy for Isaac Lab 2 is not made from it.")
+            note(
+                "Its quaternions are learnt from as xyzw, as mimicctl eval and Isaac Lab 3 show them to a policy; a policy for Isaac Lab 2 is not made from it."
+            )
         twin = twin_of(dataset.task_id)
         same = {canonical_id(dataset.task_id), twin.task_id if twin else ""}
         if task and dataset.task_id and canonical_id(task) not in same:

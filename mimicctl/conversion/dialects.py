@@ -66,14 +66,16 @@ def plan_conversion(dataset: Dataset, to: Kind, source: Kind | None = None) -> P
     dialect = replace(dataset.dialect, kind=source) if source else dataset.dialect
     relabelled = source is not None and source != dataset.dialect.kind
     if dialect.kind == to and not relabelled:
-        raise UserError(f"The file is {SAID[to]}'s already.", where=str(dataset.path), do="leave it as it is; where it was taken for the wrong one, give --from")
+        raise UserError(
+            f"The file is {SAID[to]}'s already.", where=str(dataset.path), do="leave it as it is; where it was taken for the wrong one, give --from"
+        )
     _refuse_unfit(dataset, dialect, to)
     first = dataset.demos[0]
     before = leaves_of(dataset.group(first))
     after = convert_leaves(before, dialect, to, first)
     changed = tuple(path for path, leaf in after.items() if isinstance(leaf, np.ndarray))
     aside = tuple(path.removeprefix(ASIDE) for path in after if path.startswith(ASIDE))
-    return Plan(dialect, to, env_name_for(dialect.env_name, to), changed, aside, tuple(_remarks(before, after, dialect, to)))
+    return Plan(dialect, to, env_name_for(dataset.task_id, to), changed, aside, tuple(_remarks(before, after, dialect, to)))
 
 
 def convert(
@@ -265,7 +267,9 @@ def in_words(plan: Plan) -> list[str]:
         words.append(f"The task {plan.source.env_name} is called {plan.env_name} there.")
     if plan.aside:
         groups = dict.fromkeys(_group_of(path) for path in plan.aside)
-        words.append(f"No place in the target for {', '.join(groups)}: kept below {ASIDE.rstrip('/')}, which other tools look past; converting back puts it in place.")
+        words.append(
+            f"No place in the target for {', '.join(groups)}: kept below {ASIDE.rstrip('/')}, which other tools look past; converting back puts it in place."
+        )
     return [*words, *plan.remarks]
 
 

@@ -72,7 +72,8 @@ def controller_of(env_args: Mapping[str, Any], where: str) -> Controller:
     arms = [part for part in _tables(env_args.get("env_kwargs")) if "output_max" in part or "control_delta" in part]
     if not arms:
         return Controller()
-    arm = arms[0]
+    # Bases and torsos have controllers of their own.
+    arm = next((part for part in arms if part.get("type") == "OSC_POSE"), arms[0])
     absolute = arm.get("control_delta") is False or arm.get("input_type") == "absolute"
     if absolute or arm.get("type", "OSC_POSE") != "OSC_POSE":
         kind = f"{'absolute ' if absolute else ''}{arm.get('type', 'OSC_POSE')}"

@@ -147,8 +147,9 @@ class Dataset:
 
     @cached_property
     def dialect(self) -> Dialect:
-        """Whose conventions the file follows."""
-        return recognise(self._file, self._data[self.demos[0]] if self.demos else None, self.env_args, self.format_version)
+        """Whose conventions the file follows. One whose env_args are damaged can still be looked into."""
+        env_args = _json(self._data.attrs.get("env_args"))
+        return recognise(self._file, self._data[self.demos[0]] if self.demos else None, env_args, self.format_version)
 
     @property
     def lengths(self) -> dict[str, int]:

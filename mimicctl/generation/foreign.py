@@ -44,7 +44,7 @@ def source_episodes(dataset: Dataset, task: TaskSpec, demos: Sequence[str], name
 def _refuse_other_task(dataset: Dataset, task: TaskSpec) -> None:
     """UserError for another task's demos. MimicGen's are of envs that are none of ours, so there names decide."""
     dialect = dataset.dialect
-    twin = twin_of(dialect.env_name)
+    twin = twin_of(dataset.task_id)
     if dialect.kind == "mimicgen" and not twin:
         robot = dialect.robot
         if robot not in ("", "Panda"):

@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 
 from mimicctl.conversion.dialects import convert, env_name_for, leaves_of
+from mimicctl.dataset.mimicgen import controller_of
 from mimicctl.dataset.reader import Dataset
 from mimicctl.dataset.writer import DatasetWriter
 from mimicctl.errors import RunFailed, UserError
@@ -224,3 +225,11 @@ def test_a_file_that_forgot_its_format_is_noticed_and_put_right(tmp_path, mimicc
     assert differences(file, tmp_path / "b.hdf5") == {}
     with Dataset(tmp_path / "b.hdf5") as dataset:
         assert dataset.format_version == 1
+
+
+def test_controllers_of_other_parts_of_the_robot_are_passed_over():
+    parts = {"torso": {"type": "JOINT_POSITION", "output_max": 1.0}, "right": {"type": "OSC_POSE", "output_max": [0.1] * 3 + [0.4] * 3}}
+    found = controller_of({"env_kwargs": {"controller_configs": {"body_parts": parts}}}, "here")
+    assert (found.position, found.rotation) == (0.1, 0.4)
+    with pytest.raises(UserError, match="JOINT_POSITION"):
+        controller_of({"env_kwargs": {"controller_configs": parts["torso"]}}, "here")

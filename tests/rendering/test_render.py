@@ -132,10 +132,11 @@ def test_legacy_quaternions_are_drawn_and_stored_as_they_should_be(tmp_path, pla
     legacy.write_bytes(plain.read_bytes())
     with h5py.File(legacy, "r+") as file:
         del file.attrs["format_version"]
+        firsts = {"root_pose": [3], "eef_quat": [0], "cube_orientations": [0, 4, 8], "object": [3, 10, 17]}
 
         def turn(path: str, item: object) -> None:
-            if isinstance(item, h5py.Dataset) and path.endswith("/root_pose"):
-                item[...] = item[...][..., [0, 1, 2, 6, 3, 4, 5]]
+            for first in firsts.get(path.rsplit("/", 1)[-1], []) if isinstance(item, h5py.Dataset) else []:
+                item[..., first : first + 4] = np.roll(item[..., first : first + 4], 1, axis=-1)
 
         file["data"].visititems(turn)
     ours = render_file(plain, tmp_path / "a.hdf5", SMALL).path

@@ -13,6 +13,7 @@ from mimicctl.errors import UserError
 from mimicctl.schema import INTENDED_ACTIONS
 from mimicctl.training.loader import check_demos, load_frames
 from mimicctl.training.trainer import choose_recipe
+from tests import foreign
 from tests.episodes import make_episode
 
 
@@ -34,6 +35,16 @@ def test_intended_actions_are_the_labels_where_there_are_any(mixed):
     recorded, generated = make_episode(0).actions, make_episode(1).actions
     np.testing.assert_array_equal(frames.actions, np.concatenate([recorded, generated / 2]))
     np.testing.assert_array_equal(done.actions, np.concatenate([recorded, generated]))
+
+
+def test_quaternions_of_isaac_lab_2_are_learnt_from_as_the_policy_will_see_them(tmp_path):
+    old, new = (foreign.isaaclab(tmp_path / f"{generation}.hdf5", generation) for generation in (2, 3))
+    frames = []
+    for path in (old, new):
+        with Dataset(path) as dataset:
+            frames.append(load_frames(dataset, dataset.demos, ["eef_quat", "cube_orientations", "object", "eef_pos"]))
+    for key, values in frames[1].obs.items():
+        assert np.array_equal(frames[0].obs[key], values)
 
 
 def test_the_file_gives_back_what_was_intended(mixed):
