@@ -80,6 +80,12 @@ def make_device(task: TaskSpec, settings: RecordSettings, seed: int) -> Device:
             raise UserError(f"{task.task_id} has no arm for a hand to move.", where="--device hands", do="drive it with the keyboard or a gamepad")
         return hands_over_websocket(task, settings)
     source = _source(task, settings)
+    if len(task.eef_names) > 1 and not hasattr(source, "command"):
+        raise UserError(
+            f"{task.task_id} has {len(task.eef_names)} arms, and {settings.device} has axes for one.",
+            where="--device",
+            do="use --device hands, --device scripted, or --web, which takes both hands of a headset",
+        )
     return source if hasattr(source, "command") else _driven(source, task, settings)
 
 

@@ -6,6 +6,7 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
@@ -13,7 +14,7 @@ import numpy as np
 from mimicctl.devices.base import Command, Event, OperatorView
 from mimicctl.devices.driving import SPEEDS, shaping
 from mimicctl.devices.hand_retargeting import HandFeel, HandRetargeter
-from mimicctl.devices.hands import INDEX_TIP, LITTLE_TIP, RING_TIP, HandSample, grasps, pinches, squeezes
+from mimicctl.devices.hands import INDEX_TIP, LITTLE_TIP, RING_TIP, SIDES, HandSample, grasps, pinches, squeezes
 from mimicctl.errors import UserError
 from mimicctl.tasks import TaskSpec
 
@@ -46,7 +47,7 @@ class HandTracking:
     """
     Args:
         settings: which hand, and how the arm follows it.
-        task: what units its commands have.
+        task: what units its commands have. Where it has an eef "left" and one "right", each follows the hand of that name.
         feeder: makes what calls `feed` of its own accord between start and close; None if somebody else does.
         clock: [s]; for tests.
 
@@ -67,13 +68,14 @@ class HandTracking:
     ) -> None:
         self._settings, self._unit = settings, task.command_scale
         self._feeder, self._clock = feeder(self), clock
-        self._retargeter = HandRetargeter(_feel(settings, task.control_hz))
+        sides = task.eef_names if len(task.eef_names) > 1 else (settings.hand,)
+        self._arms = {eef: _Arm(side, HandRetargeter(_feel(settings, task.control_hz))) for eef, side in zip(task.eef_names, sides, strict=True)}
+        self._gesturing = [side for side in SIDES if side not in sides] or list(SIDES)
         self._lock = threading.Lock()
         self._samples: Mapping[str, HandSample] = {}
         self._at: float | None = None
         self._buttons: set[tuple[str, str]] = set()
         self._gestures = {tip: _Held() for tip, _ in _GESTURES}
-        self._clutch = False
         self._refused = ""
         self.state = "no input yet"
         self._events: list[Event] = []
@@ -90,7 +92,8 @@ class HandTracking:
         with self._lock:
             self._events.clear()
             self._forget_counts()
-        self._retargeter.reset()
+        for arm in self._arms.values():
+            arm.retargeter.reset()
 
     def _forget_counts(self) -> None:
         self._fed = self._late = self._steps = self._unseen = 0
@@ -127,47 +130,58 @@ class HandTracking:
         # A controller that is lost for a moment has not let go of its buttons.
         self._buttons = pressed | {(side, name) for side, name in self._buttons if side not in self._samples}
         asked = [event for name, events in _BUTTONS if name in new for event in events]
-        helper = self._samples.get(self._helper)
         for tip, events in _GESTURES:
-            shown = helper is not None and pinches(helper, tip) is True and pinches(helper, INDEX_TIP) is False
+            hands = [self._samples[side] for side in self._gesturing if side in self._samples]
+            shown = any(pinches(hand, tip) is True and pinches(hand, INDEX_TIP) is False for hand in hands)
             if self._gestures[tip].for_long(shown, at):
                 asked += events
         return asked
 
     @property
     def _helper(self) -> str:
-        """The hand that does not drive the arm."""
-        return "left" if self._settings.hand == "right" else "right"
+        """The hand that drives no arm; "" if both do."""
+        return self._gesturing[0] if len(self._arms) == 1 else ""
 
     def command(self, view: OperatorView) -> Command:
         with self._lock:
             samples, at, events = self._samples, self._at, tuple(self._events)
             self._events.clear()
         fresh = at is not None and self._clock() - at < _STALE
-        sample = samples.get(self._settings.hand) if fresh else None
-        self._count(at, sample is not None)
-        self._clutch = self._engaged(sample, samples.get(self._helper))
-        self.state = self._state(at, fresh, sample is not None)
-        delta = self._retargeter.follow(sample if self._clutch else None, view.eef_pose)
-        return Command(delta / self._unit, self._retargeter.gripper, events)
+        seen = {eef: samples.get(arm.side) if fresh else None for eef, arm in self._arms.items()}
+        self._count(at, None not in seen.values())
+        first, *rest = self._arms
+        commands = {}
+        for eef, view_of_it in {first: view, **view.others}.items():
+            arm, sample = self._arms[eef], seen[eef]
+            arm.clutch = self._engaged(arm, sample, samples.get(self._helper))
+            delta = arm.retargeter.follow(sample if arm.clutch else None, view_of_it.eef_pose)
+            commands[eef] = Command(delta / self._unit, arm.retargeter.gripper, events)
+        self.state = self._state(at, fresh, {eef: sample is not None for eef, sample in seen.items()})
+        return replace(commands[first], others={eef: commands[eef] for eef in rest})
 
-    def _engaged(self, sample: HandSample | None, helper: HandSample | None) -> bool:
+    def _engaged(self, arm: _Arm, sample: HandSample | None, helper: HandSample | None) -> bool:
         if sample is None:
             return False
-        if self._settings.hand_clutch == "always":
+        # Where both hands drive, there is none left to pinch for a bare one.
+        if self._settings.hand_clutch == "always" or (sample.joints is not None and not self._helper):
             return True
         held = squeezes(sample) if sample.joints is None else helper is not None and grasps(helper)
-        return self._clutch if held is None else held
+        return arm.clutch if held is None else held
 
-    def _state(self, at: float | None, fresh: bool, seen: bool) -> str:
+    def _state(self, at: float | None, fresh: bool, seen: Mapping[str, bool]) -> str:
         """For the operator."""
         if self._refused:
             return self._refused
         if at is None or not fresh:
             return "no input yet" if at is None else f"no input for {self._clock() - at:.0f} s"
-        if not seen:
-            return f"the {self._settings.hand} hand is not seen"
-        return "following" if self._clutch else "clutch released"
+        states = []
+        for eef, arm in self._arms.items():
+            if not seen[eef]:
+                states.append(f"the {arm.side} hand is not seen")
+                continue
+            follows = "following" if arm.clutch else "clutch released"
+            states.append(follows if self._helper else f"{arm.side} {follows}")
+        return ", ".join(states)
 
     def _count(self, at: float | None, seen: bool) -> None:
         self._steps += 1
@@ -180,7 +194,7 @@ class HandTracking:
         """What came in since the last reset, for the lineage. Ages in milliseconds, of each sample when a control step took it."""
         ages = 1000 * np.array(self._ages)
         return {
-            "hand": self._settings.hand,
+            "hand": self._settings.hand if self._helper else "both",
             "mode": self._settings.hand_mode,
             "samples": self._fed,
             "late_samples": self._late,
@@ -191,18 +205,36 @@ class HandTracking:
 
     def help(self) -> str:
         hand, helper = self._settings.hand, self._helper
-        lines = [f"  The arm follows the {hand} hand whenever it is seen."]
-        if self._settings.hand_clutch == "hold":
+        hold = self._settings.hand_clutch == "hold"
+        if not helper:
+            lines = ["  Each arm follows the hand of its side" + (", a controller while you squeeze it." if hold else " whenever it is seen.")]
+        elif hold:
             lines = [
                 f"  The arm follows the {hand} hand while you squeeze its controller;",
                 f"  without one, while the {helper} hand pinches thumb and index finger.",
             ]
+        else:
+            lines = [f"  The arm follows the {hand} hand whenever it is seen."]
         lines += [
-            f"  Gripper: the {hand} trigger, or thumb and index finger (together is closed).",
+            f"  Gripper: {f'the {hand}' if helper else 'that'} trigger, or thumb and index finger (together is closed).",
             "  A or X begin, or save as it is   B or Y discard, start again   Ctrl-C stop",
-            f"  Or the {helper} thumb, held: to ring finger begin, save; to little finger discard.",
+            f"  Or {f'the {helper}' if helper else 'a'} thumb, held: to ring finger begin, save; to little finger discard.",
         ]
         return "\n".join([line for line in (self._feeder.help(),) if line] + lines)
+
+
+@dataclass
+class _Arm:
+    """One that follows a hand.
+
+    Attributes:
+        side: of the hand.
+        clutch: whether it follows now.
+    """
+
+    side: str
+    retargeter: HandRetargeter
+    clutch: bool = False
 
 
 class _Elsewhere:

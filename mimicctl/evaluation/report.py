@@ -38,8 +38,15 @@ class Evaluation:
 
     def failures_by_subtask(self, task: TaskSpec) -> list[tuple[str, int]]:
         """Subtask name and the rollouts that got stuck in it."""
-        names = [s.name for s in task.subtasks[task.eef_names[0]]]
+        names = _stages(task)
         return [(name, sum(not r.success and r.reached == i for r in self.rollouts)) for i, name in enumerate(names)]
+
+
+def _stages(task: TaskSpec) -> list[str]:
+    """What `Rollout.reached` counts: each subtask that a signal ends, and then what is left."""
+    label = "{name}" if len(task.eef_names) == 1 else "{eef}: {name}"
+    ended = [label.format(eef=eef, name=s.name) for eef, subtasks in task.subtasks.items() for s in subtasks if s.term_signal]
+    return [*ended, " and ".join(dict.fromkeys(subtasks[-1].name for subtasks in task.subtasks.values()))]
 
 
 def best_of(evaluations: Sequence[Evaluation]) -> Evaluation:

@@ -48,6 +48,7 @@ class PageDevice:
         self._pad_map = PadMap(settings.gamepad_map)
         self._keys_shape, self._pad_shape = (shaping_for(name, task, settings) for name in ("keyboard", "gamepad"))
         self._gripper, self._hands_used = OPEN, False
+        self._one_arm = len(task.eef_names) == 1
 
     def start(self) -> None: ...
 
@@ -73,6 +74,11 @@ class PageDevice:
     def command(self, view: OperatorView) -> Command:
         sample = self.inputs.sample()
         keys, pad = self._of_keys(sample), self._of_pad(sample)
+        if not self._one_arm:
+            # Keys and sticks have axes for one; hands drive both, and hold them still before they are there.
+            self._hands_used |= sample.message is not None and sample.message.hands is not None
+            hands = self._hands.command(view)
+            return replace(hands, events=(*events_of(sample), *keys.events, *pad.events, *hands.events))
         for reading in (keys, pad):
             self._gripper = gripper_after(self._gripper, reading)
         delta, events = self._keys_shape(keys.axes) + self._pad_shape(pad.axes), (*events_of(sample), *keys.events, *pad.events)

@@ -21,6 +21,7 @@ from aiohttp import WSCloseCode, WSMsgType, web
 
 from mimicctl.config import RunConfig
 from mimicctl.devices import Device, make_device
+from mimicctl.devices.mapping import EVENTS
 from mimicctl.recording.quality import hints_for
 from mimicctl.recording.session import Phase, Progress
 from mimicctl.recording.status import current_subtask, phase_text
@@ -195,7 +196,8 @@ def open_teleop(run_config: RunConfig, task: TaskSpec, *, recording: bool) -> tu
         "device": device.name,
         "drives": drives,
         "hz": task.control_hz,
-        "controls": device.key_map.controls() if drives else [],
+        # Keys have axes for one arm; of two, the hands of a headset drive each its own.
+        "controls": [control for control in device.key_map.controls() if len(task.eef_names) == 1 or control[0] in EVENTS] if drives else [],
         "hands": drives and not task.on_floor,
         "keys": device.key_map.keys() if drives else [],
         "help": "" if drives else device.help(),

@@ -170,7 +170,7 @@ def test_feeding_from_other_threads_never_hands_out_half_of_a_sample(monkeypatch
     """Both hands of a sample say the same; whatever the threads do, a command sees one sample whole."""
     session = Session(hand_clutch="always")
     device, seen = session.device, set()
-    monkeypatch.setattr(device, "_engaged", lambda sample, helper: seen.add((sample.trigger, helper.trigger)) or True)
+    monkeypatch.setattr(device, "_engaged", lambda arm, sample, helper: seen.add((sample.trigger, helper.trigger)) or True)
     stop = threading.Event()
 
     def feed(trigger: float) -> None:
