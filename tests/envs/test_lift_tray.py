@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from mimicctl import poses
-from mimicctl.config import RecordSettings
+from mimicctl.config import GenerateSettings, RecordSettings
 from mimicctl.dataset.reader import Dataset
 from mimicctl.devices import Command, make_device
 from mimicctl.devices.hand_tracking import HandTracking
@@ -19,6 +19,7 @@ from mimicctl.envs import make_env
 from mimicctl.envs.mujoco import panda
 from mimicctl.envs.replay import by_actions, divergence
 from mimicctl.errors import UserError
+from mimicctl.generation.engine import generate
 from mimicctl.recording.quality import quality_of
 from mimicctl.recording.scene_view import draw_scene
 from mimicctl.recording.session import Outcome, Progress, Rules, commands_of, look, run_session
@@ -218,6 +219,15 @@ def test_demonstrations_that_come_with_it_replay_exactly(env):
             snapshots = np.stack(list(by_actions(env, episode)))
             assert divergence(env, episode, snapshots, 1e-9).step is None, name
             assert env.success(snapshots[-1]) and episode.datagen_info["subtask_term_signals/grasp_right"].any()
+
+
+def test_demonstrations_that_come_with_it_make_more_with_both_hands_in_step(tmp_path):
+    made = generate(TRAY, 5, GenerateSettings(trials=4, workers=1, num_envs=4, output_file=str(tmp_path / "g.hdf5")), None)
+    assert made.demos == 4
+    with Dataset(made.path) as dataset:
+        for name, episode in dataset.episodes():
+            x, y = episode.states["rigid_object/tray/root_pose"][:, 3:5].T
+            assert np.degrees(np.arccos(1 - 2 * (x**2 + y**2))).max() < 8, name
 
 
 def test_the_quality_of_a_take_counts_both_arms(env):

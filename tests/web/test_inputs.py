@@ -163,6 +163,20 @@ def test_the_line_is_described_for_the_lineage():
     assert made.facts()["messages"] == 0
 
 
+def test_of_two_arms_each_follows_its_hand_and_keys_move_none():
+    made = device("MuJoCo-Lift-Tray-Dual-Franka-IK-Abs-v0", hand_smoothing=0.0, hand_dead_bands=[0.0, 0.0])
+    view = OperatorView(np.eye(4), others={"right": OperatorView(np.eye(4))})
+    made.inputs.feed(said(1, keys=["w"]))
+    command = made.command(view)
+    assert not command.delta.any() and not command.others["right"].delta.any()
+    for n in (2, 3):
+        still, moving = ({"position": [0, 1, z], "orientation": [0, 0, 0, 1], "buttons": [0, 1, 0, 0, 0, 0]} for z in (0.0, -0.02 * (n - 2)))
+        made.inputs.feed(said(n, hands={"left": still, "right": moving}))
+        command = made.command(view)
+    assert not command.delta.any() and command.others["right"].delta[0] > 0
+    assert made.facts()["hands"]["hand"] == "both"
+
+
 def test_hands_drive_and_are_described():
     made = device(hand_clutch="always", hand_smoothing=0.0)
     controller = {"orientation": [0, 0, 0, 1], "buttons": [1, 0], "axes": []}
