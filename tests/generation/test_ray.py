@@ -19,7 +19,7 @@ from mimicctl.generation.engine import generate
 from mimicctl.tasks import DEFAULT_TASK
 
 pytestmark = pytest.mark.ray
-_PATIENCE = 120
+_PATIENCE = 240
 
 
 @pytest.fixture(autouse=True)

@@ -20,7 +20,7 @@ from mimicctl.generation.engine import generate
 from mimicctl.generation.status import StatusFile, last_failures
 from mimicctl.tasks import DEFAULT_TASK
 
-_PATIENCE = 60
+_PATIENCE = 240
 
 
 def run(path: Path, trials: int = 12, **settings):
