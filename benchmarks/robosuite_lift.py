@@ -71,10 +71,9 @@ def demonstrate(env) -> dict[str, list] | None:
 
 
 def main(path: str) -> None:
-    np.random.seed(0)  # robosuite places the cube by it
     controller = load_composite_controller_config(controller="BASIC", robot="Panda")
     kwargs = {"robots": "Panda", "controller_configs": controller, "control_freq": 20}
-    env = robosuite.make("Lift", has_renderer=False, has_offscreen_renderer=False, use_camera_obs=False, ignore_done=True, **kwargs)
+    env = robosuite.make("Lift", has_renderer=False, has_offscreen_renderer=False, use_camera_obs=False, ignore_done=True, seed=0, **kwargs)
     with h5py.File(path, "w") as file:
         data = file.create_group("data")
         data.attrs["env_args"] = json.dumps({"env_name": "Lift", "type": 1, "env_version": robosuite.__version__, "env_kwargs": kwargs})
