@@ -41,8 +41,9 @@ def demonstrate(env) -> dict[str, list] | None:
     phase = closed_for = 0
     for _ in range(_MOST_STEPS):
         eef, cube = pose(env, "site", site), pose(env, "body", "cube_main")
-        goal = cube[:3, 3] if phase < 3 else start[:3, 3] + (0, 0, _LIFTED)
-        way = (*goal, 0, 0, _ABOVE if phase == 0 else 0) - eef[:3, 3]
+        goal = cube[:3, 3] if phase < 3 else start[:3, 3] + np.array([0, 0, _LIFTED])
+        above = np.array([0, 0, _ABOVE if phase == 0 else 0])
+        way = goal + above - eef[:3, 3]
         # To the nearest face of the cube.
         turn = (np.arctan2(cube[1, 0], cube[0, 0]) - np.arctan2(eef[1, 0], eef[0, 0]) + np.pi / 4) % (np.pi / 2) - np.pi / 4
         if phase == 0 and np.linalg.norm(way) < 0.01 and abs(turn) < 0.05:
@@ -70,10 +71,9 @@ def demonstrate(env) -> dict[str, list] | None:
 
 
 def main(path: str) -> None:
-    np.random.seed(0)  # robosuite places the cube by it
     controller = load_composite_controller_config(controller="BASIC", robot="Panda")
     kwargs = {"robots": "Panda", "controller_configs": controller, "control_freq": 20}
-    env = robosuite.make("Lift", has_renderer=False, has_offscreen_renderer=False, use_camera_obs=False, ignore_done=True, **kwargs)
+    env = robosuite.make("Lift", has_renderer=False, has_offscreen_renderer=False, use_camera_obs=False, ignore_done=True, seed=0, **kwargs)
     with h5py.File(path, "w") as file:
         data = file.create_group("data")
         data.attrs["env_args"] = json.dumps({"env_name": "Lift", "type": 1, "env_version": robosuite.__version__, "env_kwargs": kwargs})

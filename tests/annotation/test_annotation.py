@@ -132,7 +132,7 @@ def test_each_arm_has_marks_of_its_own():
 def test_both_arms_of_a_task_are_marked_and_written(recording, tmp_path, monkeypatch):
     right = (Subtask("hold still", "cube_1", "steady_1"), Subtask("wait", "cube_1"))
     task = dataclasses.replace(STACK, subtasks={"left": STACK.subtasks["franka"], "right": right})
-    monkeypatch.setattr("mimicctl.annotation.session.find_task", lambda task_id: task)
+    monkeypatch.setattr("mimicctl.annotation.session.task_read_as", lambda env_name, task_id: task)
     with ManualSession(recording, tmp_path / "a.hdf5") as session:
         mark_as_suggested(session, "demo_0")
         assert session.judged("demo_0").marks.next() == ("right", 0) and "steady_1" in session.accept("demo_0")

@@ -32,7 +32,7 @@ def differences(a: Path, b: Path) -> dict[str, float]:
         for name in first["data"]:
             ones, others = leaves_of(first["data"][name]), leaves_of(second["data"][name])
             assert ones.keys() == others.keys()
-            assert dict(first["data"][name].attrs.items()) == dict(second["data"][name].attrs.items())
+            assert dict(first["data"][name].attrs) == dict(second["data"][name].attrs)
             for path, one in ones.items():
                 one, other = one[()], others[path][()]
                 assert one.shape == other.shape
