@@ -16,6 +16,7 @@ from mimicctl.dataset.reader import Dataset
 from mimicctl.errors import RunFailed, UserError
 from mimicctl.generation.source import first_rise, subtask_ends
 from mimicctl.tasks import DEFAULT_TASK, Subtask, find_task
+from tests.conftest import ROOT
 
 
 def test_signals_are_found_in_order_and_the_result_can_be_generated_from(recording, tmp_path):
@@ -129,18 +130,18 @@ def test_each_arm_has_marks_of_its_own():
     assert marks.complete() and marks.steps == {"left": [20, 60, 100], "right": [50]}
 
 
-def test_both_arms_of_a_task_are_marked_and_written(recording, tmp_path, monkeypatch):
-    right = (Subtask("hold still", "cube_1", "steady_1"), Subtask("wait", "cube_1"))
-    task = dataclasses.replace(STACK, subtasks={"left": STACK.subtasks["franka"], "right": right})
-    monkeypatch.setattr("mimicctl.annotation.session.task_read_as", lambda env_name, task_id: task)
-    with ManualSession(recording, tmp_path / "a.hdf5") as session:
-        mark_as_suggested(session, "demo_0")
-        assert session.judged("demo_0").marks.next() == ("right", 0) and "steady_1" in session.accept("demo_0")
-        assert session.mark("demo_0", "right", 0, 5) == "" and session.accept("demo_0") == ""
+def test_both_arms_of_a_task_are_marked_and_written(tmp_path):
+    with ManualSession(ROOT / "mimicctl" / "data" / "lift_tray_dual_franka.hdf5", tmp_path / "a.hdf5") as session:
+        eefs = list(session.tracks)
+        assert eefs == ["left", "right"] and session.judged("demo_0").marks.next() == ("left", 0)
+        first = next(s.step for s in session.look("demo_0").suggestions if s.signal == "grasp_left")
+        assert session.mark("demo_0", "left", 0, first) == ""
+        assert session.judged("demo_0").marks.next() == ("right", 0) and "grasp_right" in session.accept("demo_0")
+        assert session.mark("demo_0", "right", 0, first + 1) == "" and session.accept("demo_0") == ""
         found = session.finish()
-    assert set(found[0].rises) == {"grasp_1", "stack_1", "grasp_2", "steady_1"}
+    assert set(found[0].rises) == {"grasp_left", "grasp_right"}
     with Dataset(tmp_path / "a.hdf5") as dataset:
-        assert first_rise(dataset.episode("demo_0").datagen_info["subtask_term_signals/steady_1"]) == 5
+        assert first_rise(dataset.episode("demo_0").datagen_info["subtask_term_signals/grasp_right"]) == first + 1
 
 
 def test_starts_and_ends_alternate():
