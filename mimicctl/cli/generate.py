@@ -29,8 +29,18 @@ from mimicctl.cli.common import (
 
 if TYPE_CHECKING:
     from mimicctl.generation.engine import Generated
+    from mimicctl.generation.report import Contribution, GenerationReport, Motion
 
 _SHADES = " ░▒▓█"
+
+_MOTION = {
+    "peak_speed": "peak speed, m/s",
+    "mean_speed": "mean speed, m/s",
+    "peak_acceleration": "peak acceleration, m/s²",
+    "jerk_at_stitches": "jerk at stitches, m/s³",
+    "jerk_elsewhere": "jerk elsewhere, m/s³",
+}
+_FASTEST = "highest speed of all, m/s"
 
 
 def command(
@@ -118,12 +128,33 @@ def _outcome(made: Generated, seconds: float) -> Outcome:
         tables.append(Table("Why trials failed", ("reason", "in subtask", "trials"), list(report.reasons)))
     sources = [(name, used, good, f"{100 * good / used:.0f} %") for name, used, good in report.yields]
     tables.append(Table("Source demos", ("demo", "used in", "succeeded", "yield"), sources))
+    supplied = [(c.subtask, f"{c.effective:.1f}", *_largest(c)) for c in report.contributions]
+    tables.append(Table("Sources of accepted demos", ("subtask", "effective number", "largest share", "whose"), supplied))
+    if report.motion:
+        tables.append(Table(_motion_title(report), ("", *(m.eef for m in report.motion)), _motion_rows(report.motion)))
     cover = [(name, " ".join(_shades(row) for row in attempts), int((attempts > 0).sum()), attempts.size) for name, (attempts, _) in report.coverage.items()]
     tables.append(
         Table("Coverage of the reset range (x rows from near to far, each y from right to left)", ("object", "start states", "cells hit", "of"), cover)
     )
     data = {"file": str(made.path), "demos": made.demos, "seconds": seconds, **report.as_dict()}
     return Outcome("Generated.", facts, tables, "mimicctl train", data)
+
+
+def _largest(contribution: Contribution) -> tuple[str, str]:
+    if not contribution.shares:
+        return "-", "-"
+    name, share = contribution.shares[0]
+    return f"{100 * share:.0f} %", name
+
+
+def _motion_title(report: GenerationReport) -> str:
+    measured = report.motion[0].demos
+    return f"Motion of accepted demos (medians{f'; of {measured} of {report.successes}' if measured < report.successes else ''})"
+
+
+def _motion_rows(motions: tuple[Motion, ...]) -> list[tuple[str, ...]]:
+    medians = [(label, *(m.medians[key] for m in motions)) for key, label in _MOTION.items()]
+    return [(label, *("-" if v is None else f"{v:.3g}" for v in values)) for label, *values in [*medians, (_FASTEST, *(m.fastest for m in motions))]]
 
 
 def _shades(counts) -> str:

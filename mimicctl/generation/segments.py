@@ -64,11 +64,13 @@ class Waypoints:
         poses: (L, 4, 4).
         grippers: (L, G).
         noise: (L,) standard deviation of the action noise, action units.
+        lead: how many of them, at the beginning, are the bridge to a segment.
     """
 
     poses: np.ndarray
     grippers: np.ndarray
     noise: np.ndarray
+    lead: int = 0
 
     def __len__(self) -> int:
         return len(self.poses)
@@ -207,6 +209,7 @@ def bridge_waypoints(start: np.ndarray, segment: Waypoints, subtask: Subtask, br
         poses=np.concatenate([lead, segment.poses]),
         grippers=np.concatenate([np.repeat(segment.grippers[:1], len(lead), axis=0), segment.grippers]),
         noise=np.concatenate([np.full(len(lead), lead_noise), segment.noise]),
+        lead=len(lead),
     )
 
 

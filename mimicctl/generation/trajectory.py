@@ -52,6 +52,11 @@ class Track:
         self.step += 1
         self.pose, self.gripper, self.noise = self._waypoints.poses[self.step], self._waypoints.grippers[self.step], self._noise[self.step]
 
+    @property
+    def at_stitch(self) -> bool:
+        """Whether a bridge or a segment begins with the target."""
+        return self.step in (0, self._waypoints.lead)
+
     def hold(self) -> None:
         """Stay at the target; what only waits is not shaken."""
         self.noise = np.zeros(6)

@@ -7,8 +7,10 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
+from mimicctl import poses
 from mimicctl.envs.base import MimicEnv
 from mimicctl.generation.diagnosis import diagnose
+from mimicctl.generation.motion import motion_of
 from mimicctl.generation.schedule import Schedule
 from mimicctl.generation.segments import Bridge
 from mimicctl.generation.source import SourcePool
@@ -54,6 +56,7 @@ class TrialResult:
         reason: why it failed; "" for a success.
         failed_eef: whose subtask it failed in; "" for a success.
         steps: control steps executed.
+        motion: eef to how smoothly it moved (`motion_of`); of successes only.
         episode: None for a failure, unless they are kept.
     """
 
@@ -65,6 +68,7 @@ class TrialResult:
     reason: str
     failed_eef: str
     steps: int
+    motion: dict[str, dict[str, float | None]]
     episode: Episode | None
 
     def record(self) -> dict:
@@ -80,6 +84,7 @@ class TrialResult:
             "reason": self.reason,
             **({"failed_eef": self.failed_eef} if several else {}),
             "steps": self.steps,
+            **({"motion": self.motion} if self.motion else {}),
         }
 
 
@@ -95,6 +100,7 @@ class _Trial:
     actions: list[np.ndarray] = field(default_factory=list)
     intended: list[np.ndarray] = field(default_factory=list)
     tracks: dict[str, Track] = field(default_factory=dict)
+    stitches: dict[str, list[int]] = field(default_factory=dict)
     held: int = 0
     settling: int = 0
 
@@ -112,6 +118,7 @@ class _Trial:
         """
         if not self.tracks:
             self.tracks = {eef: self.planner.track(eef, pose) for eef, pose in eef_poses.items()}
+            self.stitches = {eef: [] for eef in self.tracks}
         moving: set[str] = set()
         if self.schedule.done:
             self.settling += 1
@@ -124,6 +131,8 @@ class _Trial:
         for eef, track in self.tracks.items():
             if eef in moving:
                 track.advance()
+                if track.at_stitch:
+                    self.stitches[eef].append(len(self.actions))
             else:
                 track.hold()
 
@@ -208,8 +217,14 @@ def _result(env: MimicEnv, trial: _Trial) -> TrialResult:
         reason=verdict.reason,
         failed_eef=verdict.eef,
         steps=len(actions),
+        motion=_motion(env, trial, snapshots) if success else {},
         episode=episode,
     )
+
+
+def _motion(env: MimicEnv, trial: _Trial, snapshots: np.ndarray) -> dict[str, dict[str, float | None]]:
+    hz = trial.settings.task.control_hz
+    return {eef: motion_of(poses.position(path), trial.stitches[eef], hz) for eef, path in env.eef_poses(snapshots).items()}
 
 
 def _start_of(env: MimicEnv, snapshot: np.ndarray) -> dict[str, tuple[float, float, float]]:

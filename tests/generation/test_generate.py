@@ -224,3 +224,12 @@ def test_report_counts_add_up(reference, tmp_path):
     for tried, succeeded in report.coverage.values():
         assert tried.sum() == report.attempts and succeeded.sum() == report.successes
     assert len(report.yields) <= 10
+
+
+def test_report_says_who_supplied_each_subtask_and_how_demos_move(tmp_path):
+    report = run(tmp_path / "a.hdf5").report
+    assert [sum(count for _, count in c.counts) for c in report.contributions] == [report.successes] * 4
+    (motion,) = report.motion
+    assert motion.demos == report.successes
+    assert 0 < motion.medians["mean_speed"] < motion.medians["peak_speed"] <= motion.fastest < 2
+    assert motion.medians["jerk_at_stitches"] > 0
