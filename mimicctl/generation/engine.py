@@ -31,6 +31,8 @@ from mimicctl.rendering.replay import drawing_settings, positions_of
 from mimicctl.rendering.workers import Drawing, check_opengl, frames_in_order
 from mimicctl.tasks import TaskSpec, canonical_id, family_of, find_task
 
+_MAY_BE_UNSAID = ("max_eef_speed",)
+
 
 @dataclass(frozen=True)
 class Generated:
@@ -108,6 +110,7 @@ def generate(
         select_src_per_arm=settings.select_src_per_arm,
         transform_first_robot_pose=settings.transform_first_robot_pose,
         interpolate_from_last_target_pose=settings.interpolate_from_last_target_pose,
+        max_eef_speed=settings.max_eef_speed,
         keep_failed=settings.keep_failed,
     )
     failed_path = output.with_name(f"{output.stem}_failed{output.suffix}") if settings.keep_failed else None
@@ -214,6 +217,8 @@ def _load_source(task: TaskSpec, path: Path) -> tuple[SourcePool, dict[str, Any]
 def _lineage(task: TaskSpec, seed: int, settings: GenerateSettings, source: dict[str, Any]) -> dict[str, Any]:
     """Where the file comes from; equal for two runs exactly if their demos are."""
     decisive = settings.model_dump(exclude={"input_file", "output_file", "num_envs", "workers", "trials", "max_failures", "keep_failed"})
+    # Said only where they change something, so that runs from before there were such settings can be continued.
+    decisive = {key: value for key, value in decisive.items() if key not in _MAY_BE_UNSAID or value}
     return {
         "made_by": "mimicctl generate",
         "version": mimicctl.__version__,

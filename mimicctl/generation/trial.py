@@ -30,6 +30,7 @@ class TrialSettings:
         select_src_per_arm: each eef has a source demo of its own; else all have the same, chosen by the one that begins first.
         transform_first_robot_pose: begin every segment with the source's measured pose, not only the first.
         interpolate_from_last_target_pose: bridge from the last target, not from the measured pose.
+        max_eef_speed: of targets [m/s]; None: no limit.
         keep_failed: deliver the episodes of failed trials too.
     """
 
@@ -40,6 +41,7 @@ class TrialSettings:
     select_src_per_arm: bool = False
     transform_first_robot_pose: bool = False
     interpolate_from_last_target_pose: bool = True
+    max_eef_speed: float | None = None
     keep_failed: bool = False
 
 

@@ -233,3 +233,17 @@ def test_report_says_who_supplied_each_subtask_and_how_demos_move(tmp_path):
     assert motion.demos == report.successes
     assert 0 < motion.medians["mean_speed"] < motion.medians["peak_speed"] <= motion.fastest < 2
     assert motion.medians["jerk_at_stitches"] > 0
+
+
+def test_a_speed_limit_is_kept_and_is_part_of_what_the_run_is(tmp_path):
+    quiet = {"subtasks": {"franka": [{"action_noise": 0.0, "contact_noise": 0.0}] * 4}}
+    made = run(tmp_path / "a.hdf5", trials=2, guarantee=False, max_eef_speed=0.3, **quiet)
+    (motion,) = made.report.motion
+    assert 0.2 < motion.fastest < 0.33
+    with pytest.raises(UserError, match="settings"):
+        run(tmp_path / "a.hdf5", trials=3, guarantee=False, resume=True, **quiet)
+
+
+def test_a_run_of_before_these_settings_can_be_continued(reference):
+    with Dataset(reference) as dataset:
+        assert "max_eef_speed" not in dataset.lineage["settings"]
