@@ -112,6 +112,7 @@ class GenerateSettings(Section):
     bridge: Literal["arch", "straight"] = Field("arch", description="Path between segments: arch rises over what was built; straight is Isaac Lab's.")
     arch_height: float = Field(0.08, ge=0, le=0.5, description="Rise of the arch [m].")
     bridge_step: float = Field(0.03, gt=0, description="Largest step of the arch [m per control step].")
+    balance: bool = Field(False, description="Prefer start states and source demos that the accepted demos have little of.")
     max_eef_speed: float | None = Field(
         None, ge=0.01, allow_inf_nan=False, description="Targets of a hand or base move no faster [m/s]; none: as fast as the sources and the bridges do."
     )

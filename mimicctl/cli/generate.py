@@ -58,6 +58,9 @@ def command(
         Optional[bool], typer.Option("--keep-failed", help="Also write failed attempts, to <output>_failed.hdf5.", show_default=False)
     ] = None,
     bridge: Annotated[Optional[str], typer.Option(help="Path between segments: arch, or straight as in Isaac Lab.", show_default=False)] = None,
+    balance: Annotated[
+        Optional[bool], typer.Option("--balance/--no-balance", help="Even out start states and source demos of what succeeds.", show_default=False)
+    ] = None,
     max_eef_speed: Annotated[
         Optional[float], typer.Option(help="Let hand or base go no faster [m/s]; segments that do are slowed down.", show_default=False)
     ] = None,
@@ -76,7 +79,7 @@ def command(
         "task": task, "seed": seed, "generate.trials": trials, "generate.input_file": input_file,
         "generate.output_file": output_file, "generate.num_envs": num_envs, "generate.workers": workers,
         "generate.guarantee": guarantee, "generate.max_failures": max_failures,
-        "generate.keep_failed": keep_failed, "generate.bridge": bridge, "generate.max_eef_speed": max_eef_speed, "render.rendering_mode": rendering_mode,
+        "generate.keep_failed": keep_failed, "generate.bridge": bridge, "generate.max_eef_speed": max_eef_speed, "generate.balance": balance, "render.rendering_mode": rendering_mode,
     }  # fmt: skip
     run_config = resolve_settings(flags, config, override).config
     from mimicctl.generation.engine import generate

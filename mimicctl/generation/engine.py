@@ -21,6 +21,7 @@ from mimicctl.dataset.resume import find_unfinished
 from mimicctl.dataset.writer import DatasetWriter, checked_output, partial_path
 from mimicctl.envs import make_env
 from mimicctl.errors import RunFailed, UserError
+from mimicctl.generation.balance import preferences, round_of
 from mimicctl.generation.overrides import with_overrides
 from mimicctl.generation.report import GenerationReport, summarise
 from mimicctl.generation.scheduler import results_in_order
@@ -31,7 +32,7 @@ from mimicctl.rendering.replay import drawing_settings, positions_of
 from mimicctl.rendering.workers import Drawing, check_opengl, frames_in_order
 from mimicctl.tasks import TaskSpec, canonical_id, family_of, find_task
 
-_MAY_BE_UNSAID = ("max_eef_speed",)
+_MAY_BE_UNSAID = ("max_eef_speed", "balance")
 
 
 @dataclass(frozen=True)
@@ -120,14 +121,7 @@ def generate(
         writer = stack.enter_context(DatasetWriter(partial, task_id=task.task_id, lineage=lineage, env_args={"sim_args": sim_args}))
         failed = _failed_writer(stack, failed_path, task, lineage, fresh=not done)
         if not run.complete():
-            results = results_in_order(
-                pool,
-                trial_settings,
-                first=len(done),
-                last=None if settings.guarantee else settings.trials,
-                num_envs=settings.num_envs,
-                workers=workers,
-            )
+            results = _results(pool, trial_settings, settings, done, workers)
             seen = _with_images(results, task, rendering, workers) if task.cameras else ((result, {}) for result in results)
             with closing(results), closing(seen):
                 for result, frames in seen:
@@ -234,6 +228,26 @@ def _lineage(task: TaskSpec, seed: int, settings: GenerateSettings, source: dict
 def _attempts_so_far(partial: Path) -> list[dict[str, Any]]:
     with Dataset(partial, need_demos=False) as dataset:
         return dataset.attempts()
+
+
+def _results(pool: SourcePool, trial_settings: TrialSettings, settings: GenerateSettings, done: list[dict[str, Any]], workers: int) -> Iterator[TrialResult]:
+    """Results of the trials after those `done`, in order; of a balanced run round by round. Close the iterator to stop."""
+    last = None if settings.guarantee else settings.trials
+    if not settings.balance:
+        yield from results_in_order(pool, trial_settings, first=len(done), last=last, num_envs=settings.num_envs, workers=workers)
+        return
+    attempts = list(done)
+    names = [demo.name for demo in pool.demos]
+    while last is None or len(attempts) < last:
+        first, end = round_of(len(attempts))
+        preferred = preferences(trial_settings.task, names, attempts[:first], end - first)
+        of_round = dataclasses.replace(trial_settings, preferences=preferred)
+        stop = end if last is None else min(end, last)
+        results = results_in_order(pool, of_round, first=len(attempts), last=stop, num_envs=settings.num_envs, workers=workers)
+        with closing(results):
+            for result in results:
+                attempts.append(result.record())
+                yield result
 
 
 def _with_images(results: Iterator[TrialResult], task: TaskSpec, rendering: RenderSettings, workers: int) -> Iterator[tuple[TrialResult, dict[str, Frames]]]:

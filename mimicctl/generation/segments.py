@@ -89,6 +89,7 @@ def select_source(
     object_pose: np.ndarray,
     yaw_symmetry: int,
     clearances: Callable[[int, np.ndarray], np.ndarray],
+    considered: np.ndarray,
     rng: np.random.Generator,
 ) -> tuple[int, np.ndarray]:
     """Choose the source demo of a segment, and in which of its equivalent poses to see a symmetric object.
@@ -106,6 +107,7 @@ def select_source(
         rest_pose: (4, 4) of the eef when the trial began.
         yaw_symmetry: number of equal turns about the object's z axis that change nothing.
         clearances: gaps [m] to other objects (S,), of a demo number and object poses (S, 4, 4).
+        considered: (D,) bool; the others count only where these would all bring the hand into another object.
 
     Returns:
         Demo number, and the object's pose (4, 4) now in the equivalent chosen.
@@ -131,6 +133,8 @@ def select_source(
     wanted = 1 if subtask.selection_strategy == "random" else subtask.nn_k
     gaps = np.stack([clearances(demo, equivalents) for demo in range(len(then))])
     roomy = np.flatnonzero(gaps >= min(0.0, gaps.max() - _ALIKE))
+    preferred = roomy[considered[roomy // yaw_symmetry]]
+    roomy = preferred if len(preferred) else roomy
     choices = roomy[np.argsort(distance.flat[roomy], kind="stable")][:wanted]
     demo, turn = divmod(int(rng.choice(choices)), yaw_symmetry)
     return demo, equivalents[turn]

@@ -226,7 +226,9 @@ class Planner:
             path = demos[choice].eef_poses[eef][start:end:_LOOK_EVERY]
             return clearances(task, path, equivalents @ poses.inverse(then[choice]), centres, edges)
 
-        choice, object_pose = select_source(subtask, then, eefs, lasts, eef_pose, track.rest, now, symmetry, room, self._rng)
+        preferences = self._settings.preferences
+        considered = preferences.considered(eef, number, [demo.name for demo in demos], self._rng) if preferences else np.ones(len(demos), dtype=bool)
+        choice, object_pose = select_source(subtask, then, eefs, lasts, eef_pose, track.rest, now, symmetry, room, considered, self._rng)
         scheme = constraint.coordination_scheme if constraint else "transform"
         move = segment_move(scheme, then[choice], object_pose)
         return numbers[choice], move, poses.position(move @ (then[choice] if ref else eefs[choice]))

@@ -9,6 +9,7 @@ import numpy as np
 
 from mimicctl import poses
 from mimicctl.envs.base import MimicEnv
+from mimicctl.generation.balance import Preferences
 from mimicctl.generation.diagnosis import diagnose
 from mimicctl.generation.motion import motion_of
 from mimicctl.generation.schedule import Schedule
@@ -17,6 +18,9 @@ from mimicctl.generation.source import SourcePool
 from mimicctl.generation.trajectory import Planner, Track
 from mimicctl.schema import Episode
 from mimicctl.tasks import TaskSpec
+
+_START_STATES = 8
+"""Start states that a balanced trial chooses among."""
 
 
 @dataclass(frozen=True)
@@ -31,6 +35,7 @@ class TrialSettings:
         transform_first_robot_pose: begin every segment with the source's measured pose, not only the first.
         interpolate_from_last_target_pose: bridge from the last target, not from the measured pose.
         max_eef_speed: of targets [m/s]; None: no limit.
+        preferences: of the round that the trials are in, if the run is balanced.
         keep_failed: deliver the episodes of failed trials too.
     """
 
@@ -42,6 +47,7 @@ class TrialSettings:
     transform_first_robot_pose: bool = False
     interpolate_from_last_target_pose: bool = True
     max_eef_speed: float | None = None
+    preferences: Preferences | None = None
     keep_failed: bool = False
 
 
@@ -174,9 +180,22 @@ def _begin(
     if index is None:
         return
     trial = _Trial(index, settings, pool)
-    env.reset([env_id], [trial.reset_seed])
+    _reset(env, trial, env_id)
     trial.snapshots.append(env.snapshot([env_id])[0])
     slots[env_id] = trial
+
+
+def _reset(env: MimicEnv, trial: _Trial, env_id: int) -> None:
+    """To a start state of the trial's own; of several, drawn by how much each is preferred."""
+    seed, preferences = trial.reset_seed, trial.settings.preferences
+    if preferences is not None:
+        *seeds, chooser = seed.spawn(_START_STATES + 1)
+        weights = []
+        for candidate in seeds:
+            env.reset([env_id], [candidate])
+            weights.append(preferences.weight(trial.settings.task, env.object_poses(env.snapshot([env_id])[0])))
+        seed = seeds[np.random.default_rng(chooser).choice(len(seeds), p=np.array(weights) / sum(weights))]
+    env.reset([env_id], [seed])
 
 
 def _step(env: MimicEnv, slots: dict[int, _Trial], ids: list[int]) -> None:
