@@ -119,6 +119,10 @@ class GenerateSettings(Section):
     arch_height: float = Field(0.08, ge=0, le=0.5, description="Rise of the arch [m].")
     bridge_step: float = Field(0.03, gt=0, description="Largest step of the arch [m per control step].")
     names: dict[str, str] = Field(default_factory=dict, description='What the sources call objects, signals and eefs otherwise, as in {cubeA = "cube_2"}.')
+    balance: bool = Field(False, description="Prefer start states and source demos that the accepted demos have little of.")
+    max_eef_speed: float | None = Field(
+        None, ge=0.01, allow_inf_nan=False, description="Targets of a hand or base move no faster [m/s]; none: as fast as the sources and the bridges do."
+    )
     select_src_per_arm: bool = Field(False, description="Each end-effector has a source demo of its own; else all have the same.")
     transform_first_robot_pose: bool = Field(False, description="Begin every segment where the hand was in the source, not only the first one.")
     interpolate_from_last_target_pose: bool = Field(True, description="Bridge from the last target, not from where the hand has come to.")
@@ -172,7 +176,9 @@ def _check_value(path: str, kind: Any, value: Any, least: float) -> None:
         # By way of JSON, where a list may stand for a tuple and nothing else is bent to fit.
         TypeAdapter(kind).validate_json(json.dumps(value, default=str), strict=True)
     except ValidationError as error:
-        raise ValueError(f"{path} is {value!r}: {_in_words(error.errors()[0])}") from None
+        first, *others = error.errors()
+        words = [_in_words(first), *(f"or {other['ctx']['expected']}" for other in others if other["type"] == "literal_error")]
+        raise ValueError(f"{path} is {value!r}: {' '.join(words)}") from None
     if path.endswith("_range"):
         if value[0] > value[1]:
             raise ValueError(f"{path} is {value!r}: it must go from the lower end to the higher")

@@ -209,7 +209,7 @@ def test_the_blamed_place_is_that_of_the_wrong_key_not_of_one_that_begins_alike(
     ("change", "words"),
     [
         ("franka[0].num_interp=1", "did you mean num_interpolation_steps?"),
-        ("franka[0].num_interpolation_steps=some", "franka[0].num_interpolation_steps is 'some': it must be an integer"),
+        ("franka[0].num_interpolation_steps=some", "franka[0].num_interpolation_steps is 'some': it must be an integer or 'auto'"),
         ("franka[0].nn_k=0", "at least 1"),
         ("franka[0].action_noise=-0.1", "at least 0"),
         ("franka[0].action_noise=inf", "finite"),

@@ -31,8 +31,18 @@ from mimicctl.cli.common import (
 
 if TYPE_CHECKING:
     from mimicctl.generation.engine import Generated
+    from mimicctl.generation.report import Contribution, GenerationReport, Motion
 
 _SHADES = " ░▒▓█"
+
+_MOTION = {
+    "peak_speed": "peak speed, m/s",
+    "mean_speed": "mean speed, m/s",
+    "peak_acceleration": "peak acceleration, m/s²",
+    "jerk_at_stitches": "jerk at stitches, m/s³",
+    "jerk_elsewhere": "jerk elsewhere, m/s³",
+}
+_FASTEST = "highest speed of all, m/s"
 
 
 def command(
@@ -56,6 +66,12 @@ def command(
         Optional[bool], typer.Option("--keep-failed", help="Also write failed attempts, to <output>_failed.hdf5.", show_default=False)
     ] = None,
     bridge: Annotated[Optional[str], typer.Option(help="Path between segments: arch, or straight as in Isaac Lab.", show_default=False)] = None,
+    balance: Annotated[
+        Optional[bool], typer.Option("--balance/--no-balance", help="Even out start states and source demos of what succeeds.", show_default=False)
+    ] = None,
+    max_eef_speed: Annotated[
+        Optional[float], typer.Option(help="Let hand or base go no faster [m/s]; segments that do are slowed down.", show_default=False)
+    ] = None,
     rendering_mode: Annotated[
         Optional[str], typer.Option(help="How a task's cameras draw: performance, balanced or quality (balanced).", show_default=False)
     ] = None,
@@ -73,7 +89,8 @@ def command(
         "generate.output_file": output_file, "generate.num_envs": num_envs, "generate.workers": workers,
         "generate.engine": engine, "generate.address": address, "generate.shard": shard, "generate.attempts": attempts,
         "generate.status_file": status_file, "generate.guarantee": guarantee, "generate.max_failures": max_failures,
-        "generate.keep_failed": keep_failed, "generate.bridge": bridge, "render.rendering_mode": rendering_mode,
+        "generate.keep_failed": keep_failed, "generate.bridge": bridge, "generate.max_eef_speed": max_eef_speed, "generate.balance": balance,
+        "render.rendering_mode": rendering_mode,
     }  # fmt: skip
     run_config = resolve_settings(flags, config, override).config
     from mimicctl.generation.engine import generate, goal_of
@@ -133,12 +150,33 @@ def _outcome(made: Generated, seconds: float) -> Outcome:
         tables.append(Table("Why trials failed", ("reason", "in subtask", "trials"), list(report.reasons)))
     sources = [(name, used, good, f"{100 * good / used:.0f} %") for name, used, good in report.yields]
     tables.append(Table("Source demos", ("demo", "used in", "succeeded", "yield"), sources))
+    supplied = [(c.subtask, f"{c.effective:.1f}", *_largest(c)) for c in report.contributions]
+    tables.append(Table("Sources of accepted demos", ("subtask", "effective number", "largest share", "whose"), supplied))
+    if report.motion:
+        tables.append(Table(_motion_title(report), ("", *(m.eef for m in report.motion)), _motion_rows(report.motion)))
     cover = [(name, " ".join(_shades(row) for row in attempts), int((attempts > 0).sum()), attempts.size) for name, (attempts, _) in report.coverage.items()]
     tables.append(
         Table("Coverage of the reset range (x rows from near to far, each y from right to left)", ("object", "start states", "cells hit", "of"), cover)
     )
     data = {"file": str(made.path), "demos": made.demos, "seconds": seconds, **report.as_dict()}
     return Outcome("Generated.", facts, tables, "mimicctl train", data)
+
+
+def _largest(contribution: Contribution) -> tuple[str, str]:
+    if not contribution.shares:
+        return "-", "-"
+    name, share = contribution.shares[0]
+    return f"{100 * share:.0f} %", name
+
+
+def _motion_title(report: GenerationReport) -> str:
+    measured = report.motion[0].demos
+    return f"Motion of accepted demos (medians{f'; of {measured} of {report.successes}' if measured < report.successes else ''})"
+
+
+def _motion_rows(motions: tuple[Motion, ...]) -> list[tuple[str, ...]]:
+    medians = [(label, *(m.medians[key] for m in motions)) for key, label in _MOTION.items()]
+    return [(label, *("-" if v is None else f"{v:.3g}" for v in values)) for label, *values in [*medians, (_FASTEST, *(m.fastest for m in motions))]]
 
 
 def _shades(counts) -> str:

@@ -24,6 +24,7 @@ from mimicctl.dataset.resume import find_unfinished
 from mimicctl.dataset.writer import DatasetWriter, checked_output, partial_path
 from mimicctl.envs import make_env
 from mimicctl.errors import RunFailed, UserError
+from mimicctl.generation.balance import preferences, round_of
 from mimicctl.generation.foreign import source_episodes
 from mimicctl.generation.overrides import with_overrides
 from mimicctl.generation.report import GenerationReport, summarise
@@ -37,6 +38,8 @@ from mimicctl.rendering.workers import Drawing, check_opengl, frames_in_order
 from mimicctl.shard import Shard
 from mimicctl.statistics import wilson_interval
 from mimicctl.tasks import TaskSpec, find_task
+
+_MAY_BE_UNSAID = ("max_eef_speed", "balance")
 
 
 @dataclass(frozen=True)
@@ -130,6 +133,8 @@ def generate(
         RunFailed: the cap on failures was reached, or processes died again and again. What was made so far is kept, and can be resumed.
     """
     task, rendering = with_overrides(find_task(task_id), settings), rendering or RenderSettings()
+    if settings.balance and settings.shard:
+        raise UserError("A shard does not know what the others have made, so it cannot balance.", where="--balance", do="leave out --balance or --shard")
     if settings.address and settings.engine != "ray":
         raise UserError("--address is that of a Ray cluster.", do="give --engine ray too")
     numbers = numbers_of(settings)
@@ -155,6 +160,7 @@ def generate(
         select_src_per_arm=settings.select_src_per_arm,
         transform_first_robot_pose=settings.transform_first_robot_pose,
         interpolate_from_last_target_pose=settings.interpolate_from_last_target_pose,
+        max_eef_speed=settings.max_eef_speed,
         keep_failed=settings.keep_failed,
     )
     failed_path = output.with_name(f"{output.stem}_failed{output.suffix}") if settings.keep_failed else None
@@ -167,7 +173,7 @@ def generate(
             writer = stack.enter_context(DatasetWriter(partial, task_id=task.task_id, lineage=lineage, env_args={"sim_args": sim_args}))
             failed = _failed_writer(stack, failed_path, task, lineage, fresh=not done)
             if not run.complete():
-                results = results_in_order(pool, trial_settings, numbers[len(done) :], settings, workers, activity)
+                results = _results(pool, trial_settings, numbers, settings, done, workers, activity)
                 seen = _with_images(results, task, rendering, workers) if task.cameras else ((result, {}) for result in results)
                 with closing(results), closing(seen):
                     for result, frames in seen:
@@ -281,7 +287,8 @@ def _lineage(task: TaskSpec, seed: int, settings: GenerateSettings, source: dict
     """Where the file comes from; equal for two runs exactly if their demos are."""
     how_much = {"trials", "max_failures", "keep_failed", "shard", "attempts"}
     where = {"input_file", "output_file", "status_file", "num_envs", "workers", "engine", "address"}
-    decisive = settings.model_dump(exclude=how_much | where)
+    # Said only where they change something, so that runs from before there were such settings can be continued.
+    decisive = {key: value for key, value in settings.model_dump(exclude=how_much | where).items() if key not in _MAY_BE_UNSAID or value}
     return {
         "made_by": "mimicctl generate",
         "version": mimicctl.__version__,
@@ -305,6 +312,31 @@ def _what_is_kept(partial: Path) -> str:
     """What an interrupted run says, once everything is closed."""
     with Dataset(partial, need_demos=False) as dataset:
         return f"{len(dataset)} demonstrations are kept in {partial}; --resume continues."
+
+
+def _results(
+    pool: SourcePool,
+    trial_settings: TrialSettings,
+    numbers: range,
+    settings: GenerateSettings,
+    done: list[dict[str, Any]],
+    workers: int,
+    activity: Activity,
+) -> Iterator[TrialResult]:
+    """Results of the trials after those `done`, in order; of a balanced run round by round. Close the iterator to stop."""
+    if not settings.balance:
+        yield from results_in_order(pool, trial_settings, numbers[len(done) :], settings, workers, activity)
+        return
+    attempts, names = list(done), [demo.name for demo in pool.demos]
+    while numbers[len(attempts) :]:
+        first, end = round_of(len(attempts))
+        preferred = preferences(trial_settings.task, names, attempts[:first], end - first)
+        of_round = dataclasses.replace(trial_settings, preferences=preferred)
+        results = results_in_order(pool, of_round, numbers[len(attempts) : end], settings, workers, activity)
+        with closing(results):
+            for result in results:
+                attempts.append(result.record())
+                yield result
 
 
 def _with_images(results: Iterator[TrialResult], task: TaskSpec, rendering: RenderSettings, workers: int) -> Iterator[tuple[TrialResult, dict[str, Frames]]]:

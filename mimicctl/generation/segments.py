@@ -35,6 +35,9 @@ _TURN_WEIGHT = 4.0
 _WOUND_UP, _WINDING_WEIGHT = 1.8, 20.0
 """[rad] Turn away from rest beyond which the wrist is on its way to its limit, and what each radian more counts for."""
 
+_HAIR = 1e-9
+"""Of a step: what rounding may make it longer than it is."""
+
 _ARCH_FULL_AT = 0.10
 """[m] Horizontal travel from which an arch has its full height; shorter bridges rise in proportion."""
 
@@ -64,11 +67,13 @@ class Waypoints:
         poses: (L, 4, 4).
         grippers: (L, G).
         noise: (L,) standard deviation of the action noise, action units.
+        lead: how many of them, at the beginning, are the bridge to a segment.
     """
 
     poses: np.ndarray
     grippers: np.ndarray
     noise: np.ndarray
+    lead: int = 0
 
     def __len__(self) -> int:
         return len(self.poses)
@@ -84,6 +89,7 @@ def select_source(
     object_pose: np.ndarray,
     yaw_symmetry: int,
     clearances: Callable[[int, np.ndarray], np.ndarray],
+    considered: np.ndarray,
     rng: np.random.Generator,
 ) -> tuple[int, np.ndarray]:
     """Choose the source demo of a segment, and in which of its equivalent poses to see a symmetric object.
@@ -101,6 +107,7 @@ def select_source(
         rest_pose: (4, 4) of the eef when the trial began.
         yaw_symmetry: number of equal turns about the object's z axis that change nothing.
         clearances: gaps [m] to other objects (S,), of a demo number and object poses (S, 4, 4).
+        considered: (D,) bool; the others count only where these would all bring the hand into another object.
 
     Returns:
         Demo number, and the object's pose (4, 4) now in the equivalent chosen.
@@ -115,13 +122,19 @@ def select_source(
         to_last = poses.rotation_angle(poses.rotation(last), poses.rotation(eef_pose))
         wound_up = np.maximum(0.0, poses.rotation_angle(poses.rotation(last), poses.rotation(rest_pose)) - _WOUND_UP)
         distance = subtask.pos_weight * metres + subtask.rot_weight * (to_first + _TURN_WEIGHT * to_last + _WINDING_WEIGHT * wound_up)
+        if subtask.selection_strategy == "nearest_neighbor_gap":
+            distance = distance + subtask.pos_weight * np.linalg.norm(poses.position(first) - poses.position(eef_pose), axis=-1)
     else:
         distance = _distance(subtask, then[:, None], equivalents)
+        if subtask.selection_strategy == "nearest_neighbor_gap":
+            distance = distance + _distance(subtask, first, eef_pose)
     if subtask.selection_strategy == "random":
         distance = distance + 1e3 * rng.permutation(len(then))[:, None]
     wanted = 1 if subtask.selection_strategy == "random" else subtask.nn_k
     gaps = np.stack([clearances(demo, equivalents) for demo in range(len(then))])
     roomy = np.flatnonzero(gaps >= min(0.0, gaps.max() - _ALIKE))
+    preferred = roomy[considered[roomy // yaw_symmetry]]
+    roomy = preferred if len(preferred) else roomy
     choices = roomy[np.argsort(distance.flat[roomy], kind="stable")][:wanted]
     demo, turn = divmod(int(rng.choice(choices)), yaw_symmetry)
     return demo, equivalents[turn]
@@ -179,18 +192,71 @@ def jittered(move: np.ndarray, centre: np.ndarray, shift: float, turn: float, rn
     return poses.compose(turned, centre - turned @ centre + rng.uniform(-shift, shift, 3)) @ move
 
 
-def bridge_waypoints(start: np.ndarray, segment: Waypoints, subtask: Subtask, bridge: Bridge) -> Waypoints:
+def steps_needed(path: np.ndarray, max_step: float) -> np.ndarray:
+    """Control steps (L,) that each waypoint of `path` (L, 4, 4) takes from the one before, if none may be longer than `max_step` [m]."""
+    lengths = np.linalg.norm(np.diff(poses.position(path), axis=0), axis=-1)
+    return np.concatenate([[1], np.maximum(1, np.ceil(lengths / max_step - _HAIR))]).astype(int)
+
+
+def stretched(segment: Waypoints, times: np.ndarray) -> Waypoints:
+    """The segment with waypoint i taking `times[i]` (L,) control steps. On the way to it the gripper does what it did before."""
+    if np.all(times == 1):
+        return segment
+    index = np.repeat(np.arange(len(segment)), times)
+    fraction = (np.arange(len(index)) - np.repeat(np.cumsum(times) - times, times) + 1) / times[index]
+    before = np.maximum(index - 1, 0)
+    arrived = fraction == 1
+    path = segment.poses[index]
+    for i in np.flatnonzero(~arrived):
+        path[i] = poses.interpolate(segment.poses[before[i]], segment.poses[index[i]], fraction[i : i + 1])[0]
+    return Waypoints(path, segment.grippers[np.where(arrived, index, before)], segment.noise[index])
+
+
+def bridge_waypoints(
+    start: np.ndarray, segment: Waypoints, subtask: Subtask, bridge: Bridge, *, usual_step: float = np.inf, max_step: float = np.inf
+) -> Waypoints:
     """The segment, preceded by the path from pose `start` (4, 4), exclusive, to its first waypoint.
 
     The gripper does on the bridge what it does first in the segment. Noise applies to the bridge only if the
     subtask says so, and always from the first waypoint of the segment on.
+
+    Args:
+        usual_step: distance between waypoints [m] that "auto" goes by.
+        max_step: distance between waypoints [m] that none of the bridge exceeds.
     """
     end = segment.poses[0]
-    steps = subtask.num_interpolation_steps
-    if bridge.shape == "arch":
-        distance = float(np.linalg.norm(poses.position(end) - poses.position(start)))
-        angle = float(poses.rotation_angle(poses.rotation(end), poses.rotation(start)))
-        steps = max(steps, int(np.ceil(_EASE_PEAK * max(distance / bridge.step, angle / bridge.turn))) - 1)
+    path = _path(start, end, _bridge_steps(start, end, subtask, bridge, usual_step, max_step), bridge)
+    fixed = np.repeat(end[None], subtask.num_fixed_steps, axis=0)
+    lead = np.concatenate([path, fixed])
+    lead_noise = subtask.action_noise if subtask.apply_noise_during_interpolation else 0.0
+    return Waypoints(
+        poses=np.concatenate([lead, segment.poses]),
+        grippers=np.concatenate([np.repeat(segment.grippers[:1], len(lead), axis=0), segment.grippers]),
+        noise=np.concatenate([np.full(len(lead), lead_noise), segment.noise]),
+        lead=len(lead),
+    )
+
+
+def _bridge_steps(start: np.ndarray, end: np.ndarray, subtask: Subtask, bridge: Bridge, usual_step: float, max_step: float) -> int:
+    """Number of waypoints between `start` and `end` (4, 4)."""
+    steps, peak = subtask.num_interpolation_steps, _EASE_PEAK if bridge.shape == "arch" else 1.0
+    distance = float(np.linalg.norm(poses.position(end) - poses.position(start)))
+    angle = float(poses.rotation_angle(poses.rotation(end), poses.rotation(start)))
+    if steps == "auto":
+        steps, max_step = max(0, int(np.ceil(peak * angle / bridge.turn)) - 1), min(usual_step, max_step)
+    elif bridge.shape == "arch":
+        steps = max(steps, int(np.ceil(peak * max(distance / bridge.step, angle / bridge.turn))) - 1)
+    while np.isfinite(max_step):
+        whole = np.concatenate([start[None], _path(start, end, steps, bridge), end[None]])
+        longest = float(np.linalg.norm(np.diff(poses.position(whole), axis=0), axis=-1).max())
+        if longest <= max_step * (1 + _HAIR):
+            break
+        steps = max(steps + 1, int(np.ceil((steps + 1) * longest / max_step - _HAIR)) - 1)
+    return steps
+
+
+def _path(start: np.ndarray, end: np.ndarray, steps: int, bridge: Bridge) -> np.ndarray:
+    """(steps, 4, 4) between `start` and `end` (4, 4), both exclusive."""
     fraction = np.arange(1, steps + 1) / (steps + 1)
     # Across slowly at first and at last, so that the hand leaves and arrives from above.
     across = fraction**2 * (3 - 2 * fraction) if bridge.shape == "arch" else fraction
@@ -200,14 +266,7 @@ def bridge_waypoints(start: np.ndarray, segment: Waypoints, subtask: Subtask, br
         path[:, 2, 3] += bridge.height * min(1.0, level / _ARCH_FULL_AT) * np.sin(np.pi * fraction)
     elif poses.rotation_angle(poses.rotation(start), poses.rotation(end)) < _TURN_AT_ONCE:
         path[:, :3, :3] = poses.rotation(end)
-    fixed = np.repeat(end[None], subtask.num_fixed_steps, axis=0)
-    lead = np.concatenate([path, fixed])
-    lead_noise = subtask.action_noise if subtask.apply_noise_during_interpolation else 0.0
-    return Waypoints(
-        poses=np.concatenate([lead, segment.poses]),
-        grippers=np.concatenate([np.repeat(segment.grippers[:1], len(lead), axis=0), segment.grippers]),
-        noise=np.concatenate([np.full(len(lead), lead_noise), segment.noise]),
-    )
+    return path
 
 
 def subtask_waypoints(

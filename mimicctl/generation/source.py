@@ -12,6 +12,9 @@ from mimicctl.errors import UserError
 from mimicctl.schema import Episode
 from mimicctl.tasks import Subtask, TaskSpec
 
+_STILL = 5e-4
+"""[m] A control step that moves the eef less is one in which it stands."""
+
 
 @dataclass(frozen=True)
 class SourceDemo:
@@ -31,6 +34,12 @@ class SourceDemo:
     gripper_actions: dict[str, np.ndarray]
     object_poses: dict[str, np.ndarray]
     ends: dict[str, tuple[int, ...]]
+
+    def usual_step(self, eef: str) -> float:
+        """Median distance of a control step [m] over those in which the eef moves."""
+        steps = np.linalg.norm(np.diff(poses.position(self.eef_poses[eef]), axis=0), axis=-1)
+        moving = steps[steps > _STILL]
+        return float(np.median(moving)) if len(moving) else np.inf
 
 
 @dataclass(frozen=True)

@@ -10,7 +10,17 @@ import numpy as np
 from mimicctl import poses
 from mimicctl.generation.clearance import clearances, in_hand
 from mimicctl.generation.schedule import coordinated_with
-from mimicctl.generation.segments import Waypoints, bridge_waypoints, grasp_correction, jittered, segment_move, select_source, subtask_waypoints
+from mimicctl.generation.segments import (
+    Waypoints,
+    bridge_waypoints,
+    grasp_correction,
+    jittered,
+    segment_move,
+    select_source,
+    steps_needed,
+    stretched,
+    subtask_waypoints,
+)
 from mimicctl.generation.source import SourceDemo, SourcePool
 from mimicctl.tasks import SubtaskConstraint
 
@@ -19,6 +29,9 @@ if TYPE_CHECKING:
 
 _LOOK_EVERY = 3
 """Control steps of a source between two looks at how much room it leaves the hand: the hand is many times wider than what it moves in them."""
+
+_PEAK_NOISE = 3.0
+"""Noise that is hardly ever exceeded, in standard deviations."""
 
 
 @dataclass
@@ -52,6 +65,11 @@ class Track:
     def advance(self) -> None:
         self.step += 1
         self.pose, self.gripper, self.noise = self.waypoints.poses[self.step], self.waypoints.grippers[self.step], self._noise[self.step]
+
+    @property
+    def at_stitch(self) -> bool:
+        """Whether a bridge or a segment begins with the target."""
+        return self.step in (0, self._waypoints.lead)
 
     def hold(self) -> None:
         """Stay at the target; what only waits is not shaken."""
@@ -102,9 +120,41 @@ class Planner:
         )
         # The arm lags behind its target, so a bridge from the measured pose takes a step back.
         begin = track.pose if settings.interpolate_from_last_target_pose and not first else eef_pose
-        waypoints = bridge_waypoints(begin, segment, subtask, settings.bridge)
-        track.follow(waypoints, self._rng.standard_normal((len(waypoints), 6)) * waypoints.noise[:, None])
+        if settings.max_eef_speed is not None:
+            times, synchronous = self._times(segment, demo, eef, number, coordination and coordination[1:], synchronous)
+            segment = stretched(segment, times)
+        waypoints = bridge_waypoints(begin, segment, subtask, settings.bridge, usual_step=self._pool.demos[demo].usual_step(eef), max_step=self._max_step)
+        noise = np.minimum(waypoints.noise, self._max_noise)
+        track.follow(waypoints, self._rng.standard_normal((len(waypoints), 6)) * noise[:, None])
         return len(waypoints), synchronous
+
+    @property
+    def _max_step(self) -> float:
+        """Between two targets [m]."""
+        return (self._settings.max_eef_speed or np.inf) / self._settings.task.control_hz
+
+    @property
+    def _max_noise(self) -> float:
+        """Standard deviation of the action noise [action units] that alone would not move a hand faster than its targets may."""
+        task = self._settings.task
+        return np.inf if task.on_floor else self._max_step / (_PEAK_NOISE * task.command_scale)
+
+    def _times(self, segment: Waypoints, demo: int, eef: str, number: int, partner: tuple[str, int] | None, synchronous: int) -> tuple[np.ndarray, int]:
+        """Control steps that each waypoint (L,) takes within the speed limit, and how many at the end are then side by side with the partner's.
+
+        Both have to slow down where one of them is too fast.
+        """
+        times = steps_needed(segment.poses, self._max_step)
+        if partner is None:
+            return times, synchronous
+        common = np.maximum(*(self._source_times(demo, *who)[-synchronous:] for who in ((eef, number), partner)))
+        times[-synchronous] = max(times[-synchronous], common[0])
+        times[len(times) - synchronous + 1 :] = common[1:]
+        return times, int(common.sum())
+
+    def _source_times(self, demo: int, eef: str, number: int) -> np.ndarray:
+        start, end = self._bounds[demo][eef][number : number + 2]
+        return steps_needed(self._pool.demos[demo].target_poses[eef][start:end], self._max_step)
 
     def _length(self, demo: int, eef: str, number: int) -> int:
         start, end = self._bounds[demo][eef][number : number + 2]
@@ -177,7 +227,9 @@ class Planner:
             path = demos[choice].eef_poses[eef][start:end:_LOOK_EVERY]
             return clearances(task, path, equivalents @ poses.inverse(then[choice]), centres, edges)
 
-        choice, object_pose = select_source(subtask, then, eefs, lasts, eef_pose, track.rest, now, symmetry, room, self._rng)
+        preferences = self._settings.preferences
+        considered = preferences.considered(eef, number, [demo.name for demo in demos], self._rng) if preferences else np.ones(len(demos), dtype=bool)
+        choice, object_pose = select_source(subtask, then, eefs, lasts, eef_pose, track.rest, now, symmetry, room, considered, self._rng)
         scheme = constraint.coordination_scheme if constraint else "transform"
         move = segment_move(scheme, then[choice], object_pose)
         return numbers[choice], move, poses.position(move @ (then[choice] if ref else eefs[choice]))

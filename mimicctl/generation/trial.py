@@ -7,14 +7,20 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
+from mimicctl import poses
 from mimicctl.envs.base import MimicEnv
+from mimicctl.generation.balance import Preferences
 from mimicctl.generation.diagnosis import diagnose
+from mimicctl.generation.motion import motion_of
 from mimicctl.generation.schedule import Schedule
 from mimicctl.generation.segments import Bridge
 from mimicctl.generation.source import SourcePool
 from mimicctl.generation.trajectory import Planner, Track
 from mimicctl.schema import Episode
 from mimicctl.tasks import TaskSpec
+
+_START_STATES = 8
+"""Start states that a balanced trial chooses among."""
 
 
 @dataclass(frozen=True)
@@ -28,6 +34,8 @@ class TrialSettings:
         select_src_per_arm: each eef has a source demo of its own; else all have the same, chosen by the one that begins first.
         transform_first_robot_pose: begin every segment with the source's measured pose, not only the first.
         interpolate_from_last_target_pose: bridge from the last target, not from the measured pose.
+        max_eef_speed: of targets [m/s]; None: no limit.
+        preferences: of the round that the trials are in, if the run is balanced.
         keep_failed: deliver the episodes of failed trials too.
     """
 
@@ -38,6 +46,8 @@ class TrialSettings:
     select_src_per_arm: bool = False
     transform_first_robot_pose: bool = False
     interpolate_from_last_target_pose: bool = True
+    max_eef_speed: float | None = None
+    preferences: Preferences | None = None
     keep_failed: bool = False
 
 
@@ -54,6 +64,7 @@ class TrialResult:
         reason: why it failed; "" for a success.
         failed_eef: whose subtask it failed in; "" for a success.
         steps: control steps executed.
+        motion: eef to how smoothly it moved (`motion_of`); of successes only.
         episode: None for a failure, unless they are kept.
     """
 
@@ -65,6 +76,7 @@ class TrialResult:
     reason: str
     failed_eef: str
     steps: int
+    motion: dict[str, dict[str, float | None]]
     episode: Episode | None
 
     def record(self) -> dict:
@@ -80,6 +92,7 @@ class TrialResult:
             "reason": self.reason,
             **({"failed_eef": self.failed_eef} if several else {}),
             "steps": self.steps,
+            **({"motion": self.motion} if self.motion else {}),
         }
 
 
@@ -95,6 +108,7 @@ class _Trial:
     actions: list[np.ndarray] = field(default_factory=list)
     intended: list[np.ndarray] = field(default_factory=list)
     tracks: dict[str, Track] = field(default_factory=dict)
+    stitches: dict[str, list[int]] = field(default_factory=dict)
     held: int = 0
     settling: int = 0
 
@@ -112,6 +126,7 @@ class _Trial:
         """
         if not self.tracks:
             self.tracks = {eef: self.planner.track(eef, pose) for eef, pose in eef_poses.items()}
+            self.stitches = {eef: [] for eef in self.tracks}
         moving: set[str] = set()
         if self.schedule.done:
             self.settling += 1
@@ -124,6 +139,8 @@ class _Trial:
         for eef, track in self.tracks.items():
             if eef in moving:
                 track.advance()
+                if track.at_stitch:
+                    self.stitches[eef].append(len(self.actions))
             else:
                 track.hold()
 
@@ -163,9 +180,22 @@ def _begin(
     if index is None:
         return
     trial = _Trial(index, settings, pool)
-    env.reset([env_id], [trial.reset_seed])
+    _reset(env, trial, env_id)
     trial.snapshots.append(env.snapshot([env_id])[0])
     slots[env_id] = trial
+
+
+def _reset(env: MimicEnv, trial: _Trial, env_id: int) -> None:
+    """To a start state of the trial's own; of several, drawn by how much each is preferred."""
+    seed, preferences = trial.reset_seed, trial.settings.preferences
+    if preferences is not None:
+        *seeds, chooser = seed.spawn(_START_STATES + 1)
+        weights = []
+        for candidate in seeds:
+            env.reset([env_id], [candidate])
+            weights.append(preferences.weight(trial.settings.task, env.object_poses(env.snapshot([env_id])[0])))
+        seed = seeds[np.random.default_rng(chooser).choice(len(seeds), p=np.array(weights) / sum(weights))]
+    env.reset([env_id], [seed])
 
 
 def _step(env: MimicEnv, slots: dict[int, _Trial], ids: list[int]) -> None:
@@ -208,8 +238,14 @@ def _result(env: MimicEnv, trial: _Trial) -> TrialResult:
         reason=verdict.reason,
         failed_eef=verdict.eef,
         steps=len(actions),
+        motion=_motion(env, trial, snapshots) if success else {},
         episode=episode,
     )
+
+
+def _motion(env: MimicEnv, trial: _Trial, snapshots: np.ndarray) -> dict[str, dict[str, float | None]]:
+    hz = trial.settings.task.control_hz
+    return {eef: motion_of(poses.position(path), trial.stitches[eef], hz) for eef, path in env.eef_poses(snapshots).items()}
 
 
 def _start_of(env: MimicEnv, snapshot: np.ndarray) -> dict[str, tuple[float, float, float]]:

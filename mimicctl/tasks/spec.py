@@ -10,7 +10,7 @@ import math
 from dataclasses import dataclass, field
 from typing import Literal
 
-SelectionStrategy = Literal["random", "nearest_neighbor_object", "nearest_neighbor_robot_distance"]
+SelectionStrategy = Literal["random", "nearest_neighbor_object", "nearest_neighbor_robot_distance", "nearest_neighbor_gap"]
 
 CoordinationScheme = Literal["replay", "transform", "translate"]
 
@@ -27,12 +27,13 @@ class Subtask:
         object_ref: the object the segment moves with; None: it is replayed where it was, and sources are chosen at random.
         term_signal: the signal whose rising edge ends the subtask; None for the last one of an eef.
         term_offset_range: control steps, both ends included, added to the boundary by chance in each trial.
-        selection_strategy: how the source demo is chosen.
+        selection_strategy: how the source demo is chosen. "nearest_neighbor_gap" adds to the distance of "nearest_neighbor_object" the gap that the
+            bridge has to close, from where the hand is to where the moved segment begins.
         nn_k: the nearest-neighbour strategies choose uniformly among this many.
         pos_weight, rot_weight: of metres and radians in the nearest-neighbour distance.
         action_noise: standard deviation, action units, while the segment is executed.
         contact_noise: the same, shortly before and after the gripper closes or opens; None: no different there.
-        num_interpolation_steps: control steps that bridge from the last segment to this one.
+        num_interpolation_steps: control steps that bridge from the last segment to this one; "auto": as many as the gap needs at the source's usual speed.
         num_fixed_steps: control steps the first target of the segment is held.
         apply_noise_during_interpolation: noise on the bridge too.
         start_signal: name of the signal that says where the part begins that keeps its relation to the object, for planners that find the way there
@@ -52,7 +53,7 @@ class Subtask:
     rot_weight: float = 1.0
     action_noise: float = 0.03
     contact_noise: float | None = None
-    num_interpolation_steps: int = 5
+    num_interpolation_steps: int | Literal["auto"] = 5
     num_fixed_steps: int = 0
     apply_noise_during_interpolation: bool = False
     start_signal: str | None = None

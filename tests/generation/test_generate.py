@@ -255,3 +255,44 @@ def test_report_counts_add_up(reference, tmp_path):
     for tried, succeeded in report.coverage.values():
         assert tried.sum() == report.attempts and succeeded.sum() == report.successes
     assert len(report.yields) <= 10
+
+
+def test_report_says_who_supplied_each_subtask_and_how_demos_move(tmp_path):
+    report = run(tmp_path / "a.hdf5").report
+    assert [sum(count for _, count in c.counts) for c in report.contributions] == [report.successes] * 4
+    (motion,) = report.motion
+    assert motion.demos == report.successes
+    assert 0 < motion.medians["mean_speed"] < motion.medians["peak_speed"] <= motion.fastest < 2
+    assert motion.medians["jerk_at_stitches"] > 0
+
+
+def test_a_speed_limit_is_kept_and_is_part_of_what_the_run_is(tmp_path):
+    quiet = {"subtasks": {"franka": [{"action_noise": 0.0, "contact_noise": 0.0}] * 4}}
+    made = run(tmp_path / "a.hdf5", trials=2, guarantee=False, max_eef_speed=0.3, **quiet)
+    (motion,) = made.report.motion
+    assert 0.2 < motion.fastest < 0.33
+    with pytest.raises(UserError, match="settings"):
+        run(tmp_path / "a.hdf5", trials=3, guarantee=False, resume=True, **quiet)
+
+
+def test_a_run_of_before_these_settings_can_be_continued(reference):
+    with Dataset(reference) as dataset:
+        assert not {"max_eef_speed", "balance"} & dataset.lineage["settings"].keys()
+
+
+def test_a_balanced_run_is_the_same_over_workers_and_interruptions_and_another_than_without(tmp_path, monkeypatch):
+    monkeypatch.setattr("mimicctl.generation.balance._FIRST_ROUND", 3)
+    whole = fingerprint(run(tmp_path / "a.hdf5", trials=8, balance=True).path)
+    assert fingerprint(run(tmp_path / "b.hdf5", trials=8, balance=True, workers=2, num_envs=2).path) == whole
+    for trials in (2, 5, 8):
+        path = run(tmp_path / "c.hdf5", trials=trials, balance=True, resume=trials > 2, num_envs=trials).path
+    assert fingerprint(path) == whole
+    plain = fingerprint(run(tmp_path / "d.hdf5", trials=8).path)
+    assert whole[1][:3] == plain[1][:3] and whole[1][3:] != plain[1][3:]
+    with pytest.raises(UserError, match="settings"):
+        run(path, trials=9, resume=True)
+
+
+def test_a_balanced_run_counts_attempts_where_it_is_told_to(tmp_path, monkeypatch):
+    monkeypatch.setattr("mimicctl.generation.balance._FIRST_ROUND", 3)
+    assert run(tmp_path / "a.hdf5", trials=4, guarantee=False, balance=True).report.attempts == 4

@@ -216,3 +216,16 @@ def test_the_eef_that_was_stuck_first_is_to_blame():
     both = [*at_left[:4], 0.6, -0.2, 0.0, -1.0, *rest[8:]]
     verdict = diagnose(env, np.array([rest, at_left, both]), spec, success=False)
     assert (verdict.eef, verdict.reason, verdict.reached) == ("left", TIMEOUT, {"left": 1, "right": 1})
+
+
+def test_coordinated_hands_slow_down_together():
+    limit, hz = 0.1, task().control_hz
+    results = run(task(constraints=(LIFT_TOGETHER,)), trials=6, max_eef_speed=limit)
+    assert all(result.success for result in results)
+    for result in results:
+        for eef in EEFS:
+            steps = np.linalg.norm(np.diff(hand(result, eef)[:, :3], axis=0), axis=1)
+            assert steps.max() <= limit / hz + 1e-6
+            assert result.motion[eef]["peak_speed"] <= limit + 1e-3
+        rise = [hand(result, eef)[-10:, 2] for eef in EEFS]
+        np.testing.assert_allclose(np.diff(rise[0]), np.diff(rise[1]), atol=1e-6)

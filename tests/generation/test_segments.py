@@ -9,7 +9,7 @@ import pytest
 
 from mimicctl import poses
 from mimicctl.errors import UserError
-from mimicctl.generation.segments import Bridge, Waypoints, bridge_waypoints, grasp_correction, segment_move, select_source
+from mimicctl.generation.segments import Bridge, Waypoints, bridge_waypoints, grasp_correction, segment_move, select_source, steps_needed, stretched
 from mimicctl.generation.source import first_rise, subtask_ends
 from mimicctl.tasks import Subtask
 
@@ -82,7 +82,7 @@ def choose(strategy: str, object_pose: np.ndarray, symmetry: int = 1, room=lambd
     eefs[:, 2, 3] = 0.2
     subtask = dataclasses.replace(SUBTASK, selection_strategy=strategy, nn_k=nn_k)
     eef, rest = poses.yaw_pose(np.array([[0.5, 0, 0.2]] * 2), np.array([eef_yaw, rest_yaw]))
-    return select_source(subtask, then, eefs, eefs, eef, rest, object_pose, symmetry, room, np.random.default_rng(seed))
+    return select_source(subtask, then, eefs, eefs, eef, rest, object_pose, symmetry, room, np.ones(3, dtype=bool), np.random.default_rng(seed))
 
 
 @pytest.mark.parametrize("strategy", ["nearest_neighbor_object", "nearest_neighbor_robot_distance"])
@@ -114,7 +114,7 @@ def test_object_without_symmetry_is_compared_with_the_sources_by_its_turn():
     then = poses.yaw_pose(np.zeros((3, 3)), np.array([0.0, 1.0, 2.0]))
     eef = poses.yaw_pose(np.zeros(3), np.array(0.0))
     target = poses.yaw_pose(np.zeros(3), np.array(1.9))
-    demo, _ = select_source(subtask, then, then, then, eef, eef, target, 1, lambda demo, poses: np.ones(len(poses)), np.random.default_rng(0))
+    demo, _ = select_source(subtask, then, then, then, eef, eef, target, 1, lambda demo, poses: np.ones(len(poses)), np.ones(len(then), dtype=bool), np.random.default_rng(0))
     assert demo == 2
 
 
@@ -153,3 +153,62 @@ def test_a_subtask_includes_the_first_true_step_of_its_signal():
 def test_absent_or_late_signals_are_refused(rise):
     with pytest.raises(UserError):
         boundaries(np.arange(20) >= rise)
+
+
+def increments(path: np.ndarray) -> np.ndarray:
+    return np.linalg.norm(np.diff(path[:, :3, 3], axis=0), axis=1)
+
+
+def test_a_stretched_segment_passes_through_its_waypoints_and_closes_where_it_did():
+    fast = dataclasses.replace(segment(5), grippers=np.array([[1.0], [1.0], [-1.0], [-1.0], [1.0]]))
+    times = steps_needed(fast.poses, 0.05)
+    slow = stretched(fast, times)
+    assert len(slow) == times.sum() > len(fast)
+    assert increments(slow.poses).max() <= 0.05 + 1e-9
+    at = np.cumsum(times) - 1
+    np.testing.assert_allclose(slow.poses[at], fast.poses)
+    np.testing.assert_array_equal(slow.grippers[at], fast.grippers)
+    assert list(np.flatnonzero(np.diff(slow.grippers[:, 0])) + 1) == [at[2], at[4]]
+
+
+def test_a_segment_slow_enough_is_left_as_it_is():
+    slow = segment()
+    assert stretched(slow, steps_needed(slow.poses, 10.0)) is slow
+
+
+@pytest.mark.parametrize("shape", ["arch", "straight"])
+@pytest.mark.parametrize("steps", [0, 5, "auto"])
+def test_no_step_of_a_bridge_exceeds_the_limit(shape, steps):
+    subtask = dataclasses.replace(SUBTASK, num_interpolation_steps=steps)
+    goal = segment()
+    path = bridge_waypoints(np.eye(4), goal, subtask, Bridge(shape), max_step=0.01)
+    whole = np.concatenate([np.eye(4)[None], path.poses[: path.lead + 1]])
+    assert increments(whole).max() <= 0.01 + 1e-9
+    np.testing.assert_array_equal(path.poses[path.lead :], goal.poses)
+
+
+def test_automatic_steps_follow_gap_and_usual_speed():
+    subtask = dataclasses.replace(SUBTASK, num_interpolation_steps="auto")
+    goal = segment()
+    goal.poses[0] = poses.compose(np.eye(3), np.array([0.3, 0.0, 0.0]))
+
+    def steps(usual: float, **limit) -> int:
+        return bridge_waypoints(np.eye(4), goal, subtask, Bridge("straight"), usual_step=usual, **limit).lead
+
+    assert (steps(0.03), steps(0.015), steps(0.03, max_step=0.01), steps(1.0)) == (9, 19, 29, 0)
+
+
+def test_the_gap_strategy_prefers_what_is_near_the_hand():
+    """Demos 0 and 1 are as near to the object; only demo 1 begins near the hand."""
+    then = poses.yaw_pose(np.array([[0.45, 0, 0], [0.55, 0, 0]]), np.zeros(2))
+    eefs = poses.yaw_pose(np.array([[0.45, -0.3, 0.2], [0.55, 0.2, 0.2]]), np.zeros(2))
+    hand, target = poses.yaw_pose(np.array([[0.5, 0.25, 0.2], [0.5, 0, 0]]), np.zeros(2))
+    for symmetry in (1, 4):
+        subtask = dataclasses.replace(SUBTASK, selection_strategy="nearest_neighbor_gap")
+        demo, _ = select_source(subtask, then, eefs, eefs, hand, hand, target, symmetry, lambda demo, poses: np.ones(len(poses)), np.ones(len(then), dtype=bool), np.random.default_rng(0))
+        assert demo == 1
+    far_object = poses.yaw_pose(np.array([0.3, 0, 0]), np.array(0.0))
+    subtask = dataclasses.replace(subtask, pos_weight=1.0)
+    then[1, 0, 3] = 2.0
+    eefs[1] = poses.yaw_pose(np.array([2.0, 0.2, 0.2]), np.array(0.0))
+    assert select_source(subtask, then, eefs, eefs, hand, hand, far_object, 1, lambda demo, poses: np.ones(len(poses)), np.ones(len(then), dtype=bool), np.random.default_rng(0))[0] == 0
