@@ -69,7 +69,7 @@ class Track:
     @property
     def at_stitch(self) -> bool:
         """Whether a bridge or a segment begins with the target."""
-        return self.step in (0, self._waypoints.lead)
+        return self.step in (0, self.waypoints.lead)
 
     def hold(self) -> None:
         """Stay at the target; what only waits is not shaken."""
