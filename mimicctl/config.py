@@ -109,7 +109,9 @@ class GenerateSettings(Section):
     num_envs: int = Field(16, ge=1, le=1024, description="Envs per worker process.")
     workers: int = Field(0, ge=0, le=512, description="Worker processes; 0: one a core.")
     select_src_per_subtask: bool = Field(True, description="Choose the source demo anew for each subtask.")
-    bridge: Literal["arch", "straight"] = Field("arch", description="Path between segments: arch rises over what was built; straight is Isaac Lab's.")
+    bridge: Literal["arch", "straight", "plan"] = Field(
+        "arch", description="Path between segments: arch rises over what was built; straight is Isaac Lab's; plan meets nothing, and needs OMPL."
+    )
     arch_height: float = Field(0.08, ge=0, le=0.5, description="Rise of the arch [m].")
     bridge_step: float = Field(0.03, gt=0, description="Largest step of the arch [m per control step].")
     select_src_per_arm: bool = Field(False, description="Each end-effector has a source demo of its own; else all have the same.")

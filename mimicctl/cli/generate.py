@@ -47,7 +47,9 @@ def command(
     keep_failed: Annotated[
         Optional[bool], typer.Option("--keep-failed", help="Also write failed attempts, to <output>_failed.hdf5.", show_default=False)
     ] = None,
-    bridge: Annotated[Optional[str], typer.Option(help="Path between segments: arch, or straight as in Isaac Lab.", show_default=False)] = None,
+    bridge: Annotated[
+        Optional[str], typer.Option(help="Path between segments: arch, straight as in Isaac Lab, or plan, which meets nothing.", show_default=False)
+    ] = None,
     rendering_mode: Annotated[
         Optional[str], typer.Option(help="How a task's cameras draw: performance, balanced or quality (balanced).", show_default=False)
     ] = None,

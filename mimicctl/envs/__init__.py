@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from mimicctl.errors import UserError
 from mimicctl.tasks import find_task
 
 if TYPE_CHECKING:
-    from mimicctl.envs.base import MimicEnv
+    from mimicctl.envs.base import MimicEnv, MotionPlanner
     from mimicctl.tasks import TaskSpec
 
-__all__ = ["make_env"]
+__all__ = ["make_env", "make_planner"]
 
 
 def make_env(task: str | TaskSpec, num_envs: int = 1) -> MimicEnv:
@@ -31,3 +32,16 @@ def make_env(task: str | TaskSpec, num_envs: int = 1) -> MimicEnv:
     from mimicctl.envs.mujoco.env import MujocoEnv
 
     return MujocoEnv(spec, num_envs)
+
+
+def make_planner(task: TaskSpec) -> MotionPlanner:
+    """What plans ways for the robot of `task`.
+
+    Raises:
+        UserError: nothing does, or OMPL is not installed.
+    """
+    if task.robot != "franka":
+        raise UserError(f"There is no planner for the robot of {task.task_id}.", where="--bridge plan", do="use --bridge arch")
+    from mimicctl.envs.mujoco.motion_planner import PandaMotionPlanner
+
+    return PandaMotionPlanner(task)

@@ -190,7 +190,7 @@ def _load_source(task: TaskSpec, path: Path) -> tuple[SourcePool, dict[str, Any]
     """The demos of a file that are not discarded, the file for the lineage, and the env's timing."""
     with Dataset(path) as dataset:
         recorded_on = canonical_id(dataset.task_id)
-        if recorded_on and family_of(recorded_on) != family_of(task.task_id):
+        if recorded_on and family_of(recorded_on) not in {family_of(name) for name in (task.task_id, task.sources_of) if name}:
             raise UserError(
                 f"The source demonstrations are of another task, {dataset.task_id}.",
                 where=str(path),

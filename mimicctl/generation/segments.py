@@ -45,12 +45,13 @@ class Bridge:
 
     Attributes:
         shape: "straight" is Isaac Lab's: a fixed number of steps along a line. "arch" rises in between, so that it does
-            not sweep through what was just built, and takes as many steps as the way and the turn need.
+            not sweep through what was just built, and takes as many steps as the way and the turn need. "plan" is a way that was planned
+            to meet nothing, and an arch where none was found.
         height: of the arch [m].
         step, turn: largest distance across [m] and angle [rad] between its waypoints.
     """
 
-    shape: Literal["arch", "straight"] = "arch"
+    shape: Literal["arch", "straight", "plan"] = "arch"
     height: float = 0.08
     step: float = 0.03
     turn: float = 0.15
@@ -179,27 +180,17 @@ def jittered(move: np.ndarray, centre: np.ndarray, shift: float, turn: float, rn
     return poses.compose(turned, centre - turned @ centre + rng.uniform(-shift, shift, 3)) @ move
 
 
-def bridge_waypoints(start: np.ndarray, segment: Waypoints, subtask: Subtask, bridge: Bridge) -> Waypoints:
+def bridge_waypoints(start: np.ndarray, segment: Waypoints, subtask: Subtask, bridge: Bridge, way: np.ndarray | None = None) -> Waypoints:
     """The segment, preceded by the path from pose `start` (4, 4), exclusive, to its first waypoint.
 
     The gripper does on the bridge what it does first in the segment. Noise applies to the bridge only if the
     subtask says so, and always from the first waypoint of the segment on.
+
+    Args:
+        way: (L, 4, 4) planned path; None: there is none.
     """
     end = segment.poses[0]
-    steps = subtask.num_interpolation_steps
-    if bridge.shape == "arch":
-        distance = float(np.linalg.norm(poses.position(end) - poses.position(start)))
-        angle = float(poses.rotation_angle(poses.rotation(end), poses.rotation(start)))
-        steps = max(steps, int(np.ceil(_EASE_PEAK * max(distance / bridge.step, angle / bridge.turn))) - 1)
-    fraction = np.arange(1, steps + 1) / (steps + 1)
-    # Across slowly at first and at last, so that the hand leaves and arrives from above.
-    across = fraction**2 * (3 - 2 * fraction) if bridge.shape == "arch" else fraction
-    path = poses.interpolate(start, end, across)
-    if bridge.shape == "arch":
-        level = np.linalg.norm((poses.position(end) - poses.position(start))[:2])
-        path[:, 2, 3] += bridge.height * min(1.0, level / _ARCH_FULL_AT) * np.sin(np.pi * fraction)
-    elif poses.rotation_angle(poses.rotation(start), poses.rotation(end)) < _TURN_AT_ONCE:
-        path[:, :3, :3] = poses.rotation(end)
+    path = way if way is not None else _unplanned(start, end, subtask.num_interpolation_steps, bridge)
     fixed = np.repeat(end[None], subtask.num_fixed_steps, axis=0)
     lead = np.concatenate([path, fixed])
     lead_noise = subtask.action_noise if subtask.apply_noise_during_interpolation else 0.0
@@ -208,6 +199,25 @@ def bridge_waypoints(start: np.ndarray, segment: Waypoints, subtask: Subtask, br
         grippers=np.concatenate([np.repeat(segment.grippers[:1], len(lead), axis=0), segment.grippers]),
         noise=np.concatenate([np.full(len(lead), lead_noise), segment.noise]),
     )
+
+
+def _unplanned(start: np.ndarray, end: np.ndarray, steps: int, bridge: Bridge) -> np.ndarray:
+    """Poses (L, 4, 4) between two poses (4, 4), in a line or an arch of at least `steps`."""
+    arched = bridge.shape != "straight"
+    if arched:
+        distance = float(np.linalg.norm(poses.position(end) - poses.position(start)))
+        angle = float(poses.rotation_angle(poses.rotation(end), poses.rotation(start)))
+        steps = max(steps, int(np.ceil(_EASE_PEAK * max(distance / bridge.step, angle / bridge.turn))) - 1)
+    fraction = np.arange(1, steps + 1) / (steps + 1)
+    # Across slowly at first and at last, so that the hand leaves and arrives from above.
+    across = fraction**2 * (3 - 2 * fraction) if arched else fraction
+    path = poses.interpolate(start, end, across)
+    if arched:
+        level = np.linalg.norm((poses.position(end) - poses.position(start))[:2])
+        path[:, 2, 3] += bridge.height * min(1.0, level / _ARCH_FULL_AT) * np.sin(np.pi * fraction)
+    elif poses.rotation_angle(poses.rotation(start), poses.rotation(end)) < _TURN_AT_ONCE:
+        path[:, :3, :3] = poses.rotation(end)
+    return path
 
 
 def subtask_waypoints(
