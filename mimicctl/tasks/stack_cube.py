@@ -83,12 +83,12 @@ STACK_CUBE_WALL_REL = dataclasses.replace(
     obstacles=(_WALL,),
     sources_of=STACK_CUBE_REL.task_id,
     reset=ResetRange(
-        x=(0.4, 0.6),
-        y=(-0.32, 0.26),
+        x=(0.4, 0.58),
+        y=(-0.33, 0.27),
         yaw=(-1.0, 1.0),
         min_separation=0.1,
         joint_noise=0.02,
-        y_of={"cube_1": (0.14, 0.26), "cube_2": (-0.32, -0.14), "cube_3": (-0.32, -0.14)},
+        y_of={"cube_1": (0.17, 0.27), "cube_2": (-0.33, -0.17), "cube_3": (-0.33, -0.17)},
     ),
     horizon=900,
 )

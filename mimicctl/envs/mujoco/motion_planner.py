@@ -13,18 +13,19 @@ from mimicctl.envs.mujoco import panda
 from mimicctl.envs.mujoco.env import MujocoEnv
 from mimicctl.envs.mujoco.franka_cubes import along_z
 from mimicctl.envs.mujoco.ik import joint_step
-from mimicctl.envs.mujoco.scene import build_model
+from mimicctl.envs.mujoco.scene import build_spec
 from mimicctl.errors import UserError
 from mimicctl.tasks.spec import TaskSpec
 
 if TYPE_CHECKING:
+    import mujoco
     from ompl import base
 
 _EEF = "franka"
 
-_CLEARANCE, _REHEARSED_CLEARANCE = 0.03, 0.01
-"""[m] Between what moves and what does not: on the planned way, and where the hand comes that lags behind its targets and so cuts corners.
-What is left of the latter is for the noise of the action."""
+_CLEARANCES, _REHEARSED_CLEARANCE = (0.04, 0.06, 0.08), 0.01
+"""[m] Between what moves and what does not: on the planned way, the next where the last was too little, and where the hand comes that lags behind
+its targets and so cuts corners. The latter leaves room for the noise of the action."""
 
 _TOUCHING = 0.003
 """[m] By which a pair that is near one another where the way begins or ends may come nearer on it."""
@@ -41,8 +42,11 @@ _RANGE, _RESOLUTION = 0.4, 0.03
 _BUDGET = 6000
 """States checked in a search, and again in smoothing what it found. Counted, not timed: the same way is found on any machine."""
 
-_SEARCHES, _PACES = 3, (1.0, 0.5, 0.25)
-"""Ways searched before giving up, and shares of the bridge's pace at which each is rehearsed."""
+_PACES = (1.0, 0.5)
+"""Shares of the bridge's pace at which each way is rehearsed."""
+
+_ARRIVED, _LONGEST_WAIT = 0.01, 20
+"""[m] How near the hand must have come to the end of the way, and control steps that it is waited for."""
 
 _IK_STEPS, _IK_NEAR = 120, 1e-4
 
@@ -57,14 +61,12 @@ class PandaMotionPlanner:
         self._mujoco = mujoco
         self._rehearsal = MujocoEnv(task)
         self._reader, self._layout = self._rehearsal.reader, self._rehearsal.layout
-        model = build_model(task)
-        # What sleeps is left out of collisions.
-        model.opt.enableflags &= ~mujoco.mjtEnableBit.mjENBL_SLEEP.value
-        model.geom_margin[:] = _CLEARANCE
-        self._model, self._data = model, mujoco.MjData(model)
+        self._model = model = _model_with_margin(task)
+        self._data = mujoco.MjData(model)
         self._robot = np.array([bool(panda.link_of(model.body(body).name)) for body in model.geom_bodyid])
         self._grasp = np.eye(4)
         self._held: str | None = None
+        self._clearance = _CLEARANCES[0]
 
     def way(
         self, snapshot: np.ndarray, start: np.ndarray, end: np.ndarray, gripper: np.ndarray, held: str | None, step: float, turn: float, seed: int
@@ -73,21 +75,25 @@ class PandaMotionPlanner:
         self._held = held
         if held is not None:
             self._grasp = poses.inverse(self._reader.eef_pose(snapshot)) @ self._reader.object_pose(snapshot, held)
+        for self._clearance in _CLEARANCES:
+            corners = self._corners(snapshot, start, end, seed)
+            if corners is None:
+                continue
+            path = np.stack([self._eef_pose(arm) for arm in _densely(corners)])
+            for pace in _PACES:
+                targets = self._rehearsed(snapshot, _timed(path, pace * step, pace * turn), end, gripper, corners)
+                if targets is not None:
+                    return targets
+        return None
+
+    def _corners(self, snapshot: np.ndarray, start: np.ndarray, end: np.ndarray, seed: int) -> np.ndarray | None:
+        """Joints (n, 7) on a way from `start` to `end`; None if none was found."""
         ends = self._ends(snapshot, start, end)
         if ends is None:
             return None
         leaving, arriving = ends
-        for number in range(_SEARCHES):
-            joints = self._search(leaving[-1], arriving[0], seed + number)
-            if joints is None:
-                continue
-            joints = np.concatenate([leaving[:-1], joints, arriving[1:]])
-            path = np.stack([self._eef_pose(q) for q in _densely(joints)])
-            for pace in _PACES:
-                targets = _timed(path, pace * step, pace * turn)
-                if self._stays_clear(snapshot, targets, gripper, leaving[0], arriving[-1]):
-                    return targets
-        return None
+        between = self._search(leaving[-1], arriving[0], seed)
+        return None if between is None else np.concatenate([leaving[:-1], between, arriving[1:]])
 
     # Where it begins and ends ------------------------------------------------------------------------------
 
@@ -145,7 +151,7 @@ class PandaMotionPlanner:
             moving = moving | (self._model.geom_bodyid == self._model.body(self._held).id)
         self._mujoco.mj_collision(self._model, data)
         pairs, gaps = data.contact.geom, data.contact.dist
-        meant = (moving[pairs[:, 0]] != moving[pairs[:, 1]]) & (gaps < _CLEARANCE)
+        meant = (moving[pairs[:, 0]] != moving[pairs[:, 1]]) & (gaps < self._clearance)
         return pairs[meant], gaps[meant]
 
     def _is_clear(self, arm: np.ndarray) -> bool:
@@ -192,25 +198,44 @@ class PandaMotionPlanner:
 
     # The rehearsal ----------------------------------------------------------------------------------------------
 
-    def _stays_clear(self, snapshot: np.ndarray, targets: np.ndarray, gripper: np.ndarray, first: np.ndarray, last: np.ndarray) -> bool:
-        """Whether the arm, driven to `targets` by the env's own controller, keeps clear of all that it is not near at the ends anyway."""
-        allowed: dict[tuple[int, int], float] = {}
-        for arm in (self._reader.qpos(snapshot)[self._layout.arm_qpos], first, last):
-            for pair, gap in _by_pair(*self._near(arm)):
-                allowed[pair] = min(gap - _TOUCHING, allowed.get(pair, _REHEARSED_CLEARANCE))
-        for arm in self._followed(snapshot, targets, gripper):
-            if any(gap < allowed.get(pair, _REHEARSED_CLEARANCE) for pair, gap in _by_pair(*self._near(arm))):
-                return False
-        return True
+    def _rehearsed(self, snapshot: np.ndarray, targets: np.ndarray, end: np.ndarray, gripper: np.ndarray, corners: np.ndarray) -> np.ndarray | None:
+        """Drive the arm to `targets` by the env's own controller, and wait for it at the end.
 
-    def _followed(self, snapshot: np.ndarray, targets: np.ndarray, gripper: np.ndarray) -> Iterator[np.ndarray]:
-        """Arm joints (7,) after each control step towards `targets`."""
+        Returns:
+            The targets with those of the wait; None if the arm comes near what it is not near at either end anyway, or does not arrive.
+        """
+        allowed: dict[tuple[int, int], float] = {}
+        for arm in (self._reader.qpos(snapshot)[self._layout.arm_qpos], corners[0], corners[-1]):
+            for pair, gap in self._near_by_pair(arm):
+                allowed[pair] = min(gap - _TOUCHING, allowed.get(pair, _REHEARSED_CLEARANCE))
         env = self._rehearsal
         env.put([0], snapshot[None])
-        for target in targets:
+        for waited in range(-len(targets), _LONGEST_WAIT):
             row = env.snapshot()
+            if waited >= 0 and np.linalg.norm(poses.position(self._reader.eef_pose(row[0])) - poses.position(end)) < _ARRIVED:
+                return np.concatenate([targets, np.repeat(end[None], waited, axis=0)])
+            target = targets[waited] if waited < 0 else end
             env.step(env.target_poses_to_actions(env.eef_poses(row), {_EEF: target[None]}, {_EEF: gripper[None]}))
-            yield self._reader.qpos(env.snapshot()[0])[self._layout.arm_qpos]
+            arm = self._reader.qpos(env.snapshot()[0])[self._layout.arm_qpos]
+            if any(gap < allowed.get(pair, _REHEARSED_CLEARANCE) for pair, gap in self._near_by_pair(arm)):
+                return None
+        return None
+
+    def _near_by_pair(self, arm: np.ndarray) -> Iterator[tuple[tuple[int, int], float]]:
+        pairs, gaps = self._near(arm)
+        yield from zip(map(tuple, pairs.tolist()), gaps.tolist(), strict=True)
+
+
+def _model_with_margin(task: TaskSpec) -> mujoco.MjModel:
+    """The task's model, in which whatever comes within the largest clearance is a contact."""
+    import mujoco
+
+    spec = build_spec(task)
+    # What sleeps is left out of collisions.
+    spec.option.enableflags &= ~mujoco.mjtEnableBit.mjENBL_SLEEP.value
+    for geom in spec.geoms:
+        geom.margin = max(_CLEARANCES)
+    return spec.compile()
 
 
 def _require_ompl() -> None:
@@ -229,10 +254,6 @@ def _state(space: base.RealVectorStateSpace, joints: np.ndarray) -> base.State:
 
 def _joints(state: base.State) -> np.ndarray:
     return np.array([state[joint] for joint in range(7)])
-
-
-def _by_pair(pairs: np.ndarray, gaps: np.ndarray) -> Iterator[tuple[tuple[int, int], float]]:
-    yield from zip(map(tuple, pairs.tolist()), gaps.tolist(), strict=True)
 
 
 def _densely(corners: np.ndarray) -> Iterator[np.ndarray]:
