@@ -64,7 +64,7 @@ def examine() -> list[Finding]:
     findings += [_working_folder(), _terminal(), _gl()]
     findings += [_package(name, least, needed=False, do=_TRAIN) for name, least in requirements("train").items()]
     findings.append(_package("robomimic", "0.3.0", needed=False, do=_TRAIN))
-    for extra in ("video", "teleop"):
+    for extra in ("video", "teleop", "plan"):
         findings += [_package(name, least, needed=False, do=f'pip install "mimicctl[{extra}]"') for name, least in requirements(extra).items()]
     if all(importlib.util.find_spec(name) for name in ("torch", "torchvision", "robomimic")):
         findings.append(_probe("training", _PROBE_TRAINING, needed=False, do=_TRAIN))

@@ -112,6 +112,8 @@ def _outcome(made: Generated, seconds: float) -> Outcome:
     ]
     if made.failed_path:
         facts.append(("failed", made.failed_path))
+    if report.sought:
+        facts.append(("bridges planned", f"{report.sought - report.unplanned} of {report.sought}; where no way was found, an arch"))
     if made.resumed_at:
         facts.append(("resumed", f"after {made.resumed_at} attempts of an earlier run"))
     funnel = Table("Subtasks completed", ("subtask", "trials", "of"), [(n, c, report.attempts) for n, c in report.funnel])

@@ -19,7 +19,7 @@ from mimicctl.dataset.masks import without_discarded
 from mimicctl.dataset.reader import Dataset, demo_number
 from mimicctl.dataset.resume import find_unfinished
 from mimicctl.dataset.writer import DatasetWriter, checked_output, partial_path
-from mimicctl.envs import make_env
+from mimicctl.envs import make_env, require_planner
 from mimicctl.errors import RunFailed, UserError
 from mimicctl.generation.overrides import with_overrides
 from mimicctl.generation.report import GenerationReport, summarise
@@ -91,6 +91,8 @@ def generate(
         RunFailed: the cap on failures was reached. What was made so far is kept, and can be resumed.
     """
     task, rendering = with_overrides(find_task(task_id), settings), rendering or RenderSettings()
+    if settings.bridge == "plan":
+        require_planner(task)
     output = checked_output(settings.output_file)
     partial = partial_path(output)
     source = input_file or bundled_source(task)

@@ -25,6 +25,7 @@ class GenerationReport:
         funnel: (subtask name, trials that completed it).
         reasons: (reason, subtask it happened in, count), most frequent first.
         yields: (source demo, trials that used it, successes among them), best first.
+        sought, unplanned: ways that were to be planned, and those of them that were not found.
         coverage: object name to (8, 8) arrays of attempts and successes, over x (rows) and y (columns) of the reset range.
     """
 
@@ -34,6 +35,8 @@ class GenerationReport:
     funnel: tuple[tuple[str, int], ...]
     reasons: tuple[tuple[str, str, int], ...]
     yields: tuple[tuple[str, int, int], ...]
+    sought: int
+    unplanned: int
     coverage: dict[str, tuple[np.ndarray, np.ndarray]]
 
     @property
@@ -51,6 +54,7 @@ class GenerationReport:
             "funnel": [{"subtask": name, "completed": count} for name, count in self.funnel],
             "failures": [{"reason": reason, "subtask": where, "count": count} for reason, where, count in self.reasons],
             "sources": [{"demo": name, "used": used, "successes": good} for name, used, good in self.yields],
+            **({"planning": {"sought": self.sought, "not_found": self.unplanned}} if self.sought else {}),
             "coverage": {name: {"attempts": a.tolist(), "successes": s.tolist()} for name, (a, s) in self.coverage.items()},
         }
 
@@ -76,6 +80,8 @@ def summarise(task: TaskSpec, attempts: Sequence[dict[str, Any]]) -> GenerationR
         ),
         reasons=tuple((reason, where, count) for (reason, where), count in failures.most_common()),
         yields=tuple((name, used[name], good[name]) for name in by_yield),
+        sought=sum(len(names) for a in attempts if "unplanned" in a for names in _by_eef(task, a["sources"]).values()),
+        unplanned=sum(len(a.get("unplanned", ())) for a in attempts),
         coverage={item.name: _coverage(task, attempts, item.name) for item in task.objects},
     )
 

@@ -14,7 +14,6 @@ from mimicctl.envs.mujoco.env import MujocoEnv
 from mimicctl.envs.mujoco.franka_cubes import along_z
 from mimicctl.envs.mujoco.ik import joint_step
 from mimicctl.envs.mujoco.scene import build_spec
-from mimicctl.errors import UserError
 from mimicctl.tasks.spec import TaskSpec
 
 if TYPE_CHECKING:
@@ -57,7 +56,6 @@ class PandaMotionPlanner:
     def __init__(self, task: TaskSpec) -> None:
         import mujoco
 
-        _require_ompl()
         self._mujoco = mujoco
         self._rehearsal = MujocoEnv(task)
         self._reader, self._layout = self._rehearsal.reader, self._rehearsal.layout
@@ -236,13 +234,6 @@ def _model_with_margin(task: TaskSpec) -> mujoco.MjModel:
     for geom in spec.geoms:
         geom.margin = max(_CLEARANCES)
     return spec.compile()
-
-
-def _require_ompl() -> None:
-    try:
-        import ompl.geometric  # noqa: F401
-    except ImportError:
-        raise UserError("Planning needs OMPL, which is not installed.", where="--bridge plan", do='pip install "mimicctl[plan]"') from None
 
 
 def _state(space: base.RealVectorStateSpace, joints: np.ndarray) -> base.State:
