@@ -147,7 +147,6 @@ _LEAST = {"nn_k": 1, "sequential_min_time_diff": -1}
 def _checked(kind: type, path: str, change: dict[str, Any]) -> dict[str, Any]:
     """`change`, whose keys must be fields of the dataclass `kind` and whose values must fit them."""
     types = get_type_hints(kind)
-    types.pop("start_signal", None)  # generate has no use for it
     for key, value in change.items():
         if key not in types:
             raise ValueError(f'a {"subtask" if kind is Subtask else "constraint"} has no field "{key}"{_nearest(key, types)}')

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 
@@ -26,7 +26,8 @@ class SourceDemo:
         gripper_actions: eef name to (T, G).
         object_poses: object name to (T, 4, 4).
         ends: eef name to the step after the last one of each subtask, before offsets.
-        skills: eef name to the step at which, in each subtask, the part begins that needs its relation to the object; None: not marked.
+        skills: eef name to the step at which, in each subtask, the part begins that needs its relation to the object, None: not marked;
+            empty: none is.
     """
 
     name: str
@@ -35,12 +36,12 @@ class SourceDemo:
     gripper_actions: dict[str, np.ndarray]
     object_poses: dict[str, np.ndarray]
     ends: dict[str, tuple[int, ...]]
-    skills: dict[str, tuple[int | None, ...]]
+    skills: dict[str, tuple[int | None, ...]] = field(default_factory=dict)
 
     def skill_start(self, eef: str, number: int, start: int, end: int) -> int:
         """The step in [start, end) from which a planned way need not go further: where the file marks it, else where the hand last comes
         within reach of where its gripper first changes."""
-        marked = self.skills[eef][number]
+        marked = self.skills[eef][number] if self.skills else None
         if marked is not None:
             return min(max(marked, start), end - 1)
         grippers = np.sign(self.gripper_actions[eef][start:end])
