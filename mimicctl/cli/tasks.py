@@ -43,6 +43,7 @@ def show_task(task_id: str, as_json: Json = False) -> None:
             else []
         ),
         ("start states", f"x {reset.x[0]} to {reset.x[1]} m, y {reset.y[0]} to {reset.y[1]} m, yaw {reset.yaw[0]:.3g} to {reset.yaw[1]:.3g} rad"),
+        *((f"start of {name}", f"y {low} to {high} m") for name, (low, high) in reset.y_of.items()),
         ("success", f"{task.goal.text}, for {task.success_hold_steps} steps"),
     ]
     rows = [
