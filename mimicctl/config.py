@@ -115,7 +115,9 @@ class GenerateSettings(Section):
     attempts: int | None = Field(None, ge=1, description="With a shard: attempts of all shards together.")
     status_file: str = Field("", description="JSON file that says every second how the run goes; empty: none.")
     select_src_per_subtask: bool = Field(True, description="Choose the source demo anew for each subtask.")
-    bridge: Literal["arch", "straight"] = Field("arch", description="Path between segments: arch rises over what was built; straight is Isaac Lab's.")
+    bridge: Literal["arch", "straight", "plan"] = Field(
+        "arch", description="Path between segments: arch rises over what was built; straight is Isaac Lab's; plan meets nothing, and needs OMPL."
+    )
     arch_height: float = Field(0.08, ge=0, le=0.5, description="Rise of the arch [m].")
     bridge_step: float = Field(0.03, gt=0, description="Largest step of the arch [m per control step].")
     names: dict[str, str] = Field(default_factory=dict, description='What the sources call objects, signals and eefs otherwise, as in {cubeA = "cube_2"}.')
@@ -163,7 +165,6 @@ _LEAST = {"nn_k": 1, "sequential_min_time_diff": -1}
 def _checked(kind: type, path: str, change: dict[str, Any]) -> dict[str, Any]:
     """`change`, whose keys must be fields of the dataclass `kind` and whose values must fit them."""
     types = get_type_hints(kind)
-    types.pop("start_signal", None)  # generate has no use for it
     for key, value in change.items():
         if key not in types:
             raise ValueError(f'a {"subtask" if kind is Subtask else "constraint"} has no field "{key}"{_nearest(key, types)}')

@@ -65,7 +65,9 @@ def command(
     keep_failed: Annotated[
         Optional[bool], typer.Option("--keep-failed", help="Also write failed attempts, to <output>_failed.hdf5.", show_default=False)
     ] = None,
-    bridge: Annotated[Optional[str], typer.Option(help="Path between segments: arch, or straight as in Isaac Lab.", show_default=False)] = None,
+    bridge: Annotated[
+        Optional[str], typer.Option(help="Path between segments: arch, straight as in Isaac Lab, or plan, which meets nothing.", show_default=False)
+    ] = None,
     balance: Annotated[
         Optional[bool], typer.Option("--balance/--no-balance", help="Even out start states and source demos of what succeeds.", show_default=False)
     ] = None,
@@ -142,6 +144,8 @@ def _outcome(made: Generated, seconds: float) -> Outcome:
     ]
     if made.failed_path:
         facts.append(("failed", made.failed_path))
+    if report.sought:
+        facts.append(("bridges planned", f"{report.sought - report.unplanned} of {report.sought}; where no way was found, an arch"))
     if made.resumed_at:
         facts.append(("resumed", f"after {made.resumed_at} attempts of an earlier run"))
     funnel = Table("Subtasks completed", ("subtask", "trials", "of"), [(n, c, report.attempts) for n, c in report.funnel])

@@ -41,7 +41,13 @@ def show_task(task_id: str, as_json: Json = False) -> None:
         ("what", task.description),
         ("actions", f"{task.action_dim}, {_CONTROL[task.control]}, at {task.control_hz:g} Hz"),
         ("objects", ", ".join(f"{o.name} ({o.label}, {1000 * o.edge:.1f} mm)" for o in task.objects)),
+        *(
+            [("obstacles", ", ".join(f"{o.name} ({' x '.join(f'{200 * half:g}' for half in o.half_size)} cm)" for o in task.obstacles))]
+            if task.obstacles
+            else []
+        ),
         ("start states", f"x {reset.x[0]} to {reset.x[1]} m, y {reset.y[0]} to {reset.y[1]} m, yaw {reset.yaw[0]:.3g} to {reset.yaw[1]:.3g} rad"),
+        *((f"start of {name}", f"y {low} to {high} m") for name, (low, high) in reset.y_of.items()),
         ("success", f"{task.goal.text}, for {task.success_hold_steps} steps"),
     ]
     rows = [

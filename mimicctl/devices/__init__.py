@@ -158,6 +158,9 @@ def _scripted(task: TaskSpec, speed: str, seed: int) -> Device:
     from mimicctl.devices.scripted_drive import ScriptedDriver
     from mimicctl.devices.scripted_pair import ScriptedPair
 
+    if task.obstacles:
+        what = f"The scripted operator of {task.task_id} would run into the {task.obstacles[0].name}."
+        raise UserError(what, where="--device scripted", do=f"drive yourself, or generate from demonstrations of {task.sources_of or 'a person'}")
     match task.goal:
         case Stack(names):
             errands = [PickAndPlace(up.name, low.name, up.edge, low.edge) for low, up in itertools.pairwise(task.object(name) for name in names)]

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import importlib.util
 from typing import TYPE_CHECKING
 
+from mimicctl.errors import UserError
 from mimicctl.tasks import find_task
 
 if TYPE_CHECKING:
-    from mimicctl.envs.base import MimicEnv
+    from mimicctl.envs.base import MimicEnv, MotionPlanner
     from mimicctl.tasks import TaskSpec
 
-__all__ = ["make_env"]
+__all__ = ["make_env", "make_planner", "require_planner"]
 
 
 def make_env(task: str | TaskSpec, num_envs: int = 1) -> MimicEnv:
@@ -31,3 +33,23 @@ def make_env(task: str | TaskSpec, num_envs: int = 1) -> MimicEnv:
     from mimicctl.envs.mujoco.env import MujocoEnv
 
     return MujocoEnv(spec, num_envs)
+
+
+def require_planner(task: TaskSpec) -> None:
+    """UserError if nothing plans ways for the robot of `task`, or OMPL is not installed."""
+    if task.robot != "franka":
+        raise UserError(f"There is no planner for the robot of {task.task_id}.", where="--bridge plan", do="use --bridge arch")
+    if importlib.util.find_spec("ompl") is None:
+        raise UserError("Planning needs OMPL, which is not installed.", where="--bridge plan", do='pip install "mimicctl[plan]"')
+
+
+def make_planner(task: TaskSpec) -> MotionPlanner:
+    """What plans ways for the robot of `task`.
+
+    Raises:
+        UserError: see `require_planner`.
+    """
+    require_planner(task)
+    from mimicctl.envs.mujoco.motion_planner import PandaMotionPlanner
+
+    return PandaMotionPlanner(task)

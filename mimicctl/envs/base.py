@@ -105,6 +105,24 @@ class MimicEnv(Protocol):
     def close(self) -> None: ...
 
 
+class MotionPlanner(Protocol):
+    """Finds ways for an eef that meet nothing."""
+
+    def way(
+        self, snapshot: Snapshot, start: np.ndarray, end: np.ndarray, gripper: np.ndarray, held: str | None, step: float, turn: float, seed: int
+    ) -> np.ndarray | None:
+        """Targets (L, 4, 4), one per control step, that take the eef from `start` to `end` (4, 4), both left out; None if no way was found.
+
+        The same arguments give the same way, bit for bit.
+
+        Args:
+            snapshot: (K,), now.
+            gripper: (G,) action throughout.
+            held: object that moves with the hand.
+            step, turn: largest distance [m] and angle [rad] between targets.
+        """
+
+
 def held_for(condition: np.ndarray) -> int:
     """How many of the last entries of `condition` (T,) bool are true without a gap."""
     false_at = np.flatnonzero(~np.asarray(condition, dtype=bool))

@@ -22,7 +22,7 @@ from mimicctl.dataset.masks import without_discarded
 from mimicctl.dataset.reader import Dataset, demo_number
 from mimicctl.dataset.resume import find_unfinished
 from mimicctl.dataset.writer import DatasetWriter, checked_output, partial_path
-from mimicctl.envs import make_env
+from mimicctl.envs import make_env, require_planner
 from mimicctl.errors import RunFailed, UserError
 from mimicctl.generation.balance import preferences, round_of
 from mimicctl.generation.foreign import source_episodes
@@ -138,6 +138,8 @@ def generate(
     if settings.address and settings.engine != "ray":
         raise UserError("--address is that of a Ray cluster.", do="give --engine ray too")
     numbers = numbers_of(settings)
+    if settings.bridge == "plan":
+        require_planner(task)
     output = checked_output(settings.output_file)
     if settings.shard:
         output = Shard.parse(settings.shard).path(output)

@@ -51,7 +51,7 @@ def _refuse_other_task(dataset: Dataset, task: TaskSpec) -> None:
             what = f"The demonstrations are of a {robot}, whose eef frame is not known here."
             raise UserError(what, where=str(dataset.path), do="give demonstrations of a Panda")
         return
-    if not dialect.env_name or (twin and family_of(twin.task_id) == family_of(task.task_id)):
+    if not dialect.env_name or (twin and family_of(twin.task_id) in {family_of(name) for name in (task.task_id, task.sources_of) if name}):
         return
     if twin:
         do = f"give --task {twin.task_id}, or demonstrations of {task.task_id}"

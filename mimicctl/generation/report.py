@@ -70,6 +70,7 @@ class GenerationReport:
         yields: (source demo, trials that used it, successes among them), best first.
         contributions: of each subtask, who supplied it to the accepted demos.
         motion: how the accepted demos move; of a log that does not say, nothing.
+        sought, unplanned: ways that were to be planned, and those of them that were not found.
         coverage: object name to (8, 8) arrays of attempts and successes, over x (rows) and y (columns) of the reset range.
     """
 
@@ -81,6 +82,8 @@ class GenerationReport:
     yields: tuple[tuple[str, int, int], ...]
     contributions: tuple[Contribution, ...]
     motion: tuple[Motion, ...]
+    sought: int
+    unplanned: int
     coverage: dict[str, tuple[np.ndarray, np.ndarray]]
 
     @property
@@ -103,6 +106,7 @@ class GenerationReport:
                 for c in self.contributions
             ],
             "motion": [{"eef": m.eef, "demos": m.demos, "fastest": m.fastest, "medians": m.medians} for m in self.motion],
+            **({"planning": {"sought": self.sought, "not_found": self.unplanned}} if self.sought else {}),
             "coverage": {name: {"attempts": a.tolist(), "successes": s.tolist()} for name, (a, s) in self.coverage.items()},
         }
 
@@ -130,6 +134,8 @@ def summarise(task: TaskSpec, attempts: Sequence[dict[str, Any]]) -> GenerationR
         yields=tuple((name, used[name], good[name]) for name in by_yield),
         contributions=_contributions(task, attempts),
         motion=_motion(attempts),
+        sought=sum(len(names) for a in attempts if "unplanned" in a for names in _by_eef(task, a["sources"]).values()),
+        unplanned=sum(len(a.get("unplanned", ())) for a in attempts),
         coverage={item.name: _coverage(task, attempts, item.name) for item in task.objects},
     )
 

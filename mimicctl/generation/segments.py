@@ -48,12 +48,13 @@ class Bridge:
 
     Attributes:
         shape: "straight" is Isaac Lab's: a fixed number of steps along a line. "arch" rises in between, so that it does
-            not sweep through what was just built, and takes as many steps as the way and the turn need.
+            not sweep through what was just built, and takes as many steps as the way and the turn need. "plan" is a way that was planned
+            to meet nothing, and an arch where none was found.
         height: of the arch [m].
         step, turn: largest distance across [m] and angle [rad] between its waypoints.
     """
 
-    shape: Literal["arch", "straight"] = "arch"
+    shape: Literal["arch", "straight", "plan"] = "arch"
     height: float = 0.08
     step: float = 0.03
     turn: float = 0.15
@@ -213,7 +214,14 @@ def stretched(segment: Waypoints, times: np.ndarray) -> Waypoints:
 
 
 def bridge_waypoints(
-    start: np.ndarray, segment: Waypoints, subtask: Subtask, bridge: Bridge, *, usual_step: float = np.inf, max_step: float = np.inf
+    start: np.ndarray,
+    segment: Waypoints,
+    subtask: Subtask,
+    bridge: Bridge,
+    way: np.ndarray | None = None,
+    *,
+    usual_step: float = np.inf,
+    max_step: float = np.inf,
 ) -> Waypoints:
     """The segment, preceded by the path from pose `start` (4, 4), exclusive, to its first waypoint.
 
@@ -221,11 +229,12 @@ def bridge_waypoints(
     subtask says so, and always from the first waypoint of the segment on.
 
     Args:
+        way: (L, 4, 4) planned path; None: there is none.
         usual_step: distance between waypoints [m] that "auto" goes by.
-        max_step: distance between waypoints [m] that none of the bridge exceeds.
+        max_step: distance between waypoints [m] that none of the bridge exceeds, unless it is planned.
     """
     end = segment.poses[0]
-    path = _path(start, end, _bridge_steps(start, end, subtask, bridge, usual_step, max_step), bridge)
+    path = _path(start, end, _bridge_steps(start, end, subtask, bridge, usual_step, max_step), bridge) if way is None else way
     fixed = np.repeat(end[None], subtask.num_fixed_steps, axis=0)
     lead = np.concatenate([path, fixed])
     lead_noise = subtask.action_noise if subtask.apply_noise_during_interpolation else 0.0
@@ -239,12 +248,12 @@ def bridge_waypoints(
 
 def _bridge_steps(start: np.ndarray, end: np.ndarray, subtask: Subtask, bridge: Bridge, usual_step: float, max_step: float) -> int:
     """Number of waypoints between `start` and `end` (4, 4)."""
-    steps, peak = subtask.num_interpolation_steps, _EASE_PEAK if bridge.shape == "arch" else 1.0
+    steps, peak = subtask.num_interpolation_steps, _EASE_PEAK if bridge.shape != "straight" else 1.0
     distance = float(np.linalg.norm(poses.position(end) - poses.position(start)))
     angle = float(poses.rotation_angle(poses.rotation(end), poses.rotation(start)))
     if steps == "auto":
         steps, max_step = max(0, int(np.ceil(peak * angle / bridge.turn)) - 1), min(usual_step, max_step)
-    elif bridge.shape == "arch":
+    elif bridge.shape != "straight":
         steps = max(steps, int(np.ceil(peak * max(distance / bridge.step, angle / bridge.turn))) - 1)
     while np.isfinite(max_step):
         whole = np.concatenate([start[None], _path(start, end, steps, bridge), end[None]])
@@ -259,9 +268,9 @@ def _path(start: np.ndarray, end: np.ndarray, steps: int, bridge: Bridge) -> np.
     """(steps, 4, 4) between `start` and `end` (4, 4), both exclusive."""
     fraction = np.arange(1, steps + 1) / (steps + 1)
     # Across slowly at first and at last, so that the hand leaves and arrives from above.
-    across = fraction**2 * (3 - 2 * fraction) if bridge.shape == "arch" else fraction
+    across = fraction**2 * (3 - 2 * fraction) if bridge.shape != "straight" else fraction
     path = poses.interpolate(start, end, across)
-    if bridge.shape == "arch":
+    if bridge.shape != "straight":
         level = np.linalg.norm((poses.position(end) - poses.position(start))[:2])
         path[:, 2, 3] += bridge.height * min(1.0, level / _ARCH_FULL_AT) * np.sin(np.pi * fraction)
     elif poses.rotation_angle(poses.rotation(start), poses.rotation(end)) < _TURN_AT_ONCE:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 
@@ -14,6 +14,8 @@ from mimicctl.tasks import Subtask, TaskSpec
 
 _STILL = 5e-4
 """[m] A control step that moves the eef less is one in which it stands."""
+_SKILL_REACH = 0.10
+"""[m] From a grasp or a release, within which what the hand does belongs to it."""
 
 
 @dataclass(frozen=True)
@@ -26,6 +28,8 @@ class SourceDemo:
         gripper_actions: eef name to (T, G).
         object_poses: object name to (T, 4, 4).
         ends: eef name to the step after the last one of each subtask, before offsets.
+        skills: eef name to the step at which, in each subtask, the part begins that needs its relation to the object, None: not marked;
+            empty: none is.
     """
 
     name: str
@@ -34,6 +38,22 @@ class SourceDemo:
     gripper_actions: dict[str, np.ndarray]
     object_poses: dict[str, np.ndarray]
     ends: dict[str, tuple[int, ...]]
+    skills: dict[str, tuple[int | None, ...]] = field(default_factory=dict)
+
+    def skill_start(self, eef: str, number: int, start: int, end: int) -> int:
+        """The step in [start, end) from which a planned way need not go further: where the file marks it, else where the hand last comes
+        within reach of where its gripper first changes."""
+        marked = self.skills[eef][number] if self.skills else None
+        if marked is not None:
+            return min(max(marked, start), end - 1)
+        grippers = np.sign(self.gripper_actions[eef][start:end])
+        changes = np.flatnonzero(np.any(np.diff(grippers, axis=0) != 0, axis=-1))
+        if not len(changes):
+            return start
+        change = start + int(changes[0]) + 1
+        track = poses.position(self.eef_poses[eef][start : change + 1])
+        away = np.flatnonzero(np.linalg.norm(track - track[-1], axis=-1) > _SKILL_REACH)
+        return start + int(away[-1]) + 1 if len(away) else start
 
     def usual_step(self, eef: str) -> float:
         """Median distance of a control step [m] over those in which the eef moves."""
@@ -102,7 +122,13 @@ def _source_demo(task: TaskSpec, name: str, episode: Episode, gripper_of, origin
         gripper_actions={eef: np.asarray(value, dtype=np.float64) for eef, value in gripper_of(episode.actions).items()},
         object_poses={item.name: poses_at("object_pose", item.name) for item in task.objects},
         ends={eef: subtask_ends(subtasks, info, len(episode), where) for eef, subtasks in task.subtasks.items()},
+        skills={eef: tuple(_skill_mark(subtask, info) for subtask in subtasks) for eef, subtasks in task.subtasks.items()},
     )
+
+
+def _skill_mark(subtask: Subtask, info: dict[str, np.ndarray]) -> int | None:
+    signal = info.get(f"subtask_start_signals/{subtask.start_signal}")
+    return None if signal is None else first_rise(signal)
 
 
 def first_rise(signal: np.ndarray) -> int | None:

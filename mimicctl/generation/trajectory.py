@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
@@ -27,6 +28,9 @@ from mimicctl.tasks import SubtaskConstraint
 if TYPE_CHECKING:
     from mimicctl.generation.trial import TrialSettings
 
+Way = Callable[[np.ndarray, np.ndarray, np.ndarray, "str | None", float, float, int], "np.ndarray | None"]
+"""`MotionPlanner.way` from how things stand now."""
+
 _LOOK_EVERY = 3
 """Control steps of a source between two looks at how much room it leaves the hand: the hand is many times wider than what it moves in them."""
 
@@ -44,6 +48,7 @@ class Track:
         step: waypoint of the subtask under way that is the target now; -1: none is yet.
         sources: number of the source demo of each subtask that was begun.
         waypoints: of the subtask under way; None: none was begun.
+        unplanned: numbers of the subtasks to which no way was found, although one was looked for.
     """
 
     rest: np.ndarray
@@ -52,6 +57,7 @@ class Track:
     noise: np.ndarray = field(init=False)
     step: int = -1
     sources: list[int] = field(default_factory=list)
+    unplanned: list[int] = field(default_factory=list)
     waypoints: Waypoints | None = None
     _noise: np.ndarray | None = None
 
@@ -89,8 +95,11 @@ class Planner:
         """Of an eef at reset. Until its first subtask begins it stays there, its gripper as the sources begin."""
         return Track(eef_pose, self._pool.demos[0].gripper_actions[eef][0])
 
-    def plan(self, track: Track, eef: str, number: int, eef_pose: np.ndarray, object_poses: dict[str, np.ndarray]) -> tuple[int, int]:
+    def plan(self, track: Track, eef: str, number: int, eef_pose: np.ndarray, object_poses: dict[str, np.ndarray], way: Way | None) -> tuple[int, int]:
         """Build the trajectory of subtask `number` from how things stand now, and let `track` follow it.
+
+        Args:
+            way: finds the bridge; None: it is not to be planned.
 
         Returns:
             How many waypoints it has, and how many of them, at its end, are side by side with those of a coordinated partner.
@@ -115,6 +124,8 @@ class Planner:
         self._chosen[self._share(eef, number)] = demo
         track.sources.append(demo)
         start, end = self._bounds[demo][eef][number : number + 2]
+        if way is not None:
+            start = self._pool.demos[demo].skill_start(eef, number, start, end)
         segment = subtask_waypoints(
             self._pool.demos[demo], eef, subtask, start, end, move, correction, from_measured_pose=first or settings.transform_first_robot_pose
         )
@@ -123,7 +134,14 @@ class Planner:
         if settings.max_eef_speed is not None:
             times, synchronous = self._times(segment, demo, eef, number, coordination and coordination[1:], synchronous)
             segment = stretched(segment, times)
-        waypoints = bridge_waypoints(begin, segment, subtask, settings.bridge, usual_step=self._pool.demos[demo].usual_step(eef), max_step=self._max_step)
+        found = None
+        if way is not None:
+            bridge, seed = settings.bridge, int(self._rng.integers(1, 2**31))
+            found = way(begin, segment.poses[0], segment.grippers[0], held, min(bridge.step, self._max_step), bridge.turn, seed)
+            if found is None:
+                track.unplanned.append(number)
+        usual_step = self._pool.demos[demo].usual_step(eef)
+        waypoints = bridge_waypoints(begin, segment, subtask, settings.bridge, found, usual_step=usual_step, max_step=self._max_step)
         noise = np.minimum(waypoints.noise, self._max_noise)
         track.follow(waypoints, self._rng.standard_normal((len(waypoints), 6)) * noise[:, None])
         return len(waypoints), synchronous

@@ -4,18 +4,20 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
+from functools import partial
 
 import numpy as np
 
 from mimicctl import poses
-from mimicctl.envs.base import MimicEnv
+from mimicctl.envs import make_planner
+from mimicctl.envs.base import MimicEnv, MotionPlanner
 from mimicctl.generation.balance import Preferences
 from mimicctl.generation.diagnosis import diagnose
 from mimicctl.generation.motion import motion_of
 from mimicctl.generation.schedule import Schedule
 from mimicctl.generation.segments import Bridge
 from mimicctl.generation.source import SourcePool
-from mimicctl.generation.trajectory import Planner, Track
+from mimicctl.generation.trajectory import Planner, Track, Way
 from mimicctl.schema import Episode
 from mimicctl.tasks import TaskSpec
 
@@ -65,6 +67,7 @@ class TrialResult:
         failed_eef: whose subtask it failed in; "" for a success.
         steps: control steps executed.
         motion: eef to how smoothly it moved (`motion_of`); of successes only.
+        unplanned: names of the subtasks to which no way was found, so that an arch led there; None if none was looked for.
         episode: None for a failure, unless they are kept.
     """
 
@@ -77,6 +80,7 @@ class TrialResult:
     failed_eef: str
     steps: int
     motion: dict[str, dict[str, float | None]]
+    unplanned: tuple[str, ...] | None
     episode: Episode | None
 
     def record(self) -> dict:
@@ -93,6 +97,7 @@ class TrialResult:
             **({"failed_eef": self.failed_eef} if several else {}),
             "steps": self.steps,
             **({"motion": self.motion} if self.motion else {}),
+            **({"unplanned": list(self.unplanned)} if self.unplanned is not None else {}),
         }
 
 
@@ -117,12 +122,13 @@ class _Trial:
         self.schedule = Schedule(self.settings.task)
         self.planner = Planner(self.pool, self.settings, np.random.default_rng(own))
 
-    def set_targets(self, eef_poses: dict[str, np.ndarray], object_poses: Callable[[], dict[str, np.ndarray]]) -> None:
+    def set_targets(self, eef_poses: dict[str, np.ndarray], object_poses: Callable[[], dict[str, np.ndarray]], way: Way | None) -> None:
         """Bring every track to its target for this control step; past the end the last ones are held while success settles.
 
         Args:
             eef_poses: eef to (4, 4), now.
             object_poses: looks up (4, 4) of each object, now.
+            way: finds bridges from now; None: they are not planned.
         """
         if not self.tracks:
             self.tracks = {eef: self.planner.track(eef, pose) for eef, pose in eef_poses.items()}
@@ -134,7 +140,7 @@ class _Trial:
             if ready := self.schedule.ready():
                 objects = object_poses()
                 for eef, number in ready:
-                    self.schedule.begin(eef, *self.planner.plan(self.tracks[eef], eef, number, eef_poses[eef], objects))
+                    self.schedule.begin(eef, *self.planner.plan(self.tracks[eef], eef, number, eef_poses[eef], objects, way))
             moving = self.schedule.advance()
         for eef, track in self.tracks.items():
             if eef in moving:
@@ -156,12 +162,13 @@ def run_trials(env: MimicEnv, pool: SourcePool, settings: TrialSettings, next_in
     Args:
         next_index: hands out the next trial number, or None when there are no more to begin.
     """
+    motion = make_planner(settings.task) if settings.bridge.shape == "plan" else None
     slots: dict[int, _Trial] = {}
     for env_id in range(env.num_envs):
         _begin(env, pool, settings, next_index, slots, env_id)
     while slots:
         ids = list(slots)
-        _step(env, slots, ids)
+        _step(env, motion, slots, ids)
         for env_id in ids:
             if slots[env_id].finished():
                 yield _result(env, slots.pop(env_id))
@@ -198,13 +205,14 @@ def _reset(env: MimicEnv, trial: _Trial, env_id: int) -> None:
     env.reset([env_id], [seed])
 
 
-def _step(env: MimicEnv, slots: dict[int, _Trial], ids: list[int]) -> None:
+def _step(env: MimicEnv, motion: MotionPlanner | None, slots: dict[int, _Trial], ids: list[int]) -> None:
     """One control step of every trial."""
     trials = [slots[env_id] for env_id in ids]
     before = np.stack([trial.snapshots[-1] for trial in trials])
     eef_poses = env.eef_poses(before)
     for row, trial in enumerate(trials):
-        trial.set_targets({eef: eef_poses[eef][row] for eef in trial.settings.task.eef_names}, lambda row=row: env.object_poses(before[row]))
+        here = {eef: eef_poses[eef][row] for eef in trial.settings.task.eef_names}
+        trial.set_targets(here, lambda row=row: env.object_poses(before[row]), partial(motion.way, before[row]) if motion else None)
     eefs = trials[0].settings.task.eef_names
     targets = {eef: np.stack([t.tracks[eef].pose for t in trials]) for eef in eefs}
     grippers = {eef: np.stack([t.tracks[eef].gripper for t in trials]) for eef in eefs}
@@ -239,6 +247,7 @@ def _result(env: MimicEnv, trial: _Trial) -> TrialResult:
         failed_eef=verdict.eef,
         steps=len(actions),
         motion=_motion(env, trial, snapshots) if success else {},
+        unplanned=_unplanned(trial) if trial.settings.bridge.shape == "plan" else None,
         episode=episode,
     )
 
@@ -246,6 +255,10 @@ def _result(env: MimicEnv, trial: _Trial) -> TrialResult:
 def _motion(env: MimicEnv, trial: _Trial, snapshots: np.ndarray) -> dict[str, dict[str, float | None]]:
     hz = trial.settings.task.control_hz
     return {eef: motion_of(poses.position(path), trial.stitches[eef], hz) for eef, path in env.eef_poses(snapshots).items()}
+
+
+def _unplanned(trial: _Trial) -> tuple[str, ...]:
+    return tuple(trial.settings.task.subtasks[eef][number].name for eef, track in trial.tracks.items() for number in track.unplanned)
 
 
 def _start_of(env: MimicEnv, snapshot: np.ndarray) -> dict[str, tuple[float, float, float]]:

@@ -17,6 +17,7 @@ from mimicctl.tasks.spec import (
     LiftTogether,
     Modality,
     ObjectSpec,
+    Obstacle,
     ResetRange,
     Stack,
     Subtask,
@@ -25,7 +26,7 @@ from mimicctl.tasks.spec import (
     Tray,
     objective,
 )
-from mimicctl.tasks.stack_cube import STACK_CUBE_ABS, STACK_CUBE_REL, STACK_CUBE_VISUOMOTOR, STACK_CUBE_VISUOMOTOR_COSMOS
+from mimicctl.tasks.stack_cube import STACK_CUBE_ABS, STACK_CUBE_REL, STACK_CUBE_VISUOMOTOR, STACK_CUBE_VISUOMOTOR_COSMOS, STACK_CUBE_WALL_REL
 
 __all__ = [
     "DEFAULT_TASK",
@@ -37,6 +38,7 @@ __all__ = [
     "LiftTogether",
     "Modality",
     "ObjectSpec",
+    "Obstacle",
     "ResetRange",
     "Stack",
     "Subtask",
@@ -54,7 +56,17 @@ __all__ = [
 
 _REGISTRY = {
     task.task_id: task
-    for task in (STACK_CUBE_REL, STACK_CUBE_ABS, STACK_CUBE_VISUOMOTOR, STACK_CUBE_VISUOMOTOR_COSMOS, LIFT_CUBE_REL, LIFT_CUBE_ABS, LIFT_TRAY_ABS, DRIVE_TIAGO)
+    for task in (
+        STACK_CUBE_REL,
+        STACK_CUBE_ABS,
+        STACK_CUBE_VISUOMOTOR,
+        STACK_CUBE_VISUOMOTOR_COSMOS,
+        STACK_CUBE_WALL_REL,
+        LIFT_CUBE_REL,
+        LIFT_CUBE_ABS,
+        LIFT_TRAY_ABS,
+        DRIVE_TIAGO,
+    )
 }
 
 DEFAULT_TASK = STACK_CUBE_REL.task_id

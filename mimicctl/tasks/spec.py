@@ -37,7 +37,7 @@ class Subtask:
         num_fixed_steps: control steps the first target of the segment is held.
         apply_noise_during_interpolation: noise on the bridge too.
         start_signal: name of the signal that says where the part begins that keeps its relation to the object, for planners that find the way there
-            (SkillGen). It is marked if one asks for it and used by Isaac Lab; `mimicctl generate` has no planner.
+            (SkillGen). It is marked if one asks for it, and used by Isaac Lab and by `mimicctl generate --bridge plan`.
         first_subtask_start_offset_range: control steps, both ends included, of the beginning of a source that are left out, by chance in each trial;
             of an eef's first subtask only.
         description, next_subtask_description: what an operator is told to do in it, and after it; "": its name, and what the next one says.
@@ -143,6 +143,21 @@ class ObjectSpec:
 
 
 @dataclass(frozen=True)
+class Obstacle:
+    """A box that stands fixed in the scene and is in the way.
+
+    Attributes:
+        centre, half_size: in the env frame, its faces along the axes [m].
+        rgba: colour.
+    """
+
+    name: str
+    centre: tuple[float, float, float]
+    half_size: tuple[float, float, float]
+    rgba: tuple[float, float, float, float]
+
+
+@dataclass(frozen=True)
 class Stack:
     """Objects on one another and at rest, with the gripper open.
 
@@ -238,6 +253,7 @@ class ResetRange:
         yaw: range [rad].
         min_separation: least distance between any two object centres [m].
         joint_noise: standard deviation of the robot's joints about their home [rad, for a base also m].
+        y_of: objects that have a range of y of their own, within `y` [m].
     """
 
     x: tuple[float, float]
@@ -245,6 +261,7 @@ class ResetRange:
     yaw: tuple[float, float]
     min_separation: float
     joint_noise: float
+    y_of: dict[str, tuple[float, float]] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -298,11 +315,13 @@ class TaskSpec:
         subtasks: per end-effector, in order.
         goal: what success asks for.
         constraints: between subtasks of different end-effectors.
+        obstacles: what is in the way.
         bases: eef name to where its arm stands (x, y) [m], looking along +x; empty: one arm, at the origin.
         hand: boxes that enclose what moves with the eef: hand and open fingers, or the whole base.
         obs_layout: what the columns of an observation are, for those that have a direction or none: "v" vector, "q" quaternion, "." number.
         success_hold_steps: consecutive control steps success must hold.
         horizon: control steps after which an episode has timed out.
+        sources_of: id of another task whose demonstrations serve as sources too; "" for none.
         source_demos, prompt_templates: names of files in `mimicctl/data`; "" if none come with the task.
         cameras: what looks on; they change nothing about the physics.
         semantic_colors: class (an object's name, "table", "ground", "robot", "background") to its RGB in segmentations.
@@ -319,12 +338,14 @@ class TaskSpec:
     subtasks: dict[str, tuple[Subtask, ...]]
     goal: Goal
     constraints: tuple[SubtaskConstraint, ...] = ()
+    obstacles: tuple[Obstacle, ...] = ()
     robot: Literal["franka", "dual_franka", "tiago"] = "franka"
     bases: dict[str, tuple[float, float]] = field(default_factory=dict)
     hand: tuple[HandBox, ...] = ()
     obs_layout: dict[str, str] = field(default_factory=dict)
     success_hold_steps: int = 10
     horizon: int = 600
+    sources_of: str = ""
     source_demos: str = ""
     prompt_templates: str = ""
     cameras: tuple[CameraSpec, ...] = ()

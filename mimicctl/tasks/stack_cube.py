@@ -9,7 +9,7 @@ from __future__ import annotations
 import dataclasses
 
 from mimicctl.tasks.franka import HAND, HOME
-from mimicctl.tasks.spec import CameraSpec, ObjectSpec, ResetRange, Stack, Subtask, TaskSpec
+from mimicctl.tasks.spec import CameraSpec, ObjectSpec, Obstacle, ResetRange, Stack, Subtask, TaskSpec
 
 _EDGE = 0.0406
 _MASS = 0.06
@@ -72,6 +72,26 @@ def _stack(control: str, action_scale: float, noise: tuple[float, float], source
 # eef by about a centimetre (an action unit is half a metre of target) and topples stacks. benchmarks/README.md has the rates.
 STACK_CUBE_REL = _stack("rel", action_scale=0.5, noise=(0.02, 0.005), source_demos="stack_cube_franka.hdf5")
 STACK_CUBE_ABS = _stack("abs", action_scale=1.0, noise=(0.01, 0.003))
+
+# Higher than an arch rises, and near enough that the hand has to come down beside it.
+_WALL = Obstacle("wall", centre=(0.52, 0.0, 0.11), half_size=(0.22, 0.01, 0.11), rgba=(0.62, 0.62, 0.66, 1.0))
+
+STACK_CUBE_WALL_REL = dataclasses.replace(
+    STACK_CUBE_REL,
+    task_id="MuJoCo-Stack-Cube-Wall-Franka-IK-Rel-v0",
+    description="The same with a wall between the blue cube and the others.",
+    obstacles=(_WALL,),
+    sources_of=STACK_CUBE_REL.task_id,
+    reset=ResetRange(
+        x=(0.4, 0.58),
+        y=(-0.33, 0.27),
+        yaw=(-1.0, 1.0),
+        min_separation=0.1,
+        joint_noise=0.02,
+        y_of={"cube_1": (0.17, 0.27), "cube_2": (-0.33, -0.17), "cube_3": (-0.33, -0.17)},
+    ),
+    horizon=900,
+)
 
 _TABLE_CAM = CameraSpec("table_cam", "", (1.0, 0.0, 0.4), (-0.61237, -0.61237, 0.35355, 0.35355), 200, 200)
 _WRIST_CAM = CameraSpec("wrist_cam", "panda_hand", (0.13, 0.0, -0.15), (0.03701, 0.03701, -0.70614, -0.70614), 200, 200)

@@ -68,6 +68,11 @@ class RobotEnv(ABC):
             flat = {key: np.asarray(value).reshape(-1) for key, value in state.items()}
             self._start(env_id, self.reader.qpos_of(flat), self.reader.qvel_of(flat))
 
+    def put(self, env_ids: Sequence[int], rows: np.ndarray) -> None:
+        """Put each env where a snapshot (n, K) of any env of the task says, its servos where they were."""
+        for env_id, row in zip(env_ids, rows, strict=True):
+            self._start(env_id, self.reader.qpos(row), self.reader.qvel(row))
+
     def _start(self, env_id: int, qpos: np.ndarray, qvel: np.ndarray) -> None:
         data = self._data[env_id]
         self._mujoco.mj_resetData(self.model, data)
@@ -181,6 +186,7 @@ def draw_object_poses(task: TaskSpec, rng: np.random.Generator) -> list[np.ndarr
     high = np.array([reset.x[1], reset.y[1], reset.yaw[1]])
     placed: list[np.ndarray] = []
     for item in task.objects:
+        low[1], high[1] = reset.y_of.get(item.name, reset.y)
         for _ in range(_PLACEMENT_TRIES):
             x, y, yaw = rng.uniform(low, high)
             if all(np.hypot(x - p[0, 3], y - p[1, 3]) > reset.min_separation for p in placed):

@@ -71,6 +71,9 @@ def build_spec(task: TaskSpec) -> mujoco.MjSpec:
         solref=_SOLREF,
         **table_type,
     )
+    for obstacle in task.obstacles:
+        box = mujoco.mjtGeom.mjGEOM_BOX
+        spec.worldbody.add_geom(name=obstacle.name, type=box, pos=obstacle.centre, size=obstacle.half_size, rgba=obstacle.rgba, solref=_SOLREF, **table_type)
     for item in task.objects:
         if item.tray is not None:
             add_tray(spec, item)
