@@ -36,9 +36,9 @@ def write_scaffold(name: str, like: Like, folder: Path) -> Scaffold:
         UserError: the name has no words, or the file is there already.
     """
     words = re.findall(r"[A-Za-z0-9]+", name)
-    if not words or not words[0][0].isalpha() or re.search(r"[^A-Za-z0-9 _-]", name):
+    if not re.fullmatch(r"[A-Za-z][A-Za-z0-9 _-]*", name) or "mimic" in name.lower():
         what = f'"{name}" cannot name a task.'
-        raise UserError(what, do="use letters, digits, dashes and underscores, and begin with a letter, as in: mimicctl tasks new sort-cubes")
+        raise UserError(what, do="use letters, digits, dashes and underscores, a letter first, and not Mimic, as in: mimicctl tasks new sort-cubes")
     title = "-".join(word[0].upper() + word[1:] for word in words)
     task_id = f"MuJoCo-{title}-Franka-IK-Rel-v0"
     path = folder / FOLDER / f"{'_'.join(word.lower() for word in words)}.py"

@@ -76,9 +76,7 @@ def new(
 def check(
     task_id: str,
     resets: Annotated[int, typer.Option(min=1, help="Start states that the scripted operator tries.")] = 10,
-    input_file: Annotated[
-        Optional[Path], typer.Option(exists=False, help="Look at these demonstrations instead of the scripted operator's.", show_default=False)
-    ] = None,
+    input_file: Annotated[Optional[Path], typer.Option(help="Look at these demonstrations instead of the scripted operator's.", show_default=False)] = None,
     seed: Seed = None,
     config: ConfigFile = None,
     override: Override = None,

@@ -73,13 +73,22 @@ def origin_of(task: TaskSpec) -> str:
     return "mimicctl" if task.task_id in _REGISTRY else _found()[task.task_id].origin
 
 
+_loading = False
+"""Whether task files are being read: what one asks for meanwhile can only be a task that comes with mimicctl."""
+
+
 def _found() -> dict[str, FoundTask]:
-    return _found_from(_paths, Path.cwd())
+    return {} if _loading else _found_from(_paths, Path.cwd())
 
 
 @functools.cache
 def _found_from(paths: tuple[str, ...], folder: Path) -> dict[str, FoundTask]:
-    return find_tasks(paths, folder, _REGISTRY)
+    global _loading
+    _loading = True
+    try:
+        return find_tasks(paths, folder, _REGISTRY)
+    finally:
+        _loading = False
 
 
 def canonical_id(task_id: str) -> str:

@@ -108,7 +108,8 @@ def _tasks_of_file(path: Path) -> list[tuple[TaskSpec, int]]:
     except SyntaxError as error:
         raise _broken(path, error.lineno, f"it is not Python: {error.msg}") from error
     except Exception as error:
-        raise _broken(path, _line_of(error, path), f"{type(error).__name__}: {error}") from error
+        what = error.what if isinstance(error, UserError) else f"{type(error).__name__}: {error}"
+        raise _broken(path, _line_of(error, path), what) from error
     if not lines:
         raise _broken(path, None, "it defines neither TASK nor TASKS", "write TASK = TaskSpec(...); a helper's name may begin with an underscore")
     return [(task, line) for name, line in lines.items() for task in _checked(getattr(module, name), name, f"{path}, line {line}")]
