@@ -95,6 +95,11 @@ def _finding(name: str, check: Callable[[], str]) -> Finding:
         return Finding(name, False, f"{type(error).__name__}: {error}", "mend the env, or what the task file gives it")
 
 
+def is_complete(findings: Sequence[Finding]) -> bool:
+    """Whether no check was left out because of a fault before it."""
+    return findings[-1].check == OF_DEMOS[-1][0]
+
+
 def as_dict(task: TaskSpec, findings: Sequence[Finding]) -> dict[str, object]:
     """For --json."""
-    return {"task": task.task_id, "ok": all(f.ok for f in findings), "checks": [dataclasses.asdict(f) for f in findings]}
+    return {"task": task.task_id, "ok": all(f.ok for f in findings), "complete": is_complete(findings), "checks": [dataclasses.asdict(f) for f in findings]}

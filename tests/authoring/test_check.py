@@ -263,8 +263,17 @@ def test_the_command_says_what_is_wrong_and_exits_with_1(mimicctl, tmp_path):
     assert "FAILED" in done.stdout and "do  make term_offset_range of the subtask before it smaller" in done.stdout
     told = mimicctl("tasks", "check", made["id"], "--resets", "1", "--json")
     assert told.returncode == 1
+    assert json.loads(told.stdout)["complete"]
     checks = json.loads(told.stdout)["checks"]
     assert [check["check"] for check in checks if not check["ok"]] == ["offsets"]
+
+
+def test_the_command_says_that_checks_were_left_out(mimicctl):
+    made = json.loads(mimicctl("tasks", "new", "mine", "--json").stdout)
+    path = Path(made["file"])
+    path.write_text(path.read_text().replace('"lift", "cube"', '"lift", "ball"'))
+    done = mimicctl("tasks", "check", made["id"])
+    assert done.returncode == 1 and "1 of 3 checks failed; those that need what failed were left out." in done.stdout
 
 
 def test_a_task_that_there_is_not_cannot_be_checked(mimicctl):
