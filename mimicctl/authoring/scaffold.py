@@ -72,9 +72,12 @@ RESET = ResetRange(x=(0.4, 0.6), y=$y, yaw=(-1.0, 1.0), min_separation=0.1, join
 # How each subtask is generated; give a Subtask a field of its own where it is to differ.
 COMMON = {
     # Of which source demonstration its segment is taken: "random", "nearest_neighbor_object" (where the object lay most alike), or
-    # "nearest_neighbor_robot_distance" (where the hand was most alike); by chance among the nn_k best.
+    # "nearest_neighbor_robot_distance" (where the hand was most alike); by chance among the nn_k best, where a metre counts pos_weight and a
+    # radian rot_weight.
     "selection_strategy": "nearest_neighbor_object",
     "nn_k": 3,
+    "pos_weight": 1.0,
+    "rot_weight": 1.0,
     # Standard deviation of the noise on actions, in action units (1 is half a metre): in free motion, and while the gripper closes or opens.
     "action_noise": 0.02,
     "contact_noise": 0.005,
@@ -87,6 +90,7 @@ COMMON = {
 # What is done, in order. Each subtask is about one object (object_ref), which its segment moves with, and ends when a signal rises; the last one ends
 # with the demonstration and has none. The goal decides which signals there are: $signals.
 # term_offset_range: steps, both ends included, that the end is shifted by at random. The segment after it must be longer than that.
+# start_signal="grasp_1" names a mark for planners like SkillGen's, by hand: `mimicctl annotate --annotate-subtask-start-signals`.
 SUBTASKS = (
 $subtasks
 )
@@ -112,6 +116,8 @@ TASK = TaskSpec(
     # Steps after which an attempt has failed: $seconds seconds.
     horizon=$horizon,
     hand=HAND,
+    # Cameras are CameraSpecs, as in cameras=(CameraSpec("table_cam", "", (1.0, 0.0, 0.4), (-0.612, -0.612, 0.354, 0.354), 200, 200),); none here.
+    cameras=(),
     # What the columns of observations are: "v" vector, "q" quaternion, "." number. Training turns scenes about the base with it.
     obs_layout={
         "eef_pos": "v",
