@@ -11,7 +11,6 @@ import itertools
 import multiprocessing.connection
 import os
 import signal
-import threading
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
@@ -19,7 +18,8 @@ from multiprocessing.connection import Connection
 from typing import Any
 
 from mimicctl.errors import RunFailed
-from mimicctl.processes import SPAWN, end_with_parent, one_thread_each
+from mimicctl.processes import SPAWN, become_worker, one_thread_each
+from mimicctl.tasks import looked_in
 
 _MOST_LOSSES = 5
 """Times that a job may be lost. What kills its process every time ends the run, be it the job or a machine without memory."""
@@ -96,7 +96,7 @@ class _Worker:
 class _Crew:
     def __init__(self, prepare: Callable[..., Run], arguments: tuple[Any, ...], numbers: Iterator[int], share: int, activity: Activity, do: str) -> None:
         self.workers: list[_Worker] = []
-        self._body = (prepare, arguments)
+        self._body = (prepare, arguments, looked_in())
         self._fresh, self._again = numbers, []  # the second is a heap
         self._losses: Counter[int] = Counter()
         self._share, self._activity, self._do = share, activity, do
@@ -197,10 +197,9 @@ class _Failed:
     what: str
 
 
-def _body(prepare: Callable[..., Run], arguments: tuple[Any, ...], connection: Connection) -> None:
+def _body(prepare: Callable[..., Run], arguments: tuple[Any, ...], task_paths: tuple[str, ...], connection: Connection) -> None:
     """Body of a process."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the parent's business
-    threading.Thread(target=end_with_parent, daemon=True).start()
+    become_worker(task_paths)
     try:
         run = prepare(*arguments)
         while True:

@@ -16,6 +16,7 @@ from dataclasses import dataclass
 from typing import Any, TypeVar
 
 from mimicctl.errors import RunFailed
+from mimicctl.tasks import look_in, looked_in
 
 _POLL = 0.5
 SPAWN = multiprocessing.get_context("spawn")
@@ -55,7 +56,7 @@ def results_of(work: Callable[..., Iterator[Any]], arguments: tuple[Any, ...], w
         RunFailed: a process died, or `work` raised.
     """
     results = SPAWN.SimpleQueue()
-    processes = [SPAWN.Process(target=_run, args=(work, arguments, results), daemon=True) for _ in range(workers)]
+    processes = [SPAWN.Process(target=_run, args=(work, arguments, results, looked_in()), daemon=True) for _ in range(workers)]
     try:
         with one_thread_each():
             for process in processes:
@@ -98,7 +99,7 @@ def results_in_order(
         begin: called in each process first, with `arguments`.
         died: what is raised when a process dies.
     """
-    pool = ProcessPoolExecutor(workers, SPAWN, initializer=_begin, initargs=(begin, arguments))
+    pool = ProcessPoolExecutor(workers, SPAWN, initializer=_begin, initargs=(begin, arguments, looked_in()))
     waiting: deque[tuple[Item, list[Future]]] = deque()
     try:
         for item, jobs in items:
@@ -118,10 +119,16 @@ def _collected(item: Item, parts: Sequence[Future]) -> tuple[Item, list[Any]]:
     return item, [part.result() for part in parts]
 
 
-def _begin(begin: Callable[..., None], arguments: tuple[Any, ...]) -> None:
+def _begin(begin: Callable[..., None], arguments: tuple[Any, ...], task_paths: tuple[str, ...]) -> None:
+    become_worker(task_paths)
+    begin(*arguments)
+
+
+def become_worker(task_paths: tuple[str, ...]) -> None:
+    """What a fresh process does first: it knows the tasks that its parent knows, and ends with it."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the parent's business
     threading.Thread(target=end_with_parent, daemon=True).start()
-    begin(*arguments)
+    look_in(task_paths)
 
 
 class _Finished:
@@ -135,10 +142,9 @@ class _Failed:
     what: str
 
 
-def _run(work: Callable[..., Iterator[Any]], arguments: tuple[Any, ...], results: multiprocessing.queues.SimpleQueue) -> None:
+def _run(work: Callable[..., Iterator[Any]], arguments: tuple[Any, ...], results: multiprocessing.queues.SimpleQueue, task_paths: tuple[str, ...]) -> None:
     """Body of a process."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the parent's business
-    threading.Thread(target=end_with_parent, daemon=True).start()
+    become_worker(task_paths)
     try:
         for result in work(*arguments):
             results.put(result)

@@ -19,6 +19,12 @@ RobustSetting = Literal["vanilla", "light_intensity", "light_color", "light_text
 """What `mimicctl eval robust` changes about the scene, by Isaac Lab's names."""
 
 
+class TasksSettings(Section):
+    """Tasks of one's own."""
+
+    paths: list[str] = Field(default_factory=list, description="Task files, and folders of them, beside the folder tasks of the working folder.")
+
+
 class MergeSettings(Section):
     """`mimicctl merge`."""
 

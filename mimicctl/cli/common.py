@@ -72,10 +72,13 @@ class Outcome:
 
 
 def resolve_settings(flags: dict[str, Any], config: Path | None, override: list[str] | None) -> Resolved:
-    """The run config with this command's flags on top."""
+    """The run config with this command's flags on top. From here on the tasks of its `tasks.paths` are known too."""
     from mimicctl.config import resolve
+    from mimicctl.tasks import look_in
 
-    return resolve(flags, config_file=config, overrides=override or (), environ=os.environ)
+    resolved = resolve(flags, config_file=config, overrides=override or (), environ=os.environ)
+    look_in(resolved.config.tasks.paths)
+    return resolved
 
 
 _UNFOLDED = 100_000

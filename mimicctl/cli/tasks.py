@@ -3,41 +3,47 @@
 from __future__ import annotations
 
 import dataclasses
-from typing import TYPE_CHECKING
+from contextlib import nullcontext
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Literal, Optional
 
 import typer
 
-from mimicctl.cli.common import Json, Outcome, Table, show
+from mimicctl.cli.common import ConfigFile, Json, Outcome, Override, Seed, Table, reporting, resolve_settings, show
 
 if TYPE_CHECKING:
     from mimicctl.tasks import SubtaskConstraint
 
 _CONTROL = {"rel": "relative", "abs": "absolute", "velocity": "velocities"}
 
-app = typer.Typer(help="The tasks there are.", invoke_without_command=True)
+app = typer.Typer(help="The tasks there are, and tasks of your own.", invoke_without_command=True)
 
 
 @app.callback()
-def list_all(context: typer.Context, as_json: Json = False) -> None:
-    """List the tasks."""
+def list_all(context: typer.Context, config: ConfigFile = None, override: Override = None, as_json: Json = False) -> None:
+    """List the tasks: those that come with mimicctl, and those of the folder tasks, of tasks.paths and of other packages."""
     if context.invoked_subcommand:
         return
-    from mimicctl.tasks import DEFAULT_TASK, list_tasks
+    resolve_settings({}, config, override)
+    from mimicctl.tasks import DEFAULT_TASK, list_tasks, origin_of
 
-    rows = [(t.task_id, ", ".join(t.eef_names), sum(len(s) for s in t.subtasks.values()), t.description) for t in list_tasks()]
-    data = {"default": DEFAULT_TASK, "tasks": [dataclasses.asdict(t) for t in list_tasks()]}
-    show(Outcome("", [("default", DEFAULT_TASK)], [Table("Tasks", ("id", "eefs", "subtasks", "what"), rows)], "mimicctl tasks show ID", data), as_json)
+    rows = [(t.task_id, origin_of(t), ", ".join(t.eef_names), sum(len(s) for s in t.subtasks.values()), t.description) for t in list_tasks()]
+    data = {"default": DEFAULT_TASK, "tasks": [{**dataclasses.asdict(t), "origin": origin_of(t)} for t in list_tasks()]}
+    table = Table("Tasks", ("id", "from", "eefs", "subtasks", "what"), rows)
+    show(Outcome("", [("default", DEFAULT_TASK)], [table], "mimicctl tasks show ID", data), as_json)
 
 
 @app.command("show")
-def show_task(task_id: str, as_json: Json = False) -> None:
+def show_task(task_id: str, config: ConfigFile = None, override: Override = None, as_json: Json = False) -> None:
     """One task: objects, reset range, subtasks, cameras."""
-    from mimicctl.tasks import find_task
+    resolve_settings({}, config, override)
+    from mimicctl.tasks import find_task, origin_of
 
     task = find_task(task_id)
     reset = task.reset
     facts = [
         ("id", task.task_id),
+        ("from", origin_of(task)),
         ("what", task.description),
         ("actions", f"{task.action_dim}, {_CONTROL[task.control]}, at {task.control_hz:g} Hz"),
         ("objects", ", ".join(f"{o.name} ({o.label}, {1000 * o.edge:.1f} mm)" for o in task.objects)),
@@ -62,7 +68,48 @@ def show_task(task_id: str, as_json: Json = False) -> None:
     if task.cameras:
         seen = [(c.name, c.parent or "env", f"{c.height} x {c.width}", ", ".join(c.modalities)) for c in task.cameras]
         tables.append(Table("Cameras", ("camera", "fixed to", "pixels", "sees"), seen))
-    show(Outcome("", facts, tables, data=dataclasses.asdict(task)), as_json)
+    show(Outcome("", facts, tables, data={**dataclasses.asdict(task), "origin": origin_of(task)}), as_json)
+
+
+@app.command("new")
+def new(
+    name: Annotated[str, typer.Argument(help="What the task is called, as in sort-cubes.")],
+    like: Annotated[Literal["lift", "stack"], typer.Option(help="What it is at first: one cube to lift, or three to stack.")] = "lift",
+    as_json: Json = False,
+) -> None:
+    """Write a task file that runs at once, to be changed from there."""
+    from mimicctl.authoring.scaffold import write_scaffold
+
+    made = write_scaffold(name, like, Path.cwd())
+    show(Outcome("Wrote a task.", [("file", made.path), ("id", made.task_id)], next_command=f"mimicctl tasks check {made.task_id}"), as_json)
+
+
+@app.command()
+def check(
+    task_id: str,
+    resets: Annotated[int, typer.Option(min=1, help="Start states that the scripted operator tries.")] = 10,
+    input_file: Annotated[Optional[Path], typer.Option(help="Look at these demonstrations instead of the scripted operator's.", show_default=False)] = None,
+    seed: Seed = None,
+    config: ConfigFile = None,
+    override: Override = None,
+    as_json: Json = False,
+) -> None:
+    """Try all that the data loop asks of a task; exit code 1 if anything fails."""
+    run_config = resolve_settings({"seed": seed}, config, override).config
+    from mimicctl.authoring.check import as_dict, check_task, is_complete
+    from mimicctl.tasks import find_task
+
+    task = find_task(task_id)
+    with nullcontext() if input_file else reporting("Attempts", resets) as reporter:
+        findings = check_task(task, resets=resets, seed=run_config.seed, input_file=input_file, on_attempt=lambda done: reporter.update(done, ""))
+    failed = [finding for finding in findings if not finding.ok]
+    rows = [(f.check, "ok" if f.ok else "FAILED", f"{f.what}\ndo  {f.do}" if f.do else f.what) for f in findings]
+    said = f"{len(failed)} of {len(findings)} checks failed" if failed else f"all {len(findings)} checks passed"
+    title = f"{task.task_id}: {said}{'' if is_complete(findings) else '; those that need what failed were left out'}."
+    following = "" if failed else f"mimicctl record --task {task.task_id}"
+    show(Outcome(title, tables=[Table("", ("check", "", "what was seen"), rows)], next_command=following, data=as_dict(task, findings)), as_json)
+    if failed:
+        raise typer.Exit(1)
 
 
 def _constraint_row(constraint: SubtaskConstraint) -> tuple[str, str, str, str]:

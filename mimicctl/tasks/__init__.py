@@ -1,10 +1,14 @@
-"""The tasks mimicctl ships, by id."""
+"""All tasks by id: those that come with mimicctl, and those of users and other packages (`discovery`)."""
 
 from __future__ import annotations
 
 import difflib
+import functools
+from collections.abc import Iterable
+from pathlib import Path
 
 from mimicctl.errors import UserError
+from mimicctl.tasks.discovery import FoundTask, find_tasks
 from mimicctl.tasks.drive import DRIVE_TIAGO
 from mimicctl.tasks.lift_cube import LIFT_CUBE_ABS, LIFT_CUBE_REL
 from mimicctl.tasks.lift_tray import LIFT_TRAY_ABS
@@ -49,7 +53,10 @@ __all__ = [
     "family_of",
     "find_task",
     "list_tasks",
+    "look_in",
+    "looked_in",
     "objective",
+    "origin_of",
     "task_read_as",
     "twin_of",
 ]
@@ -72,8 +79,51 @@ _REGISTRY = {
 DEFAULT_TASK = STACK_CUBE_REL.task_id
 
 
+_paths: tuple[str, ...] = ()
+"""Where task files are looked for, beside the folder `tasks`."""
+
+
+def look_in(paths: Iterable[str]) -> None:
+    """Look for task files in these files and folders too, from now on: the setting `tasks.paths`."""
+    global _paths
+    _paths = tuple(paths)
+
+
+def looked_in() -> tuple[str, ...]:
+    """What `look_in` was told; a worker process is told the same."""
+    return _paths
+
+
 def list_tasks() -> tuple[TaskSpec, ...]:
-    return tuple(_REGISTRY.values())
+    """All of them, those that come with mimicctl first.
+
+    Raises:
+        UserError: a task file is broken.
+    """
+    return (*_REGISTRY.values(), *(found.task for found in _found().values()))
+
+
+def origin_of(task: TaskSpec) -> str:
+    """Where a task comes from, for people: a file, an entry point, or mimicctl."""
+    return "mimicctl" if task.task_id in _REGISTRY else _found()[task.task_id].origin
+
+
+_loading = False
+"""Whether task files are being read: what one asks for meanwhile can only be a task that comes with mimicctl."""
+
+
+def _found() -> dict[str, FoundTask]:
+    return {} if _loading else _found_from(_paths, Path.cwd())
+
+
+@functools.cache
+def _found_from(paths: tuple[str, ...], folder: Path) -> dict[str, FoundTask]:
+    global _loading
+    _loading = True
+    try:
+        return find_tasks(paths, folder, _REGISTRY)
+    finally:
+        _loading = False
 
 
 def canonical_id(task_id: str) -> str:
@@ -93,7 +143,10 @@ def twin_of(env_name: str) -> TaskSpec | None:
     if name.startswith(("Isaac-", "IsaacContrib-")):
         # A blueprint differs in its camera.
         name = f"MuJoCo-{name.split('-', 1)[1].removesuffix('-v0').removesuffix('-Blueprint')}-v0"
-    return _REGISTRY.get(name)
+    if name in _REGISTRY:
+        return _REGISTRY[name]
+    found = _found().get(name)
+    return found.task if found else None
 
 
 def task_read_as(env_name: str, task_id: str = "") -> TaskSpec:
@@ -110,18 +163,21 @@ def task_read_as(env_name: str, task_id: str = "") -> TaskSpec:
 
 
 def find_task(task_id: str) -> TaskSpec:
-    """The task registered under `task_id`.
+    """The task of that id.
 
     Raises:
-        UserError: no such task; the message names the nearest ones.
+        UserError: no such task; the message names the nearest ones. Or it does not come with mimicctl, and a task file is broken.
     """
     name = canonical_id(task_id)
     if name in _REGISTRY:
         return _REGISTRY[name]
+    found = _found()
+    if name in found:
+        return found[name].task
     if name.startswith(("Isaac-", "IsaacContrib-")):
         twin = twin_of(name)
         hint = f"--task {twin.task_id} is the same task on MuJoCo" if twin else "see mimicctl tasks"
         raise UserError(f'"{task_id}" runs on Isaac Lab, and this version of mimicctl has the MuJoCo backend only.', do=hint)
-    near = difflib.get_close_matches(name, _REGISTRY, n=1, cutoff=0.4)
+    near = difflib.get_close_matches(name, [*_REGISTRY, *found], n=1, cutoff=0.4)
     hint = f"did you mean {near[0]}? (mimicctl tasks lists all)" if near else "mimicctl tasks lists all"
     raise UserError(f'There is no task "{task_id}".', do=hint)

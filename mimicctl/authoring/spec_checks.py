@@ -1,0 +1,70 @@
+"""Checks of a task's spec alone. Each gives what it saw, or raises `Wrong`."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import numpy as np
+
+from mimicctl.authoring.wrong import Wrong
+from mimicctl.tasks import Arrive, Lift, Stack, TaskSpec
+
+_EEFS = {"franka": "franka", "tiago": "base"}
+
+
+def _names(task: TaskSpec) -> str:
+    names = [item.name for item in task.objects]
+    if twice := sorted({name for name in names if names.count(name) > 1}):
+        raise Wrong(f"there are two objects {', '.join(twice)}", "give each object a name of its own")
+    if task.eef_names != (_EEFS[task.robot],):
+        raise Wrong(
+            f"subtasks are of {', '.join(task.eef_names) or 'no eef'}; {task.robot} has {_EEFS[task.robot]}", f"write subtasks={{{_EEFS[task.robot]!r}: ...}}"
+        )
+    match task.goal:
+        case Stack(order):
+            wanted = [("the goal", name) for name in order]
+        case Lift(name):
+            wanted = [("the goal", name)]
+        case Arrive(mark):
+            wanted = [("the goal", mark)]
+    wanted += [(f'"{s.name}"', s.object_ref) for subtasks in task.subtasks.values() for s in subtasks]
+    for who, name in wanted:
+        if name not in names:
+            raise Wrong(f"{who} is about {name}, and there is no such object", f"name one of {', '.join(names)}")
+    return f"{', '.join(names)}; every subtask and the goal name one of them"
+
+
+def _subtasks(task: TaskSpec) -> str:
+    for eef, subtasks in task.subtasks.items():
+        if not subtasks:
+            raise Wrong(f"{eef} has no subtask", "give it at least one")
+        for subtask in subtasks[:-1]:
+            if not subtask.term_signal:
+                raise Wrong(f'"{subtask.name}" has no term_signal, and it is not the last', "name the signal that ends it")
+        last = subtasks[-1]
+        if last.term_signal or last.term_offset_range != (0, 0):
+            raise Wrong(f'"{last.name}" is the last: it ends with the demonstration', "give it term_signal None and term_offset_range (0, 0)")
+        for subtask in subtasks:
+            low, high = subtask.term_offset_range
+            if low > high:
+                raise Wrong(f'"{subtask.name}" has a term_offset_range from {low} to {high}', "put the lower end first")
+            noise = [subtask.action_noise, subtask.contact_noise or 0.0]
+            if subtask.nn_k < 1 or min(*noise, subtask.num_interpolation_steps, subtask.num_fixed_steps) < 0:
+                raise Wrong(f'"{subtask.name}" has a number below what it can be', "noise and steps are at least 0, nn_k is at least 1")
+    signals = task.term_signals
+    if len(set(signals)) < len(signals):
+        raise Wrong("two subtasks end with the same signal", "a signal rises once; end each with its own")
+    return " > ".join(s.name for subtasks in task.subtasks.values() for s in subtasks)
+
+
+def _reset_range(task: TaskSpec) -> str:
+    reset = task.reset
+    for name, (low, high) in (("x", reset.x), ("y", reset.y), ("yaw", reset.yaw)):
+        if not low <= high:
+            raise Wrong(f"reset.{name} goes from {low} to {high}", "put the lower end first")
+    if not min(reset.min_separation, reset.joint_noise) >= 0:
+        raise Wrong("min_separation or joint_noise is below 0", "both are at least 0")
+    return f"{100 * (reset.x[1] - reset.x[0]):.0f} x {100 * (reset.y[1] - reset.y[0]):.0f} cm, {np.degrees(reset.yaw[1] - reset.yaw[0]):.0f} degrees"
+
+
+OF_THE_SPEC: tuple[tuple[str, Callable[[TaskSpec], str]], ...] = (("names", _names), ("subtasks", _subtasks), ("reset range", _reset_range))
