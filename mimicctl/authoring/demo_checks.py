@@ -42,7 +42,7 @@ def operator(env: MimicEnv, attempts: Sequence[Attempt]) -> str:
     if not failed:
         return rate
     snapshots = np.stack(list(by_actions(env, failed[0].episode)))
-    _, reason = diagnose(env, snapshots, next(iter(env.task.subtasks.values())), success=False)
+    reason = diagnose(env, snapshots, env.task, success=False).reason
     placed = [f"{name} at {pose[0, 3]:.2f}, {pose[1, 3]:.2f}" for name, pose in env.object_poses(snapshots[0]).items()]
     rate += f"; {failed[0].name} {failed[0].outcome}: {reason} ({'; '.join(placed)})"
     if wilson_interval(len(attempts) - len(failed), len(attempts))[1] < _NEEDED:

@@ -186,7 +186,8 @@ def _starts(env: MimicEnv, seed: int, count: int = _STARTS) -> Iterator[np.ndarr
 def _hold_still(env: MimicEnv, snapshot: np.ndarray, *, steps: int | None = None, delta: Sequence[float] = (0,) * 6) -> np.ndarray:
     """Snapshot (K,) of env 0 after a second, or so many steps, of the command `delta`, with the gripper open."""
     for _ in range(steps or round(env.task.control_hz)):
-        env.step(env.command_to_action(snapshot, np.array(delta, float), 1.0)[None], [0])
+        eefs = env.task.eef_names
+        env.step(env.command_to_action(snapshot, dict.fromkeys(eefs, np.array(delta, float)), dict.fromkeys(eefs, 1.0))[None], [0])
         snapshot = env.snapshot([0])[0]
     return snapshot
 
@@ -195,7 +196,12 @@ def _some_actions(env: MimicEnv, seed: int, count: int = 32) -> tuple[np.ndarray
     """(n, A) of random commands in a start state, and eef name to its pose there (n, 4, 4)."""
     (snapshot,) = _starts(env, seed, 1)
     rng = np.random.default_rng(seed)
-    actions = np.stack([env.command_to_action(snapshot, rng.normal(0, 0.1, 6), rng.choice([-1.0, 1.0])) for _ in range(count)])
+
+    def command() -> np.ndarray:
+        deltas = {eef: rng.normal(0, 0.1, 6) for eef in env.task.eef_names}
+        return env.command_to_action(snapshot, deltas, {eef: rng.choice([-1.0, 1.0]) for eef in deltas})
+
+    actions = np.stack([command() for _ in range(count)])
     return actions, {eef: np.repeat(pose[None], count, axis=0) for eef, pose in env.eef_poses(snapshot).items()}
 
 

@@ -7,27 +7,27 @@ from collections.abc import Callable
 import numpy as np
 
 from mimicctl.authoring.wrong import Wrong
-from mimicctl.tasks import Arrive, Lift, Stack, TaskSpec
+from mimicctl.tasks import Arrive, Lift, LiftTogether, Stack, TaskSpec
 
-_EEFS = {"franka": "franka", "tiago": "base"}
+_EEFS = {"franka": ("franka",), "tiago": ("base",), "dual_franka": ("left", "right")}
 
 
 def _names(task: TaskSpec) -> str:
     names = [item.name for item in task.objects]
     if twice := sorted({name for name in names if names.count(name) > 1}):
         raise Wrong(f"there are two objects {', '.join(twice)}", "give each object a name of its own")
-    if task.eef_names != (_EEFS[task.robot],):
-        raise Wrong(
-            f"subtasks are of {', '.join(task.eef_names) or 'no eef'}; {task.robot} has {_EEFS[task.robot]}", f"write subtasks={{{_EEFS[task.robot]!r}: ...}}"
-        )
+    eefs = _EEFS[task.robot]
+    if task.eef_names != eefs:
+        written = ", ".join(f"{eef!r}: ..." for eef in eefs)
+        raise Wrong(f"subtasks are of {', '.join(task.eef_names) or 'no eef'}; {task.robot} has {', '.join(eefs)}", f"write subtasks={{{written}}}")
     match task.goal:
         case Stack(order):
             wanted = [("the goal", name) for name in order]
-        case Lift(name):
+        case Lift(name) | LiftTogether(name):
             wanted = [("the goal", name)]
         case Arrive(mark):
             wanted = [("the goal", mark)]
-    wanted += [(f'"{s.name}"', s.object_ref) for subtasks in task.subtasks.values() for s in subtasks]
+    wanted += [(f'"{s.name}"', s.object_ref) for subtasks in task.subtasks.values() for s in subtasks if s.object_ref is not None]
     for who, name in wanted:
         if name not in names:
             raise Wrong(f"{who} is about {name}, and there is no such object", f"name one of {', '.join(names)}")
