@@ -72,7 +72,7 @@ def command(
         Optional[bool], typer.Option("--balance/--no-balance", help="Even out start states and source demos of what succeeds.", show_default=False)
     ] = None,
     max_eef_speed: Annotated[
-        Optional[float], typer.Option(help="Let hand or base go no faster [m/s]; segments that do are slowed down.", show_default=False)
+        Optional[float], typer.Option(help="Let hand or base go no faster than this, in m/s; segments that do are slowed down.", show_default=False)
     ] = None,
     rendering_mode: Annotated[
         Optional[str], typer.Option(help="How a task's cameras draw: performance, balanced or quality (balanced).", show_default=False)
