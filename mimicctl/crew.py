@@ -18,7 +18,7 @@ from multiprocessing.connection import Connection
 from typing import Any
 
 from mimicctl.errors import RunFailed
-from mimicctl.processes import SPAWN, become_worker, one_thread_each
+from mimicctl.processes import SPAWN, Failed, become_worker, one_thread_each
 from mimicctl.tasks import looked_in
 
 _MOST_LOSSES = 5
@@ -126,8 +126,8 @@ class _Crew:
         except (EOFError, OSError):
             self._replace(worker)
             return
-        if isinstance(answer, _Failed):
-            raise RunFailed(f"A worker process failed: {answer.what}", do="run again with --workers 1 --debug for the traceback")
+        if isinstance(answer, Failed):
+            raise answer.as_error()
         number, result = answer
         worker.under_way.remove(number)
         self._deal()
@@ -190,13 +190,6 @@ def _fate(code: int | None) -> str:
     return f"ended with exit code {code}"
 
 
-@dataclass(frozen=True)
-class _Failed:
-    """An exception in a process, as text: not every exception can be sent."""
-
-    what: str
-
-
 def _body(prepare: Callable[..., Run], arguments: tuple[Any, ...], task_paths: tuple[str, ...], connection: Connection) -> None:
     """Body of a process."""
     become_worker(task_paths)
@@ -212,4 +205,4 @@ def _body(prepare: Callable[..., Run], arguments: tuple[Any, ...], task_paths: t
     except MemoryError:
         os._exit(1)  # as if the system had killed it: with luck there is room for the next one
     except Exception as error:
-        connection.send(_Failed(f"{type(error).__name__}: {error}"))
+        connection.send(Failed.of(error))

@@ -67,8 +67,8 @@ def results_of(work: Callable[..., Iterator[Any]], arguments: tuple[Any, ...], w
                 _check_alive(processes, do)
                 continue
             result = results.get()
-            if isinstance(result, _Failed):
-                raise RunFailed(f"A worker process failed: {result.what}", do="run again with --workers 1 --debug for the traceback")
+            if isinstance(result, Failed):
+                raise result.as_error()
             if isinstance(result, _Finished):
                 running -= 1
             else:
@@ -127,7 +127,7 @@ def _begin(begin: Callable[..., None], arguments: tuple[Any, ...], task_paths: t
 def become_worker(task_paths: tuple[str, ...]) -> None:
     """What a fresh process does first: it knows the tasks that its parent knows, and ends with it."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the parent's business
-    threading.Thread(target=end_with_parent, daemon=True).start()
+    threading.Thread(target=_end_with_parent, daemon=True).start()
     look_in(task_paths)
 
 
@@ -136,10 +136,17 @@ class _Finished:
 
 
 @dataclass(frozen=True)
-class _Failed:
+class Failed:
     """An exception in a process, as text: not every exception can be sent."""
 
     what: str
+
+    @classmethod
+    def of(cls, error: Exception) -> Failed:
+        return cls(f"{type(error).__name__}: {error}")
+
+    def as_error(self) -> RunFailed:
+        return RunFailed(f"A worker process failed: {self.what}", do="run again with --workers 1 --debug for the traceback")
 
 
 def _run(work: Callable[..., Iterator[Any]], arguments: tuple[Any, ...], results: multiprocessing.queues.SimpleQueue, task_paths: tuple[str, ...]) -> None:
@@ -150,10 +157,10 @@ def _run(work: Callable[..., Iterator[Any]], arguments: tuple[Any, ...], results
             results.put(result)
         results.put(_Finished())
     except Exception as error:
-        results.put(_Failed(f"{type(error).__name__}: {error}"))
+        results.put(Failed.of(error))
 
 
-def end_with_parent() -> None:
+def _end_with_parent() -> None:
     """A parent that was killed cannot stop its workers, and one that waits to hand over a result would wait for ever."""
     multiprocessing.parent_process().join()
     os._exit(1)

@@ -30,7 +30,7 @@ from mimicctl.rendering.replay import drawing_settings, positions_of, refuse_unf
 from mimicctl.rendering.workers import Drawing, check_opengl, frames_in_order
 from mimicctl.schema import LINEAGE_ATTR
 from mimicctl.settings import AugmentSettings
-from mimicctl.tasks import TaskSpec, family_of, list_tasks
+from mimicctl.tasks import TaskSpec, with_family
 
 
 @dataclasses.dataclass(frozen=True)
@@ -143,8 +143,7 @@ def augment(
 def _task_seen_whole(task_id: str) -> TaskSpec:
     """The task if a camera of it sees all that painting needs, else the first of its family of which that is true."""
     task = with_cameras(task_id)
-    candidates = [task, *(t for t in list_tasks() if family_of(t.task_id) == family_of(task.task_id))]
-    found = next((candidate for candidate in candidates if painted_cameras(candidate)), None)
+    found = next((candidate for candidate in with_family(task) if painted_cameras(candidate)), None)
     if found is None:
         raise UserError(f"No camera of {task.task_id} sees depth, normals and segmentation.", where="--task", do="--engine rerender needs none of them")
     return found

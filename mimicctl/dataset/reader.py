@@ -181,10 +181,10 @@ class Dataset:
             return []
         try:
             lines = [json.loads(_text(line)) for line in log[:]]
-            if all(isinstance(line, dict) for line in lines):
-                return lines
         except (TypeError, ValueError):
-            pass
+            lines = [None]
+        if all(isinstance(line, dict) for line in lines):
+            return lines
         raise UserError(f"The log of attempts ({ATTEMPTS_PATH}) is damaged.", where=str(self.path), do="generate the file again")
 
     def content_hash(self) -> str:

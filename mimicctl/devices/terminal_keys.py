@@ -8,6 +8,7 @@ Source: https://sw.kovidgoyal.net/kitty/keyboard-protocol/
 
 from __future__ import annotations
 
+import contextlib
 import os
 import re
 import select
@@ -119,9 +120,8 @@ class TerminalKeys:
         except OSError:
             return  # the terminal is gone
         try:
-            os.write(descriptor, data)
-        except OSError:
-            pass
+            with contextlib.suppress(OSError):  # it went just now
+                os.write(descriptor, data)
         finally:
             os.close(descriptor)
 

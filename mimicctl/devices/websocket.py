@@ -60,7 +60,7 @@ class MessageServer:
             UserError: aiohttp is missing, or the address cannot be had.
         """
         try:
-            import aiohttp  # noqa: F401
+            import aiohttp  # noqa: F401  to see that it is there
         except ImportError:
             what = "WebSockets need a package that is not installed: aiohttp."
             raise UserError(what, where="--device", do='pip install "mimicctl[teleop]"') from None

@@ -13,6 +13,7 @@ from typing import Any
 
 import numpy as np
 
+from mimicctl.generation.report import by_eef
 from mimicctl.tasks import TaskSpec
 
 _FIRST_ROUND, _LAST_ROUND = 50, 500
@@ -42,7 +43,7 @@ class Preferences:
 
     def weight(self, task: TaskSpec, starts: dict[str, np.ndarray]) -> float:
         """Of a start state: object name to pose (4, 4)."""
-        return float(np.prod([self.cells[name][_cell(task, pose[:2, 3])] for name, pose in starts.items()]))
+        return float(np.prod([self.cells[name][_cell(task, name, pose[:2, 3])] for name, pose in starts.items()]))
 
     def considered(self, eef: str, number: int, names: Sequence[str], rng: np.random.Generator) -> np.ndarray:
         """(D,) bool: which of the source demos `names` are considered for a subtask, by chance."""
@@ -71,7 +72,7 @@ def preferences(task: TaskSpec, names: Sequence[str], attempts: Sequence[dict[st
     return Preferences(
         cells={item.name: _cell_weights(task, attempts, item.name, expected) for item in task.objects},
         chances={
-            eef: tuple(_chances(names, [_sources(a, eef) for a in accepted], number, expected) for number in range(len(subtasks)))
+            eef: tuple(_chances(names, [by_eef(task, a["sources"])[eef] for a in accepted], number, expected) for number in range(len(subtasks)))
             for eef, subtasks in task.subtasks.items()
         },
     )
@@ -81,7 +82,7 @@ def _cell_weights(task: TaskSpec, attempts: Sequence[dict[str, Any]], name: str,
     """How many attempts each cell is short of, with mean 1: the demos that it lacks for an even share, by its success rate."""
     tried, accepted = np.zeros((_CELLS, _CELLS)), np.zeros((_CELLS, _CELLS))
     for attempt in attempts:
-        cell = _cell(task, np.array(attempt["start"][name][:2]))
+        cell = _cell(task, name, np.array(attempt["start"][name][:2]))
         tried[cell] += 1
         accepted[cell] += attempt["success"]
     lacking = np.maximum(0.0, (accepted.sum() + expected) / accepted.size - accepted)
@@ -98,13 +99,8 @@ def _chances(names: Sequence[str], sources: Sequence[Sequence[str]], number: int
     return {name: float(np.clip((even - count) / (expected * count / total), _LEAST, 1.0)) for name, count in counts.items()}
 
 
-def _sources(attempt: dict[str, Any], eef: str) -> Sequence[str]:
-    told = attempt["sources"]
-    return told[eef] if isinstance(told, dict) else told
-
-
-def _cell(task: TaskSpec, place: np.ndarray) -> tuple[int, int]:
-    low, high = np.array([task.reset.x, task.reset.y]).T
+def _cell(task: TaskSpec, name: str, place: np.ndarray) -> tuple[int, int]:
+    low, high = np.array(task.reset.span_of(name)).T
     with np.errstate(divide="ignore", invalid="ignore"):
         fraction = np.where(high > low, (place - low) / (high - low), 0.0)
     x, y = np.clip((_CELLS * fraction).astype(int), 0, _CELLS - 1)

@@ -133,13 +133,8 @@ def generate(
         RunFailed: the cap on failures was reached, or processes died again and again. What was made so far is kept, and can be resumed.
     """
     task, rendering = with_overrides(find_task(task_id), settings), rendering or RenderSettings()
-    if settings.balance and settings.shard:
-        raise UserError("A shard does not know what the others have made, so it cannot balance.", where="--balance", do="leave out --balance or --shard")
-    if settings.address and settings.engine != "ray":
-        raise UserError("--address is that of a Ray cluster.", do="give --engine ray too")
+    _refuse_misfits(task, settings)
     numbers = numbers_of(settings)
-    if settings.bridge == "plan":
-        require_planner(task)
     output = checked_output(settings.output_file)
     if settings.shard:
         output = Shard.parse(settings.shard).path(output)
@@ -154,17 +149,7 @@ def generate(
     if settings.shard:
         # Not compared above: a shard may be continued with more of either.
         lineage["wanted"] = {"trials": settings.trials, "attempts": settings.attempts or settings.trials}
-    trial_settings = TrialSettings(
-        task=task,
-        seed=seed,
-        bridge=Bridge(settings.bridge, settings.arch_height, settings.bridge_step),
-        select_src_per_subtask=settings.select_src_per_subtask,
-        select_src_per_arm=settings.select_src_per_arm,
-        transform_first_robot_pose=settings.transform_first_robot_pose,
-        interpolate_from_last_target_pose=settings.interpolate_from_last_target_pose,
-        max_eef_speed=settings.max_eef_speed,
-        keep_failed=settings.keep_failed,
-    )
+    trial_settings = _of_every_trial(task, seed, settings)
     failed_path = output.with_name(f"{output.stem}_failed{output.suffix}") if settings.keep_failed else None
     run = _Run(settings, done, on_progress)
     workers = settings.workers or os.cpu_count() or 1
@@ -265,6 +250,30 @@ class _Run:
                 where=str(writer.path),
                 do="see what failed with mimicctl dataset info, then --resume with a higher --max-failures",
             )
+
+
+def _refuse_misfits(task: TaskSpec, settings: GenerateSettings) -> None:
+    """UserError for settings that do not go with one another, or with the task."""
+    if settings.balance and settings.shard:
+        raise UserError("A shard does not know what the others have made, so it cannot balance.", where="--balance", do="leave out --balance or --shard")
+    if settings.address and settings.engine != "ray":
+        raise UserError("--address is that of a Ray cluster.", do="give --engine ray too")
+    if settings.bridge == "plan":
+        require_planner(task)
+
+
+def _of_every_trial(task: TaskSpec, seed: int, settings: GenerateSettings) -> TrialSettings:
+    return TrialSettings(
+        task=task,
+        seed=seed,
+        bridge=Bridge(settings.bridge, settings.arch_height, settings.bridge_step),
+        select_src_per_subtask=settings.select_src_per_subtask,
+        select_src_per_arm=settings.select_src_per_arm,
+        transform_first_robot_pose=settings.transform_first_robot_pose,
+        interpolate_from_last_target_pose=settings.interpolate_from_last_target_pose,
+        max_eef_speed=settings.max_eef_speed,
+        keep_failed=settings.keep_failed,
+    )
 
 
 def _load_source(task: TaskSpec, path: Path, called: dict[str, str]) -> tuple[SourcePool, dict[str, Any], dict[str, Any]]:

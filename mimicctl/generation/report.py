@@ -117,7 +117,7 @@ def summarise(task: TaskSpec, attempts: Sequence[dict[str, Any]]) -> GenerationR
     used: Counter[str] = Counter()
     good: Counter[str] = Counter()
     for attempt in attempts:
-        for name in {name for names in _by_eef(task, attempt["sources"]).values() for name in names}:
+        for name in {name for names in by_eef(task, attempt["sources"]).values() for name in names}:
             used[name] += 1
             good[name] += attempt["success"]
     by_yield = sorted(used, key=lambda name: (-good[name] / used[name], demo_number(name)))
@@ -126,7 +126,7 @@ def summarise(task: TaskSpec, attempts: Sequence[dict[str, Any]]) -> GenerationR
         successes=sum(a["success"] for a in attempts),
         steps=sum(a["steps"] for a in attempts),
         funnel=tuple(
-            (_subtask_name(task, eef, i), sum(_by_eef(task, a["reached"])[eef] > i for a in attempts))
+            (_subtask_name(task, eef, i), sum(by_eef(task, a["reached"])[eef] > i for a in attempts))
             for eef, subtasks in task.subtasks.items()
             for i in range(len(subtasks))
         ),
@@ -134,13 +134,13 @@ def summarise(task: TaskSpec, attempts: Sequence[dict[str, Any]]) -> GenerationR
         yields=tuple((name, used[name], good[name]) for name in by_yield),
         contributions=_contributions(task, attempts),
         motion=_motion(attempts),
-        sought=sum(len(names) for a in attempts if "unplanned" in a for names in _by_eef(task, a["sources"]).values()),
+        sought=sum(len(names) for a in attempts if "unplanned" in a for names in by_eef(task, a["sources"]).values()),
         unplanned=sum(len(a.get("unplanned", ())) for a in attempts),
         coverage={item.name: _coverage(task, attempts, item.name) for item in task.objects},
     )
 
 
-def _by_eef(task: TaskSpec, told: Any) -> dict[str, Any]:
+def by_eef(task: TaskSpec, told: Any) -> dict[str, Any]:
     """What the log tells of each eef; of an only one it is told as such."""
     return told if isinstance(told, dict) else {task.eef_names[0]: told}
 
@@ -154,12 +154,12 @@ def _subtask_name(task: TaskSpec, eef: str, number: int) -> str:
 def _failure(task: TaskSpec, attempt: dict[str, Any]) -> tuple[str, str]:
     """Reason, and the subtask it happened in."""
     eef = attempt.get("failed_eef") or task.eef_names[0]
-    reached = _by_eef(task, attempt["reached"])[eef]
+    reached = by_eef(task, attempt["reached"])[eef]
     return attempt["reason"], _subtask_name(task, eef, min(reached, len(task.subtasks[eef]) - 1))
 
 
 def _contributions(task: TaskSpec, attempts: Sequence[dict[str, Any]]) -> tuple[Contribution, ...]:
-    accepted = [_by_eef(task, a["sources"]) for a in attempts if a["success"]]
+    accepted = [by_eef(task, a["sources"]) for a in attempts if a["success"]]
     found = []
     for eef, subtasks in task.subtasks.items():
         for i in range(len(subtasks)):
@@ -185,7 +185,7 @@ def _motion(attempts: Sequence[dict[str, Any]]) -> tuple[Motion, ...]:
 def _coverage(task: TaskSpec, attempts: Sequence[dict[str, Any]], name: str) -> tuple[np.ndarray, np.ndarray]:
     starts = np.array([a["start"][name][:2] for a in attempts]).reshape(-1, 2)
     success = np.array([a["success"] for a in attempts], dtype=bool)
-    span = (task.reset.x, task.reset.y)
+    span = task.reset.span_of(name)
     tried = np.histogram2d(*starts.T, bins=_CELLS, range=span)[0]
     succeeded = np.histogram2d(*starts[success].T, bins=_CELLS, range=span)[0]
     return tried.astype(int), succeeded.astype(int)

@@ -140,7 +140,8 @@ class Planner:
             found = way(begin, segment.poses[0], segment.grippers[0], held, min(bridge.step, self._max_step), bridge.turn, seed)
             if found is None:
                 track.unplanned.append(number)
-        usual_step = self._pool.demos[demo].usual_step(eef)
+        # The median of a whole demo, which takes its time: only where it is gone by.
+        usual_step = self._pool.demos[demo].usual_step(eef) if subtask.num_interpolation_steps == "auto" else np.inf
         waypoints = bridge_waypoints(begin, segment, subtask, settings.bridge, found, usual_step=usual_step, max_step=self._max_step)
         noise = np.minimum(waypoints.noise, self._max_noise)
         track.follow(waypoints, self._rng.standard_normal((len(waypoints), 6)) * noise[:, None])

@@ -21,7 +21,7 @@ from mimicctl.envs.mujoco.franka_cubes import CubesReader
 from mimicctl.errors import UserError
 from mimicctl.rendering.workers import Drawing, check_opengl, frames_in_order
 from mimicctl.schema import Episode
-from mimicctl.tasks import TaskSpec, canonical_id, family_of, find_task, list_tasks
+from mimicctl.tasks import TaskSpec, canonical_id, family_of, find_task, list_tasks, with_family
 
 
 @dataclasses.dataclass(frozen=True)
@@ -49,8 +49,7 @@ def with_cameras(task_id: str) -> TaskSpec:
         UserError: there is none.
     """
     task = find_task(task_id)
-    candidates = [task, *(t for t in list_tasks() if family_of(t.task_id) == family_of(task.task_id))]
-    seen = next((candidate for candidate in candidates if candidate.cameras), None)
+    seen = next((candidate for candidate in with_family(task) if candidate.cameras), None)
     if seen is None:
         having = ", ".join(t.task_id for t in list_tasks() if t.cameras)
         raise UserError(f"{task.task_id} has no cameras.", where="--task", do=f"tasks with cameras: {having}")

@@ -59,6 +59,7 @@ __all__ = [
     "origin_of",
     "task_read_as",
     "twin_of",
+    "with_family",
 ]
 
 _REGISTRY = {
@@ -134,6 +135,11 @@ def canonical_id(task_id: str) -> str:
 def family_of(task_id: str) -> str:
     """A task without its backend and its cameras: demonstrations of one of a family serve the others."""
     return canonical_id(task_id).split("-", 1)[-1].removesuffix("-v0").removesuffix("-Cosmos").removesuffix("-Visuomotor")
+
+
+def with_family(task: TaskSpec) -> list[TaskSpec]:
+    """The task, and then all of its family."""
+    return [task, *(other for other in list_tasks() if family_of(other.task_id) == family_of(task.task_id))]
 
 
 def twin_of(env_name: str) -> TaskSpec | None:

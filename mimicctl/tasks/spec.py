@@ -263,6 +263,10 @@ class ResetRange:
     joint_noise: float
     y_of: dict[str, tuple[float, float]] = field(default_factory=dict)
 
+    def span_of(self, name: str) -> tuple[tuple[float, float], tuple[float, float]]:
+        """Ranges of x and y in which the object `name` may start [m]."""
+        return self.x, self.y_of.get(name, self.y)
+
 
 @dataclass(frozen=True)
 class CameraSpec:

@@ -12,7 +12,7 @@ def require_packages() -> None:
     """
     try:
         import aiohttp  # noqa: F401  to see that it is there
-        import segno  # noqa: F401
-        import trustme  # noqa: F401
+        import segno  # noqa: F401  the same
+        import trustme  # noqa: F401  the same
     except ImportError as error:
         raise UserError(f"The web app needs a package that is not installed: {error.name}.", do='pip install "mimicctl[web]"') from None

@@ -182,11 +182,9 @@ class RobotEnv(ABC):
 def draw_object_poses(task: TaskSpec, rng: np.random.Generator) -> list[np.ndarray]:
     """Start poses (4, 4) of the task's objects, by rejection until all are `min_separation` apart."""
     reset = task.reset
-    low = np.array([reset.x[0], reset.y[0], reset.yaw[0]])
-    high = np.array([reset.x[1], reset.y[1], reset.yaw[1]])
     placed: list[np.ndarray] = []
     for item in task.objects:
-        low[1], high[1] = reset.y_of.get(item.name, reset.y)
+        low, high = np.array([*reset.span_of(item.name), reset.yaw]).T
         for _ in range(_PLACEMENT_TRIES):
             x, y, yaw = rng.uniform(low, high)
             if all(np.hypot(x - p[0, 3], y - p[1, 3]) > reset.min_separation for p in placed):
