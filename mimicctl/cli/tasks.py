@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Literal, Optional
 
 import typer
 
-from mimicctl.cli.common import ConfigFile, Json, Outcome, Override, Seed, Table, reporting, resolve_settings, show
+from mimicctl.cli.common import ConfigFile, Json, Outcome, Override, Seed, Table, note, reporting, resolve_settings, show
 
 if TYPE_CHECKING:
     from mimicctl.tasks import SubtaskConstraint
@@ -25,10 +25,14 @@ def list_all(context: typer.Context, config: ConfigFile = None, override: Overri
     if context.invoked_subcommand:
         return
     resolve_settings({}, config, override)
-    from mimicctl.tasks import DEFAULT_TASK, list_tasks, origin_of
+    from mimicctl.tasks import DEFAULT_TASK, broken_tasks, list_tasks, origin_of
 
+    broken = broken_tasks()
+    for problem in broken:
+        note(f"Left out: {problem}")
     rows = [(t.task_id, origin_of(t), ", ".join(t.eef_names), sum(len(s) for s in t.subtasks.values()), t.description) for t in list_tasks()]
     data = {"default": DEFAULT_TASK, "tasks": [{**dataclasses.asdict(t), "origin": origin_of(t)} for t in list_tasks()]}
+    data["broken"] = [{"what": problem.what, "where": problem.where, "do": problem.do} for problem in broken]
     table = Table("Tasks", ("id", "from", "eefs", "subtasks", "what"), rows)
     show(Outcome("", [("default", DEFAULT_TASK)], [table], "mimicctl tasks show ID", data), as_json)
 

@@ -7,8 +7,8 @@ import functools
 from collections.abc import Iterable
 from pathlib import Path
 
-from mimicctl.errors import UserError
-from mimicctl.tasks.discovery import FoundTask, find_tasks
+from mimicctl.errors import UserError, listed
+from mimicctl.tasks.discovery import Found, find_tasks
 from mimicctl.tasks.drive import DRIVE_TIAGO
 from mimicctl.tasks.lift_cube import LIFT_CUBE_ABS, LIFT_CUBE_REL
 from mimicctl.tasks.lift_tray import LIFT_TRAY_ABS
@@ -49,6 +49,7 @@ __all__ = [
     "SubtaskConstraint",
     "TaskSpec",
     "Tray",
+    "broken_tasks",
     "canonical_id",
     "family_of",
     "find_task",
@@ -96,29 +97,30 @@ def looked_in() -> tuple[str, ...]:
 
 
 def list_tasks() -> tuple[TaskSpec, ...]:
-    """All of them, those that come with mimicctl first.
+    """All that can be used, those that come with mimicctl first."""
+    return (*_REGISTRY.values(), *(each.task for each in _found().tasks.values()))
 
-    Raises:
-        UserError: a task file is broken.
-    """
-    return (*_REGISTRY.values(), *(found.task for found in _found().values()))
+
+def broken_tasks() -> list[UserError]:
+    """What is wrong with each task file, or entry point of another package, that has no part in `list_tasks`, or not all of it."""
+    return [*_found().broken, *_found().clashes.values()]
 
 
 def origin_of(task: TaskSpec) -> str:
     """Where a task comes from, for people: a file, an entry point, or mimicctl."""
-    return "mimicctl" if task.task_id in _REGISTRY else _found()[task.task_id].origin
+    return "mimicctl" if task.task_id in _REGISTRY else _found().tasks[task.task_id].origin
 
 
 _loading = False
 """Whether task files are being read: what one asks for meanwhile can only be a task that comes with mimicctl."""
 
 
-def _found() -> dict[str, FoundTask]:
-    return {} if _loading else _found_from(_paths, Path.cwd())
+def _found() -> Found:
+    return Found() if _loading else _found_from(_paths, Path.cwd())
 
 
 @functools.cache
-def _found_from(paths: tuple[str, ...], folder: Path) -> dict[str, FoundTask]:
+def _found_from(paths: tuple[str, ...], folder: Path) -> Found:
     global _loading
     _loading = True
     try:
@@ -144,15 +146,19 @@ def with_family(task: TaskSpec) -> list[TaskSpec]:
 
 def twin_of(env_name: str) -> TaskSpec | None:
     """The task that demonstrations of an env are read as: the task itself, or the one on MuJoCo of the same name as one of Isaac Lab's, of either
-    generation of their names. None if there is none."""
+    generation of their names. None if there is none.
+
+    Raises:
+        UserError: there is none, but there may be in a task file that is broken.
+    """
     name = canonical_id(env_name)
     if name.startswith(("Isaac-", "IsaacContrib-")):
         # A blueprint differs in its camera.
         name = f"MuJoCo-{name.split('-', 1)[1].removesuffix('-v0').removesuffix('-Blueprint')}-v0"
-    if name in _REGISTRY:
-        return _REGISTRY[name]
-    found = _found().get(name)
-    return found.task if found else None
+    task = _known(name)
+    if task is None and canonical_id(env_name) == name and name.startswith("MuJoCo-"):
+        _blame_broken(name)
+    return task
 
 
 def task_read_as(env_name: str, task_id: str = "") -> TaskSpec:
@@ -172,18 +178,35 @@ def find_task(task_id: str) -> TaskSpec:
     """The task of that id.
 
     Raises:
-        UserError: no such task; the message names the nearest ones. Or it does not come with mimicctl, and a task file is broken.
+        UserError: no such task; the message names the nearest ones, or the task files that are broken and may hold it.
     """
     name = canonical_id(task_id)
-    if name in _REGISTRY:
-        return _REGISTRY[name]
-    found = _found()
-    if name in found:
-        return found[name].task
+    if task := _known(name):
+        return task
     if name.startswith(("Isaac-", "IsaacContrib-")):
         twin = twin_of(name)
         hint = f"--task {twin.task_id} is the same task on MuJoCo" if twin else "see mimicctl tasks"
         raise UserError(f'"{task_id}" runs on Isaac Lab, and this version of mimicctl has the MuJoCo backend only.', do=hint)
-    near = difflib.get_close_matches(name, [*_REGISTRY, *found], n=1, cutoff=0.4)
+    _blame_broken(name)
+    near = difflib.get_close_matches(name, [task.task_id for task in list_tasks()], n=1, cutoff=0.4)
     hint = f"did you mean {near[0]}? (mimicctl tasks lists all)" if near else "mimicctl tasks lists all"
     raise UserError(f'There is no task "{task_id}".', do=hint)
+
+
+def _known(name: str) -> TaskSpec | None:
+    """The task with this canonical id, if it can be used."""
+    if name in _REGISTRY:
+        return _REGISTRY[name]
+    found = _found().tasks.get(name)
+    return found.task if found else None
+
+
+def _blame_broken(name: str) -> None:
+    """UserError if a task that is not known may be in a file that is broken."""
+    found = _found()
+    if name in found.clashes:
+        raise found.clashes[name]
+    if found.broken:
+        first, *others = found.broken
+        where = listed([first.where, *(f"{other.where}: {other.what}" for other in others)])
+        raise UserError(f"There is no {name} among the tasks that can be read. {first.what}", where=where, do=first.do)

@@ -14,8 +14,8 @@ import importlib.util
 import re
 import traceback
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
-from importlib.metadata import entry_points
+from dataclasses import dataclass, field
+from importlib.metadata import EntryPoint, entry_points
 from pathlib import Path
 from typing import Any, get_type_hints
 
@@ -33,62 +33,76 @@ _ID = re.compile(r"MuJoCo-[A-Za-z0-9]+(-[A-Za-z0-9]+)*-v\d+")
 
 @dataclass(frozen=True)
 class FoundTask:
-    """A task and where it was found, for people."""
+    """A task and where it was found, for people.
+
+    Attributes:
+        where: its definition.
+    """
 
     task: TaskSpec
     origin: str
+    where: str
 
 
-def find_tasks(paths: Iterable[str], folder: Path, taken: Iterable[str]) -> dict[str, FoundTask]:
-    """Task id to task, of all there are beside those that come with mimicctl.
+@dataclass
+class Found:
+    """What there is beside the tasks that come with mimicctl.
+
+    Attributes:
+        tasks: by task id.
+        broken: what is wrong with each file or entry point whose tasks are therefore unknown; the message has file and line.
+        clashes: task id to what is wrong, where two tasks claim it. Neither of them is in `tasks`.
+    """
+
+    tasks: dict[str, FoundTask] = field(default_factory=dict)
+    broken: list[UserError] = field(default_factory=list)
+    clashes: dict[str, UserError] = field(default_factory=dict)
+
+
+def find_tasks(paths: Iterable[str], folder: Path, taken: Iterable[str]) -> Found:
+    """All tasks there are beside those that come with mimicctl. What is broken keeps nothing else from being found.
 
     Args:
         paths: files and folders of the setting `tasks.paths`, relative to `folder`.
         folder: the working folder.
         taken: ids of the tasks that come with mimicctl.
-
-    Raises:
-        UserError: a file or an entry point is broken, names no file, or gives an id twice; the message has file and line.
     """
     origins = dict.fromkeys(taken, "mimicctl itself")
-    found: dict[str, FoundTask] = {}
-    for task, origin, where in _all_tasks(paths, folder):
-        if task.task_id in origins:
-            raise UserError(f"{task.task_id} is there already: in {origins[task.task_id]}.", where=where, do="give one of the two another task_id")
-        origins[task.task_id] = origin
-        found[task.task_id] = FoundTask(task, origin)
+    found = Found()
+    for source in (*_task_files(paths, folder), *entry_points(group=GROUP)):
+        try:
+            tasks = _tasks_of_entry_point(source) if isinstance(source, EntryPoint) else _tasks_of_file(source, folder)
+        except UserError as error:
+            found.broken.append(error)
+            continue
+        for each in tasks:
+            task_id = each.task.task_id
+            if task_id in origins:
+                what, do = f"{task_id} is there already: in {origins[task_id]}.", "give one of the two another task_id"
+                found.clashes[task_id] = UserError(what, where=each.where, do=do)
+            origins[task_id] = each.origin
+            found.tasks[task_id] = each
+    found.tasks = {task_id: each for task_id, each in found.tasks.items() if task_id not in found.clashes}
     return found
 
 
-def _all_tasks(paths: Iterable[str], folder: Path) -> Iterator[tuple[TaskSpec, str, str]]:
-    """Task, origin, and where to look for its definition."""
-    for path in _task_files(paths, folder):
-        origin = str(path.relative_to(folder)) if path.is_relative_to(folder) else str(path)
-        for task, line in _tasks_of_file(path):
-            yield task, origin, f"{path}, line {line}"
-    for point in entry_points(group=GROUP):
-        where = f"entry point {point.name} = {point.value}"
-        try:
-            value = point.load()
-        except Exception as error:
-            # Whatever somebody else's code does; it is named, so that its author is asked and not we.
-            do = "mend or remove that package"
-            raise UserError(f"The tasks of another package cannot be loaded ({type(error).__name__}: {error}).", where=where, do=do) from error
-        for task in _checked(value, point.value, where):
-            yield task, f"entry point {point.value}", where
+def _tasks_of_entry_point(point: EntryPoint) -> list[FoundTask]:
+    where = f"entry point {point.name} = {point.value}"
+    try:
+        value = point.load()
+    except (Exception, SystemExit) as error:
+        # Whatever somebody else's code does; it is named, so that its author is asked and not we.
+        do = "mend or remove that package"
+        raise UserError(f"The tasks of another package cannot be loaded ({type(error).__name__}: {error}).", where=where, do=do) from error
+    return [FoundTask(task, f"entry point {point.value}", where) for task in _checked(value, point.value, where)]
 
 
 def _task_files(paths: Iterable[str], folder: Path) -> list[Path]:
-    """Each once, in a fixed order."""
+    """Each once, in a fixed order; those that are named even where there is no such file."""
     files = list(_files_in(folder / FOLDER))
     for text in paths:
-        path = (folder / Path(text).expanduser()).resolve()
-        if path.is_dir():
-            files += _files_in(path)
-        elif path.is_file():
-            files.append(path)
-        else:
-            raise UserError("There is no such task file or folder.", where=f"tasks.paths: {text}", do="mend the path, or take it out of the settings")
+        path = folder / Path(text).expanduser()
+        files += _files_in(path) if path.is_dir() else [path]
     return list(dict.fromkeys(path.resolve() for path in files))
 
 
@@ -96,23 +110,34 @@ def _files_in(folder: Path) -> Iterator[Path]:
     """Task files of a folder, which may be somebody else's: nothing is run that has nothing to do with mimicctl."""
     if folder.is_dir():
         for path in sorted(folder.glob("*.py")):
-            if not path.name.startswith("_") and b"mimicctl" in path.read_bytes():
+            # Editors put hidden files beside those that are open.
+            if path.is_file() and not path.name.startswith(("_", ".")) and _mentions_us(path):
                 yield path
 
 
-def _tasks_of_file(path: Path) -> list[tuple[TaskSpec, int]]:
-    """The tasks of a file, each with the line that defines it."""
+def _mentions_us(path: Path) -> bool:
+    try:
+        return b"mimicctl" in path.read_bytes()
+    except OSError:
+        return True  # whoever reads it next says what is wrong
+
+
+def _tasks_of_file(path: Path, folder: Path) -> list[FoundTask]:
+    origin = str(path.relative_to(folder)) if path.is_relative_to(folder) else str(path)
+    if not path.is_file():
+        raise UserError("There is no such task file or folder.", where=f"tasks.paths: {origin}", do="mend the path, or take it out of the settings")
     try:
         lines = _definitions(ast.parse(path.read_bytes(), str(path)))
         module = _run(path)
     except SyntaxError as error:
         raise _broken(path, error.lineno, f"it is not Python: {error.msg}") from error
-    except Exception as error:
+    except (Exception, SystemExit) as error:
         what = error.what if isinstance(error, UserError) else f"{type(error).__name__}: {error}"
         raise _broken(path, _line_of(error, path), what) from error
     if not lines:
         raise _broken(path, None, "it defines neither TASK nor TASKS", "write TASK = TaskSpec(...); a helper's name may begin with an underscore")
-    return [(task, line) for name, line in lines.items() for task in _checked(getattr(module, name), name, f"{path}, line {line}")]
+    places = {name: f"{path}, line {line}" for name, line in lines.items()}
+    return [FoundTask(task, origin, where) for name, where in places.items() for task in _checked(getattr(module, name), name, where)]
 
 
 def _definitions(tree: ast.Module) -> dict[str, int]:

@@ -12,7 +12,7 @@ import pytest
 from mimicctl.envs import make_env
 from mimicctl.errors import RunFailed, UserError
 from mimicctl.processes import results_in_order, results_of
-from mimicctl.tasks import DEFAULT_TASK, find_task, list_tasks, look_in, origin_of
+from mimicctl.tasks import DEFAULT_TASK, broken_tasks, find_task, list_tasks, look_in, origin_of, twin_of, with_family
 
 HEAD = """import dataclasses
 from mimicctl.tasks import Lift, TaskSpec, find_task
@@ -52,7 +52,9 @@ def test_what_is_no_task_file_in_the_folder_is_not_run(folder):
     (folder / "tasks" / "_helper.py").write_text("import mimicctl\nraise SystemError\n")
     (folder / "tasks" / "celery.py").write_text("raise SystemError\n")
     (folder / "tasks" / "notes.txt").write_text("mimicctl")
-    assert added() == []
+    (folder / "tasks" / ".#open.py").symlink_to("somebody@somewhere")
+    (folder / "tasks" / ".copy.py").write_text("import mimicctl\nraise SystemError\n")
+    assert added() == [] and broken_tasks() == []
 
 
 @pytest.mark.parametrize("path", ["elsewhere", "elsewhere/mine.py"])
@@ -68,8 +70,11 @@ def test_files_and_folders_of_the_setting_are_looked_in(mimicctl, tmp_path, path
 
 
 def test_a_path_that_is_not_there_is_named(mimicctl):
-    done = mimicctl("tasks", "-o", 'tasks.paths=["nowhere.py"]')
-    assert done.returncode == 2 and "tasks.paths: nowhere.py" in done.stderr
+    nowhere = ("-o", 'tasks.paths=["nowhere.py"]')
+    listed = mimicctl("tasks", *nowhere)
+    assert listed.returncode == 0 and DEFAULT_TASK in listed.stdout and "tasks.paths: nowhere.py" in listed.stderr
+    asked = mimicctl("tasks", "show", "MuJoCo-Mine-v0", *nowhere)
+    assert asked.returncode == 2 and "tasks.paths: nowhere.py" in asked.stderr
 
 
 def test_a_package_adds_tasks_by_an_entry_point(folder, monkeypatch):
@@ -85,9 +90,8 @@ def test_a_package_adds_tasks_by_an_entry_point(folder, monkeypatch):
     (info / "entry_points.txt").write_text("[mimicctl.tasks]\ntheirs = gone_tasks:ALL\n")
     (folder / "other").mkdir()
     monkeypatch.chdir(folder / "other")
-    with pytest.raises(UserError, match="cannot be loaded.*gone_tasks") as caught:
-        list_tasks()
-    assert "theirs = gone_tasks:ALL" in caught.value.where
+    (problem,) = broken_tasks()
+    assert "cannot be loaded" in problem.what and "gone_tasks" in problem.what and "theirs = gone_tasks:ALL" in problem.where
 
 
 BROKEN = {
@@ -97,6 +101,7 @@ BROKEN = {
     "a field that there is not": (HEAD + 'TASK = dataclasses.replace(LIFT,\n  task_id="MuJoCo-A-v0", horizn=3)\n', 4, "horizn"),
     "a field that is missing": (HEAD + '\nTASK = TaskSpec(task_id="MuJoCo-A-v0")\n', 5, "missing"),
     "a task that there is not": (HEAD + 'OTHER = find_task("MuJoCo-Lift-Cub-v0")\nTASK = LIFT\n', 4, "There is no task"),
+    "an exit": (HEAD + "import sys\nsys.exit(0)\nTASK = LIFT\n", 5, "SystemExit"),
     "no task": ("import mimicctl\n", None, "neither TASK nor TASKS"),
     "something else": (HEAD + "\n\nTASK = 3\n", 6, "TASK is a int, not a TaskSpec"),
     "a number as text": (HEAD + 'TASK = dataclasses.replace(LIFT, task_id="MuJoCo-A-v0", horizon="long")\n', 4, "horizon cannot be 'long'"),
@@ -119,28 +124,51 @@ BROKEN = {
 def test_a_broken_file_is_named_with_its_line(folder, text, line, what):
     path = folder / "tasks" / "broken.py"
     path.write_text(text)
-    with pytest.raises(UserError) as caught:
-        list_tasks()
-    assert what in caught.value.what and caught.value.do
-    assert caught.value.where == (f"{path}, line {line}" if line else str(path))
-    assert find_task(DEFAULT_TASK).task_id == DEFAULT_TASK  # what comes with mimicctl goes on working
+    (problem,) = broken_tasks()
+    assert what in problem.what and problem.do
+    assert problem.where == (f"{path}, line {line}" if line else str(path))
+
+
+def test_what_is_broken_stops_nothing_else(folder):
+    (folder / "tasks" / "a_broken.py").write_text(HEAD + "TASK = TaskSpec(\n")
+    (folder / "tasks" / "mine.py").write_text(OWN.format("MuJoCo-Mine-v0"))
+    assert added() == ["MuJoCo-Mine-v0"] and find_task("MuJoCo-Mine-v0") in with_family(find_task("MuJoCo-Mine-v0"))
+    assert find_task(DEFAULT_TASK) in with_family(find_task(DEFAULT_TASK))
+    assert twin_of("Isaac-Stack-Cube-Franka-IK-Rel-v0").task_id == DEFAULT_TASK and twin_of("Stack_D0") is None
+    for ask in (find_task, twin_of):
+        with pytest.raises(UserError, match="no MuJoCo-Other-v0 among the tasks that can be read.*a_broken.py is broken") as caught:
+            ask("MuJoCo-Other-v0")
+        assert "a_broken.py, line 4" in caught.value.where
+
+
+def test_all_files_that_may_hold_a_task_are_named(folder):
+    for name in ("first", "second"):
+        (folder / "tasks" / f"{name}.py").write_text(HEAD + "TASK = TaskSpec(\n")
+    with pytest.raises(UserError, match="first.py is broken") as caught:
+        find_task("MuJoCo-Mine-v0")
+    assert "second.py, line 4: The task file second.py is broken" in caught.value.where
 
 
 def test_two_files_with_one_id_are_told_apart(folder):
+    both = HEAD + 'TASKS = [dataclasses.replace(LIFT, task_id=f"MuJoCo-{name}-v0") for name in ("Mine", "%s")]\n'
     for name in ("first", "second"):
-        (folder / "tasks" / f"{name}.py").write_text(OWN.format("MuJoCo-Mine-v0"))
+        (folder / "tasks" / f"{name}.py").write_text(both % name)
     with pytest.raises(UserError, match="in tasks/first.py") as caught:
         find_task("MuJoCo-Mine-v0")
     assert "second.py, line 4" in caught.value.where
+    assert added() == ["MuJoCo-first-v0", "MuJoCo-second-v0"]
 
 
-def test_a_broken_file_is_three_lines_on_the_command_line(mimicctl, tmp_path):
+def test_a_broken_file_on_the_command_line(mimicctl, tmp_path):
     (tmp_path / "tasks").mkdir()
     (tmp_path / "tasks" / "mine.py").write_text(HEAD + "TASK = TaskSpec(\n")
-    for arguments in (["tasks"], ["record", "--device", "scripted", "--task", "MuJoCo-Mine-v0"]):
-        done = mimicctl(*arguments)
-        assert done.returncode == 2 and "Traceback" not in done.stderr
-        assert len(done.stderr.splitlines()) == 3 and "mine.py, line 4" in done.stderr
+    done = mimicctl("record", "--device", "scripted", "--task", "MuJoCo-Mine-v0")
+    assert done.returncode == 2 and "Traceback" not in done.stderr
+    assert len(done.stderr.splitlines()) == 3 and "mine.py, line 4" in done.stderr
+    listed = mimicctl("tasks", "--json")
+    assert listed.returncode == 0 and "mine.py, line 4" in listed.stderr
+    data = json.loads(listed.stdout)
+    assert DEFAULT_TASK in [task["task_id"] for task in data["tasks"]] and "mine.py, line 4" in data["broken"][0]["where"]
 
 
 def test_a_slip_in_the_id_is_answered_with_the_nearest(folder):
