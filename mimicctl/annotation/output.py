@@ -12,6 +12,7 @@ from mimicctl.dataset.reader import Dataset
 from mimicctl.dataset.writer import DatasetWriter, checked_output, partial_path, refuse_existing
 from mimicctl.schema import Episode
 from mimicctl.tasks import TaskSpec
+from mimicctl.tasks.fingerprint import KEY, fingerprint
 
 
 @dataclass
@@ -46,6 +47,7 @@ def annotation_output(
         "made_by": "mimicctl annotate",
         "version": mimicctl.__version__,
         "task": task.task_id,
+        KEY: fingerprint(task),
         "method": method,
         "inputs": [{"file": dataset.path.name, "sha256": dataset.content_hash(), "lineage": dataset.lineage}],
     }

@@ -31,6 +31,7 @@ from mimicctl.rendering.workers import Drawing, check_opengl, frames_in_order
 from mimicctl.schema import LINEAGE_ATTR
 from mimicctl.settings import AugmentSettings
 from mimicctl.tasks import TaskSpec, with_family
+from mimicctl.tasks.fingerprint import KEY, fingerprint
 
 
 @dataclasses.dataclass(frozen=True)
@@ -242,6 +243,7 @@ def _lineage(dataset: Dataset, task: TaskSpec, settings: AugmentSettings, render
         "made_by": "mimicctl augment",
         "version": mimicctl.__version__,
         "task": task.task_id,
+        KEY: fingerprint(task),
         "seed": seed,
         "settings": how | (drawing_settings(rendering) if settings.engine == "rerender" else {}),
         "inputs": [{"file": dataset.path.name, "file_sha256": file_sha256(dataset.path), "lineage": dataset.lineage}],

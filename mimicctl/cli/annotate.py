@@ -20,6 +20,7 @@ from mimicctl.cli.common import (
     Task,
     first_existing,
     note,
+    note_changed_task,
     note_foreign,
     resolve_settings,
     show,
@@ -64,6 +65,7 @@ def command(
         raise UserError("There is no recording to annotate.", where=run_config.record.output_file, do="record one (mimicctl record), or give --input-file")
     note(f"Annotating {source}.")
     note_foreign(source)
+    note_changed_task(source)
     by_hand = {"task_id": task or "", "starts": settings.start_signals, "resume": resume, "overwrite": overwrite}
     in_browser = in_browser or lan
     if strict and (in_browser or auto is False):

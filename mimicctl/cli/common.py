@@ -176,6 +176,18 @@ def note_foreign(path: Path, task: str = "", names: dict[str, str] | None = None
             note(odd)
 
 
+def note_changed_task(path: Path) -> None:
+    """For the log: in what the task of a dataset is no longer that which it was made on."""
+    from mimicctl.dataset.reader import Dataset
+    from mimicctl.tasks import twin_of
+    from mimicctl.tasks.fingerprint import changes_since
+
+    with Dataset(path, need_demos=False) as dataset:
+        task = twin_of(dataset.task_id)
+        if task and (changes := changes_since(dataset.lineage, task)):
+            note(changes)
+
+
 def first_existing(*candidates: str) -> Path | None:
     """The first of the paths that exists: how a step finds what the last one made."""
     return next((Path(c) for c in candidates if c and Path(c).is_file()), None)

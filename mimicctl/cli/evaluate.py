@@ -66,7 +66,7 @@ def play(
     videos = folder / "videos" if settings.video else None
     if videos:
         film.prepare()
-    evaluated = found.task_of(checkpoints, task or "", settings.action_range)
+    evaluated = found.task_of(checkpoints, task or "", settings.action_range, on_event=note)
     note(f"Evaluating {len(checkpoints)} checkpoints of {', '.join(map(str, sources))}.")
     labels = dict(zip(checkpoints, found.labels_of(checkpoints), strict=True))
     finished: dict[Path, list[Any]] = {path: [] for path in checkpoints}
@@ -132,16 +132,17 @@ def robust(
     from mimicctl.evaluation.report import writable_folder
     from mimicctl.evaluation.robust import cells_of, chosen_checkpoints, chosen_seeds, roll_out_cells
     from mimicctl.evaluation.robust_report import Results
+    from mimicctl.tasks.fingerprint import KEY, fingerprint
 
     settings, chosen = run_config.eval, run_config.robust
     sources = [Path(source) for source in settings.checkpoint] or [found.last_run(Path(run_config.train.log_dir))]
     checkpoints = chosen_checkpoints(sources, chosen.start_epoch)
     folder = writable_folder(Path(chosen.log_dir or (found.run_folder(sources[0]) if len(sources) == 1 else Path(".")) / "robust"))
-    evaluated = found.task_of(checkpoints, task or "", settings.action_range, need_images=True)
+    evaluated = found.task_of(checkpoints, task or "", settings.action_range, need_images=True, on_event=note)
     labels = dict(zip(checkpoints, found.labels_of(checkpoints), strict=True))
     cells = cells_of(chosen_seeds(chosen, run_config.seed), chosen.settings, checkpoints)
     total = len(cells) * chosen.rollouts
-    identity = {"task": evaluated.task_id, "horizon": settings.horizon, "action range": list(settings.action_range or ()) or None}
+    identity = {"task": evaluated.task_id, KEY: fingerprint(evaluated), "horizon": settings.horizon, "action range": list(settings.action_range or ()) or None}
     stopped: BaseException | None = None
     with Journal(folder / "rollouts.jsonl", identity, checkpoints, resume=resume, overwrite=overwrite) as journal:
         finished = {cell: {i: r for i, r in journal.done.get(cell, {}).items() if i < chosen.rollouts} for cell in cells}

@@ -19,6 +19,7 @@ from mimicctl.cli.common import (
     Task,
     first_existing,
     note,
+    note_changed_task,
     note_foreign,
     reporting,
     resolve_settings,
@@ -75,6 +76,7 @@ def command(
     note(f"Learning from {data}.")
     note_foreign(data)
     _refuse_other_task(data, task)
+    note_changed_task(data)
     with reporting("train", 1) as reporter:
         steps = 0
 

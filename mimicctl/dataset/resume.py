@@ -10,6 +10,7 @@ from typing import Any
 from mimicctl.dataset.reader import Dataset
 from mimicctl.dataset.writer import partial_path, refuse_existing
 from mimicctl.errors import UserError
+from mimicctl.tasks.fingerprint import KEY, changed_parts
 
 
 def find_unfinished(output: Path, lineage: Mapping[str, Any], *, resume: bool, overwrite: bool) -> bool:
@@ -46,10 +47,13 @@ def find_unfinished(output: Path, lineage: Mapping[str, Any], *, resume: bool, o
 def _refuse_different_run(dataset: Dataset, lineage: Mapping[str, Any]) -> None:
     before = dataset.lineage
     now = json.loads(json.dumps(lineage))
-    different = [key for key in now if before.get(key) != now[key]]
-    if different:
+    different = [key for key in now if key != KEY and before.get(key) != now[key]]
+    parts = changed_parts(before, now)
+    if different or parts:
+        changed = [*different, *(f"the task's {part}" for part in parts)]
+        repeat = "repeat the flags of that run" if different else "change the task back"
         raise UserError(
-            f"The run to resume was another one: {', '.join(different)} changed since.",
+            f"The run to resume was another one: {', '.join(changed)} changed since.",
             where=str(dataset.path),
-            do="repeat the flags of that run, or --overwrite to start again",
+            do=f"{repeat}, or --overwrite to start again",
         )

@@ -15,6 +15,7 @@ from mimicctl.dataset.reader import Dataset
 from mimicctl.errors import RunFailed, UserError, listed
 from mimicctl.shard import Shard
 from mimicctl.statistics import rate_text, wilson_interval
+from mimicctl.tasks.fingerprint import KEY, changed_parts
 
 _OWN = {"shard", "wanted"}
 """What the lineage of a shard has beyond that of the run."""
@@ -90,7 +91,8 @@ def _strangers(files: Sequence[_ShardFile]) -> Iterator[str]:
         if file.shard is None:
             yield f"{file.path}: not made by generate --shard"
         elif first.shard is not None:
-            different = [key for key in {**first.run, **file.run} if first.run.get(key) != file.run.get(key)]
+            different = [key for key in {**first.run, **file.run} if key != KEY and first.run.get(key) != file.run.get(key)]
+            different += [f"the task's {part}" for part in changed_parts(first.run, file.run)]
             different += [f"--{key}" for key in first.wanted if first.wanted[key] != file.wanted[key]]
             if file.shard.of != first.shard.of:
                 different.append("the number of shards")

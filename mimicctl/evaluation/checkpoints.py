@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -13,6 +13,7 @@ from mimicctl.envs.mujoco.gl import choose_gl
 from mimicctl.errors import UserError
 from mimicctl.rendering.replay import with_cameras
 from mimicctl.tasks import TaskSpec, find_task
+from mimicctl.tasks.fingerprint import changes_since
 
 if TYPE_CHECKING:
     from mimicctl.training.policy import Policy
@@ -72,13 +73,21 @@ def labels_of(checkpoints: Sequence[Path]) -> list[str]:
     return short if len(set(short)) == len(short) else [str(name) for name in names]
 
 
-def task_of(checkpoints: Sequence[Path], task_id: str = "", action_range: tuple[float, float] | None = None, *, need_images: bool = False) -> TaskSpec:
+def task_of(
+    checkpoints: Sequence[Path],
+    task_id: str = "",
+    action_range: tuple[float, float] | None = None,
+    *,
+    need_images: bool = False,
+    on_event: Callable[[str], None] = lambda text: None,
+) -> TaskSpec:
     """The task to roll all of them out on. Each is loaded, so that none turns out unfit after hours.
 
     Args:
         task_id: "" to take the checkpoints' word for it.
         action_range: see `Policy`.
         need_images: refuse policies that see none.
+        on_event: called with a sentence if the task is no longer what a policy learnt.
 
     Raises:
         UserError: a checkpoint cannot be loaded, does not say its task, or was trained on another one; or it sees images and no OpenGL works here.
@@ -106,6 +115,8 @@ def task_of(checkpoints: Sequence[Path], task_id: str = "", action_range: tuple[
                 do="evaluate them one task at a time, or give --task",
             )
         _check_fit(policy, task, given)
+        if changes := changes_since(policy.facts.get("dataset", {}).get("lineage", {}), task):
+            on_event(f"{policy.path}: {changes}")
     if any(policy.rgb_keys for policy in policies):
         choose_gl()
     return task

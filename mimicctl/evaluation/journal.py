@@ -12,6 +12,7 @@ from mimicctl.dataset.reader import file_sha256
 from mimicctl.errors import UserError
 from mimicctl.evaluation.robust import Cell
 from mimicctl.evaluation.rollouts import Rollout
+from mimicctl.tasks.fingerprint import KEY, changed_parts
 
 
 class Journal:
@@ -66,7 +67,8 @@ class Journal:
             places = [(entry["seed"], entry["setting"], entry["checkpoint"]) for entry in entries]
         except (ValueError, KeyError, TypeError) as error:
             raise UserError(f"The rollouts of the earlier run cannot be read ({error}).", where=str(path), do="--overwrite starts again") from None
-        changed = [f"  {key}: {begun.get(key)} then, {value} now" for key, value in identity.items() if begun.get(key) != value]
+        changed = [f"  {key}: {begun.get(key)} then, {value} now" for key, value in identity.items() if key != KEY and begun.get(key) != value]
+        changed += [f"  the task: its {part} has changed" for part in changed_parts(begun, identity)]
         if changed:
             what = "\n".join(["This was begun with other settings.", *changed])
             raise UserError(what, where=str(path), do="give those, --overwrite to start again, or another --log-dir")

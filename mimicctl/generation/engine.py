@@ -38,6 +38,7 @@ from mimicctl.rendering.workers import Drawing, check_opengl, frames_in_order
 from mimicctl.shard import Shard
 from mimicctl.statistics import wilson_interval
 from mimicctl.tasks import TaskSpec, find_task
+from mimicctl.tasks.fingerprint import KEY, fingerprint
 
 _MAY_BE_UNSAID = ("max_eef_speed", "balance")
 
@@ -305,6 +306,7 @@ def _lineage(task: TaskSpec, seed: int, settings: GenerateSettings, source: dict
         "version": mimicctl.__version__,
         "physics": f"mujoco {metadata.version('mujoco')}",
         "task": task.task_id,
+        KEY: fingerprint(task),
         "seed": seed,
         "settings": decisive,
         "subtasks": {eef: [dataclasses.asdict(s) for s in subtasks] for eef, subtasks in task.subtasks.items()},

@@ -13,6 +13,7 @@ from mimicctl.dataset.reader import Dataset
 from mimicctl.dataset.writer import DatasetWriter, checked_output, partial_path, refuse_existing
 from mimicctl.errors import UserError
 from mimicctl.tasks import canonical_id, find_task
+from mimicctl.tasks.fingerprint import KEY, fingerprint
 
 
 @dataclass
@@ -61,7 +62,7 @@ def _writing(path: Path, config: RunConfig, sim_args: dict[str, float], *, repla
     if replacing:
         target.unlink(missing_ok=True)
     task = find_task(config.task)
-    lineage = {"made_by": "mimicctl record", "version": mimicctl.__version__, "task": task.task_id, "seed": config.seed}
+    lineage = {"made_by": "mimicctl record", "version": mimicctl.__version__, "task": task.task_id, KEY: fingerprint(task), "seed": config.seed}
     with DatasetWriter(target, task_id=task.task_id, lineage=lineage, env_args={"sim_args": sim_args}, durable=True) as writer:
         try:
             yield writer

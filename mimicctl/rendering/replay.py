@@ -22,6 +22,7 @@ from mimicctl.errors import UserError
 from mimicctl.rendering.workers import Drawing, check_opengl, frames_in_order
 from mimicctl.schema import Episode
 from mimicctl.tasks import TaskSpec, canonical_id, family_of, find_task, list_tasks, with_family
+from mimicctl.tasks.fingerprint import KEY, fingerprint
 
 
 @dataclasses.dataclass(frozen=True)
@@ -155,6 +156,7 @@ def _lineage(dataset: Dataset, task: TaskSpec, settings: RenderSettings) -> dict
         "made_by": "mimicctl dataset render",
         "version": mimicctl.__version__,
         "task": task.task_id,
+        KEY: fingerprint(task),
         "settings": drawing_settings(settings),
         "inputs": [{"file": dataset.path.name, "sha256": dataset.content_hash(), "lineage": dataset.lineage}],
     }

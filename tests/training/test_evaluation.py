@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import itertools
 import json
 import shutil
@@ -23,6 +24,7 @@ from mimicctl.evaluation.play import one_thread, play
 from mimicctl.evaluation.rollouts import Rollout, roll_out
 from mimicctl.processes import SharedNumbers, results_of
 from mimicctl.tasks import DEFAULT_TASK, find_task
+from mimicctl.tasks.fingerprint import fingerprint
 from tests.episodes import make_episode
 from tests.training.images import LOW_DIM_RECIPES
 
@@ -190,6 +192,17 @@ def test_a_checkpoint_of_another_task_is_refused(tmp_path, run, evaluate, change
     assert out == "" and not list((tmp_path / "here").iterdir())
 
 
+def test_a_task_that_was_edited_after_training_is_noted(run, evaluate):
+    import torch
+
+    contents = torch.load(checkpoint_of(run), weights_only=False)
+    edited = dataclasses.replace(find_task(DEFAULT_TASK), home=(0.0,) * 7)
+    contents["mimicctl"]["dataset"]["lineage"] = {"task": DEFAULT_TASK, "task_spec": fingerprint(edited)}
+    torch.save(contents, checkpoint_of(run))
+    code, _, err = evaluate("--checkpoint", checkpoint_of(run))
+    assert code == 0 and f"{DEFAULT_TASK} has changed since the data was made: its home." in err
+
+
 def test_checkpoints_of_different_tasks_are_refused(tmp_path, run, runs, evaluate):
     import torch
 
@@ -268,7 +281,6 @@ def test_ctrl_c_ends_workers_and_leaves_nothing_half_written(tmp_path, run):
 # Videos ---------------------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.render
 @pytest.mark.render
 def test_videos_show_every_step_of_the_first_rollouts_and_change_no_result(tmp_path, run, evaluate):
     av = pytest.importorskip("av")
