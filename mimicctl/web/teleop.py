@@ -86,6 +86,7 @@ class TeleopPage:
         self._loop: asyncio.AbstractEventLoop | None = None
         self._viewers: set[_Viewer] = set()
         self._latest: _Picture | None = None
+        self._outdated = False
 
     def routes(self) -> list[web.RouteDef]:
         return [web.get("/api/teleop", self._about), web.get("/api/teleop/scene", self._describe_scene), web.get("/api/teleop/socket", self._serve)]
@@ -93,19 +94,23 @@ class TeleopPage:
     # From the session's thread ------------------------------------------------------------------------------
 
     def show(self, progress: Progress) -> None:
-        """Where the session is and what its scene looks like."""
-        if progress.snapshot is not None:
-            bodies = self._scene.frames(progress.snapshot[None, : self._scene.nq])[0].tobytes()
-            self._publish(bodies, status_of(self._task, progress) | {"driver": self._inputs.driver})
+        """Where the session is and what its scene looks like. While nobody looks no picture is made but the first."""
+        if self._latest is not None and not self._viewers:
+            self._outdated = True
+        else:
+            self._publish(progress, {"driver": self._inputs.driver})
 
     def finish(self, progress: Progress) -> None:
         """The session is over. Gives browsers a moment to hear of it."""
-        if self._latest is not None:
-            self._publish(self._latest.bodies, status_of(self._task, progress) | {"over": True})
-            time.sleep(_LAST_WORDS if self._viewers else 0.0)
+        self._publish(progress, {"over": True})
+        time.sleep(_LAST_WORDS if self._viewers else 0.0)
 
-    def _publish(self, bodies: bytes, status: Mapping[str, Any]) -> None:
-        self._latest = _Picture(1 + (self._latest.number if self._latest else 0), bodies, json.dumps(status))
+    def _publish(self, progress: Progress, more: Mapping[str, Any]) -> None:
+        if progress.snapshot is None:
+            return
+        bodies = self._scene.frames(progress.snapshot[None, : self._scene.nq])[0].tobytes()
+        status = json.dumps(status_of(self._task, progress) | more)
+        self._latest, self._outdated = _Picture(1 + (self._latest.number if self._latest else 0), bodies, status), False
         if self._loop is not None:
             with contextlib.suppress(RuntimeError):  # the server has ended
                 self._loop.call_soon_threadsafe(self._wake)
@@ -173,7 +178,7 @@ class TeleopPage:
             await viewer.ready.wait()
             viewer.ready.clear()
             picture = self._latest
-            if picture is None or picture.number == sent or len(viewer.unseen) >= _UNSEEN:
+            if picture is None or self._outdated or picture.number == sent or len(viewer.unseen) >= _UNSEEN:
                 continue
             sent = picture.number
             viewer.unseen.append(sent)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import dataclasses
 import json
 import struct
 import time
@@ -86,6 +87,23 @@ def test_whoever_comes_late_or_again_is_told_how_things_stand(teleop, progress):
         return unpacked((await socket.receive()).data)
 
     assert opened(teleop, work)[2]["phase"] == opened(teleop, work)[2]["phase"] == "recording"
+
+
+def test_pictures_are_made_for_those_who_look_and_never_shown_late(teleop, progress, monkeypatch):
+    _, page, _ = teleop
+    drawn, draw = [], page._scene.frames
+    monkeypatch.setattr(page._scene, "frames", lambda qpos: drawn.append(1) or draw(qpos))
+    for _ in range(50):
+        page.show(progress)
+    assert len(drawn) == 1
+    later = dataclasses.replace(progress, saved=2)
+
+    async def work(socket):
+        await asyncio.sleep(0.1)
+        page.show(later)
+        return unpacked((await socket.receive()).data)
+
+    assert opened(teleop, work)[2]["saved"] == 2 and len(drawn) == 2
 
 
 def test_a_browser_that_has_not_seen_is_sent_no_more_and_then_the_newest(teleop, progress):
