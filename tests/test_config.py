@@ -7,7 +7,8 @@ from typing import Any
 
 import pytest
 
-from mimicctl.config import RunConfig, resolve, settings_of
+from mimicctl.config import RunConfig, settings_of
+from mimicctl.config_layers import resolve
 from mimicctl.errors import UserError
 
 LAYERS = ("mimicctl.toml", "--config", "variable", "flag", "-o")

@@ -29,7 +29,7 @@ import typer
 if TYPE_CHECKING:
     from rich.console import Console
 
-    from mimicctl.config import Resolved
+    from mimicctl.config_layers import Resolved
 
 Task = Annotated[Optional[str], typer.Option("--task", help="Task id; see mimicctl tasks.", show_default=False)]
 Seed = Annotated[Optional[int], typer.Option("--seed", help="Seed of everything drawn by chance.", show_default=False)]
@@ -73,7 +73,7 @@ class Outcome:
 
 def resolve_settings(flags: dict[str, Any], config: Path | None, override: list[str] | None) -> Resolved:
     """The run config with this command's flags on top. From here on the tasks of its `tasks.paths` are known too."""
-    from mimicctl.config import resolve
+    from mimicctl.config_layers import resolve
     from mimicctl.tasks import look_in
 
     resolved = resolve(flags, config_file=config, overrides=override or (), environ=os.environ)

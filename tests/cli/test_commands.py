@@ -8,7 +8,8 @@ import sys
 
 import pytest
 
-from mimicctl.config import RunConfig, resolve
+from mimicctl.config import RunConfig
+from mimicctl.config_layers import resolve
 from mimicctl.errors import UserError
 
 HEAVY = ("mujoco", "torch", "numpy", "h5py", "pydantic", "gymnasium", "robomimic")

@@ -12,7 +12,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from mimicctl.config import RecordSettings, resolve
+from mimicctl.config import RecordSettings
+from mimicctl.config_layers import resolve
 from mimicctl.devices import AXES, Event, OperatorView, gamepad, make_device, survey
 from mimicctl.devices.driving import Driven
 from mimicctl.devices.gamepad import Gamepad
