@@ -11,14 +11,15 @@ import itertools
 import multiprocessing.connection
 import os
 import signal
-from collections import Counter
-from collections.abc import Callable, Iterable, Iterator
+from collections import Counter, deque
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import closing
 from dataclasses import dataclass, field
 from multiprocessing.connection import Connection
-from typing import Any
+from typing import Any, TypeVar
 
-from mimicctl.errors import RunFailed
-from mimicctl.processes import SPAWN, Failed, become_worker, one_thread_each
+from mimicctl.errors import RunFailed, UserError
+from mimicctl.processes import SPAWN, as_user_error, become_worker, one_thread_each
 from mimicctl.tasks import looked_in
 
 _MOST_LOSSES = 5
@@ -30,6 +31,7 @@ _AHEAD = 2
 _LAST_WORDS = 5.0
 """Seconds that a process has to end once its pipe is closed."""
 
+Item = TypeVar("Item")
 NextNumber = Callable[[], int | None]
 Run = Callable[[NextNumber], Iterator[tuple[int, Any]]]
 
@@ -50,27 +52,110 @@ class Activity:
 
 
 def results_of_jobs(
-    prepare: Callable[..., Run], arguments: tuple[Any, ...], numbers: Iterable[int], *, workers: int, at_once: int, activity: Activity, do: str
+    prepare: Callable[..., Run],
+    arguments: tuple[Any, ...],
+    numbers: Iterable[int | None],
+    *,
+    workers: int,
+    at_once: int,
+    activity: Activity,
+    do: str,
+    sent: Callable[[int], Any] = lambda number: number,
 ) -> Iterator[Any]:
     """What becomes of each of `numbers`, each once, in the order it comes. Close the iterator to stop.
 
     Args:
         prepare: a function of a module, called once in each process with `arguments`. It returns `run`, which takes numbers from the function it is
             given until that returns None, and yields (number, result). `run` is called again when there is more.
+        numbers: None among them says that there is none until more results have been taken.
         at_once: jobs that a process works on at a time.
         do: what to do about processes that die again and again.
+        sent: what a process gets instead of a number, if that does not say enough; a few kilobytes at most, which a pipe holds.
 
     Raises:
-        RunFailed: an exception in a process, or a job that was lost too often.
+        UserError: raised in a process.
+        RunFailed: another exception in a process, or a job that was lost too often.
     """
-    crew = _Crew(prepare, arguments, iter(numbers), at_once + _AHEAD, activity, do)
+    crew = _Crew(prepare, arguments, iter(numbers), at_once + _AHEAD, activity, do, sent)
     try:
         crew.hire(workers)
         while crew.busy():
             for connection in multiprocessing.connection.wait([worker.connection for worker in crew.workers]):
                 yield from crew.answer(connection)
+            if not crew.busy():
+                crew.deal()
     finally:
         crew.dismiss()
+
+
+def results_here(run: Run, numbers: Iterable[int]) -> Iterator[Any]:
+    """As `results_of_jobs`, in this process. Close the iterator to stop."""
+    left = iter(numbers)
+    with closing(run(lambda: next(left, None))) as answers:
+        for _, result in answers:
+            yield result
+
+
+def results_in_order(
+    items: Iterable[tuple[Item, Sequence[Any]]], prepare: Callable[..., Callable[[Any], Any]], arguments: tuple[Any, ...], workers: int, *, do: str
+) -> Iterator[tuple[Item, list[Any]]]:
+    """Each item with what became of each of its jobs, in the order they are handed in.
+
+    A few jobs are under way at a time, however many there are. Close the iterator to stop.
+
+    Args:
+        items: with their jobs, few or many, of a few kilobytes each.
+        prepare: a function of a module, called once in each process with `arguments`. It returns what is done with a job.
+        do: what to do about processes that die again and again.
+
+    Raises:
+        UserError, RunFailed: as `results_of_jobs`.
+    """
+    fresh = itertools.count()
+    parcels: dict[int, Sequence[Any]] = {}
+    waiting: deque[tuple[Item, list[int]]] = deque()
+    done: dict[int, list[Any]] = {}
+    most = workers * (1 + _AHEAD)
+
+    def numbers() -> Iterator[int | None]:
+        for item, jobs in items:
+            # An item without jobs is sent round too: it comes out in its turn, and not only with the next that has some.
+            mine = list(itertools.islice(fresh, max(1, len(jobs))))
+            waiting.append((item, mine))
+            for i, number in enumerate(mine):
+                # Results that wait for an earlier item take up memory; those of the first item wait for nothing but each other.
+                while len(waiting) > 1 and len(parcels) + len(done) >= most:
+                    yield None
+                parcels[number] = jobs[i : i + 1]
+                yield number
+
+    results = results_of_jobs(
+        _prepare_parcels,
+        (prepare, arguments),
+        numbers(),
+        workers=workers,
+        at_once=1,
+        activity=Activity(),
+        do=do,
+        sent=lambda number: (number, parcels[number]),
+    )
+    with closing(results):
+        for number, made in results:
+            del parcels[number]
+            done[number] = made
+            while waiting and all(number in done for number in waiting[0][1]):
+                item, mine = waiting.popleft()
+                yield item, [result for number in mine for result in done.pop(number)]
+
+
+def _prepare_parcels(prepare: Callable[..., Callable[[Any], Any]], arguments: tuple[Any, ...]) -> Run:
+    work = prepare(*arguments)
+
+    def run(next_parcel: Callable[[], tuple[int, Sequence[Any]] | None]) -> Iterator[tuple[int, Any]]:
+        for number, jobs in iter(next_parcel, None):
+            yield number, (number, [work(job) for job in jobs])
+
+    return run
 
 
 @dataclass
@@ -87,19 +172,28 @@ class _Worker:
     under_way: set[int] = field(default_factory=set)
     waits: bool = False
 
-    def tell(self, number: int | None) -> None:
-        self.waits = number is None
+    def tell(self, parcel: Any) -> None:
+        self.waits = parcel is None
         with contextlib.suppress(OSError):  # it is dead, which the other direction will tell
-            self.connection.send(number)
+            self.connection.send(parcel)
 
 
 class _Crew:
-    def __init__(self, prepare: Callable[..., Run], arguments: tuple[Any, ...], numbers: Iterator[int], share: int, activity: Activity, do: str) -> None:
+    def __init__(
+        self,
+        prepare: Callable[..., Run],
+        arguments: tuple[Any, ...],
+        numbers: Iterator[int | None],
+        share: int,
+        activity: Activity,
+        do: str,
+        sent: Callable[[int], Any],
+    ) -> None:
         self.workers: list[_Worker] = []
         self._body = (prepare, arguments, looked_in())
         self._fresh, self._again = numbers, []  # the second is a heap
         self._losses: Counter[int] = Counter()
-        self._share, self._activity, self._do = share, activity, do
+        self._share, self._activity, self._do, self._sent = share, activity, do, sent
 
     def hire(self, count: int) -> None:
         with one_thread_each():
@@ -113,7 +207,7 @@ class _Crew:
                     raise RunFailed(f"The system starts no more processes: {error.strerror}.", do=self._do) from None
                 theirs.close()
         self._activity.workers = len(self.workers)
-        self._deal()
+        self.deal()
 
     def busy(self) -> bool:
         return any(worker.under_way for worker in self.workers)
@@ -126,11 +220,11 @@ class _Crew:
         except (EOFError, OSError):
             self._replace(worker)
             return
-        if isinstance(answer, Failed):
-            raise answer.as_error()
+        if isinstance(answer, UserError):
+            raise answer
         number, result = answer
         worker.under_way.remove(number)
-        self._deal()
+        self.deal()
         yield result
 
     def dismiss(self) -> None:
@@ -143,7 +237,7 @@ class _Crew:
             worker.connection.close()
         self._activity.workers = 0
 
-    def _deal(self) -> None:
+    def deal(self) -> None:
         """One number to each process in turn until all have enough, so that a small run is spread too."""
         hungry = [worker for worker in self.workers if len(worker.under_way) < self._share]
         while hungry:
@@ -156,7 +250,7 @@ class _Crew:
                             other.tell(None)
                     return
                 worker.under_way.add(number)
-                worker.tell(number)
+                worker.tell(self._sent(number))
             hungry = [worker for worker in hungry if len(worker.under_way) < self._share]
 
     def _next(self) -> int | None:
@@ -177,8 +271,8 @@ class _Crew:
             heapq.heappush(self._again, number)
         lost, fate = len(worker.under_way), _fate(worker.process.exitcode)
         if any(self._losses[number] >= _MOST_LOSSES for number in worker.under_way):
-            raise RunFailed(f"{_MOST_LOSSES} worker processes died over the same trials; the last one {fate}.", do=self._do)
-        self._activity.on_event(f"A worker process {fate}. Another takes its place and does the {lost} trials again that it had under way.")
+            raise RunFailed(f"{_MOST_LOSSES} worker processes died over the same work; the last one {fate}.", do=self._do)
+        self._activity.on_event(f"A worker process {fate}. Another takes its place and does again what it had under way ({lost}).")
         self.hire(1)
 
 
@@ -205,4 +299,4 @@ def _body(prepare: Callable[..., Run], arguments: tuple[Any, ...], task_paths: t
     except MemoryError:
         os._exit(1)  # as if the system had killed it: with luck there is room for the next one
     except Exception as error:
-        connection.send(Failed.of(error))
+        connection.send(as_user_error(error))

@@ -11,8 +11,8 @@ from pathlib import Path
 
 import pytest
 
-from mimicctl.crew import Activity, results_of_jobs
-from mimicctl.errors import RunFailed
+from mimicctl.crew import Activity, results_here, results_in_order, results_of_jobs
+from mimicctl.errors import RunFailed, UserError
 
 
 def prepare(work, *arguments):
@@ -111,3 +111,70 @@ def test_an_exception_ends_the_run():
     with pytest.raises(RunFailed, match="ValueError: odd") as caught:
         list(results(prepare_and_fail, (), range(20)))
     assert "--debug" in caught.value.do and not multiprocessing.active_children()
+
+
+def prepare_and_refuse():
+    raise UserError("The file is damaged.", where="a.hdf5", do="repair it")
+
+
+def test_a_refusal_in_a_process_is_that_of_the_run():
+    with pytest.raises(UserError) as caught:
+        list(results(prepare_and_refuse, (), range(20)))
+    assert (caught.value.what, caught.value.where, caught.value.do, caught.value.exit_code) == ("The file is damaged.", "a.hdf5", "repair it", 2)
+
+
+def test_in_this_process_the_results_are_the_same():
+    done = list(results_here(prepare(nothing), range(5, 9)))
+    assert [number for number, *_ in done] == [5, 6, 7, 8] and {pid for _, pid, _ in done} == {os.getpid()}
+
+
+# In order ---------------------------------------------------------------------------------------------------
+
+
+def squares(folder=None):
+    def square(number):
+        time.sleep(0.03 * (number % 3 == 0))  # so that some are overtaken
+        if folder:
+            die_once(number, folder)
+        return number**2
+
+    return square
+
+
+def in_order(items, prepared=squares, arguments=()):
+    return results_in_order(items, prepared, arguments, 2, do="do something")
+
+
+ITEMS = [(str(i), list(range(i, i + i % 3))) for i in range(20)]
+EXPECTED = [(name, [number**2 for number in jobs]) for name, jobs in ITEMS]
+
+
+def test_items_come_in_order_with_the_results_of_their_jobs():
+    assert any(not jobs for _, jobs in ITEMS) and list(in_order(ITEMS)) == EXPECTED
+    assert not multiprocessing.active_children()
+
+
+def test_a_killed_process_changes_neither_results_nor_order(tmp_path):
+    assert list(in_order(ITEMS, arguments=(str(tmp_path),))) == EXPECTED
+    assert len(list(tmp_path.iterdir())) > 1, "none was killed"
+
+
+def test_items_without_jobs_come_out_in_their_turn_and_a_few_are_taken_ahead():
+    taken = []
+
+    def items():
+        for i in itertools.count():
+            taken.append(i)
+            yield i, [i] if i < 4 else []
+
+    found = in_order(items())
+    for i in range(50):
+        assert next(found) == (i, [i**2] if i < 4 else [])
+        assert len(taken) <= i + 8
+    found.close()
+    assert not multiprocessing.active_children()
+
+
+def test_an_item_may_have_more_jobs_than_are_taken_ahead():
+    items = [("many", list(range(40))), ("few", [1]), ("many more", list(range(60)))]
+    assert list(in_order(items)) == [(name, [number**2 for number in jobs]) for name, jobs in items]

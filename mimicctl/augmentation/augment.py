@@ -18,6 +18,7 @@ import mimicctl
 from mimicctl.augmentation.procedural import NEEDED, paint_demo, painted_cameras
 from mimicctl.augmentation.robot_material import RobotMaterial
 from mimicctl.config import RenderSettings
+from mimicctl.crew import results_in_order
 from mimicctl.dataset.frames import Frames, write_frames
 from mimicctl.dataset.reader import Dataset, demo_number, file_sha256
 from mimicctl.dataset.resume import find_unfinished
@@ -25,7 +26,6 @@ from mimicctl.dataset.writer import DatasetWriter, checked_output, copy_demo, pa
 from mimicctl.envs.mujoco.appearance import PLAIN, Appearance, randomised
 from mimicctl.envs.mujoco.cameras import CHANNELS
 from mimicctl.errors import RunFailed, UserError, listed
-from mimicctl.processes import results_in_order
 from mimicctl.rendering.replay import drawing_settings, positions_of, refuse_unfit, scenes_of, with_cameras
 from mimicctl.rendering.workers import Drawing, check_opengl, frames_in_order
 from mimicctl.schema import LINEAGE_ATTR
@@ -102,7 +102,7 @@ def augment(
 
     Raises:
         UserError: the dataset lacks what the engine needs, the output exists, or (rerender) no OpenGL works here. Nothing was written.
-        RunFailed: a worker died; `resume` continues.
+        RunFailed: workers died again and again; `resume` continues.
     """
     output = checked_output(settings.output_file)
     with Dataset(input_file) as dataset:
@@ -187,29 +187,24 @@ def _redrawn(dataset: Dataset, task: TaskSpec, copies: Sequence[Copy], rendering
 
 
 def _painted(dataset: Dataset, task: TaskSpec, copies: Sequence[Copy], workers: int) -> Iterator[tuple[Copy, dict[str, Frames]]]:
-    died = RunFailed("A process that paints died, perhaps for want of memory.", do="use fewer --workers; --resume continues")
     jobs = ((copy, () if copy.number is None else (copy,)) for copy in copies)
-    for copy, done in results_in_order(jobs, _paint, workers, begin=_begin, arguments=(dataset.path, task), died=died):
-        yield copy, done[0] if done else {}
+    with closing(results_in_order(jobs, _prepare, (dataset.path, task), workers, do="use fewer --workers; --resume continues")) as painted:
+        for copy, done in painted:
+            yield copy, done[0] if done else {}
 
 
-_path: Path
-_task: TaskSpec
-_material: RobotMaterial | None = None
-"""Of a worker process."""
+def _prepare(path: Path, task: TaskSpec) -> Callable[[Copy], dict[str, Frames]]:
+    """How a worker process paints a demo."""
+    material: RobotMaterial | None = None
 
+    def paint(copy: Copy) -> dict[str, Frames]:
+        nonlocal material
+        material = material or RobotMaterial(task)
+        with Dataset(path) as dataset:
+            _, qpos = next(scenes_of(dataset, [copy.demo], positions_of(task)))
+            return paint_demo(dataset.group(copy.demo)["obs"], qpos, task, copy.appearance, material)
 
-def _begin(path: Path, task: TaskSpec) -> None:
-    global _path, _task
-    _path, _task = path, task
-
-
-def _paint(copy: Copy) -> dict[str, Frames]:
-    global _material
-    _material = _material or RobotMaterial(_task)
-    with Dataset(_path) as dataset:
-        _, qpos = next(scenes_of(dataset, [copy.demo], positions_of(_task)))
-        return paint_demo(dataset.group(copy.demo)["obs"], qpos, _task, copy.appearance, _material)
+    return paint
 
 
 # The output --------------------------------------------------------------------------------------------------

@@ -5,14 +5,16 @@ from __future__ import annotations
 import itertools
 import os
 import zlib
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import ExitStack, closing
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import numpy as np
 
 from mimicctl.config import EvalSettings, RobustSettings
+from mimicctl.crew import Activity, NextNumber, results_here, results_of_jobs
 from mimicctl.envs import make_env
 from mimicctl.envs.mujoco.appearance import SETTINGS, Appearance
 from mimicctl.errors import UserError
@@ -20,7 +22,6 @@ from mimicctl.evaluation.checkpoints import epoch_of, find_checkpoints
 from mimicctl.evaluation.play import one_thread
 from mimicctl.evaluation.rollouts import Rollout, roll_out
 from mimicctl.evaluation.sight import Sight, View, view_of
-from mimicctl.processes import SharedNumbers, results_of
 from mimicctl.tasks import TaskSpec
 
 _LOOKS = 2_000_029
@@ -73,57 +74,67 @@ class _Job:
     """What every worker is told.
 
     Attributes:
-        left: for each cell, the numbers of the rollouts that are still to be done.
+        left: the rollouts that are still to be done, in order; their numbers are their places here.
     """
 
     task: TaskSpec
-    left: tuple[tuple[Cell, tuple[int, ...]], ...]
+    left: tuple[tuple[Cell, int], ...]
     horizon: int
     action_range: tuple[float, float] | None
 
 
 def roll_out_cells(
-    cells: Sequence[Cell], done: Mapping[Cell, Collection[int]], task: TaskSpec, robust: RobustSettings, settings: EvalSettings
+    cells: Sequence[Cell],
+    done: Mapping[Cell, Collection[int]],
+    task: TaskSpec,
+    robust: RobustSettings,
+    settings: EvalSettings,
+    *,
+    on_event: Callable[[str], None] = lambda text: None,
 ) -> Iterator[tuple[Cell, Rollout]]:
     """Roll every cell out but for the rollouts that are `done`: a cell and one of its rollouts, in the order they get ready.
 
     Rollout number i of a seed begins in the same state under every setting and with every checkpoint, and under one setting every checkpoint sees
-    the same appearance in it. A result does not depend on `workers`, or on what was done before. Close the iterator to stop.
+    the same appearance in it. A result does not depend on `workers`, on workers that were killed, or on what was done before. Close the iterator to
+    stop.
+
+    Args:
+        on_event: called with a sentence when something went wrong that the run gets over.
 
     Raises:
-        RunFailed: a worker process failed.
+        RunFailed: worker processes failed again and again.
     """
-    left = tuple((cell, tuple(i for i in range(robust.rollouts) if i not in done.get(cell, ()))) for cell in cells)
-    left = tuple((cell, numbers) for cell, numbers in left if numbers)
-    workers = min(settings.workers or os.cpu_count() or 1, sum(len(numbers) for _, numbers in left))
+    left = tuple((cell, i) for cell in cells for i in range(robust.rollouts) if i not in done.get(cell, ()))
+    workers = min(settings.workers or os.cpu_count() or 1, len(left))
     job = _Job(task, left, settings.horizon, settings.action_range)
+    numbers = range(len(left))
     if workers > 1:
-        shared = [SharedNumbers(0, len(numbers)) for _, numbers in left]
-        results = results_of(_work, (job, shared), workers, do="use fewer --workers; --resume continues")
+        activity, do = Activity(on_event=on_event), "use fewer --workers; --resume continues"
+        results = results_of_jobs(partial, (_roll_out, job), numbers, workers=workers, at_once=1, activity=activity, do=do)
     else:
-        results = _work(job, [iter(range(len(numbers))) for _, numbers in left])
+        results = results_here(partial(_roll_out, job), numbers)
     with closing(results):
         yield from results
 
 
-def _work(job: _Job, shares: Sequence[Iterator[int]]) -> Iterator[tuple[Cell, Rollout]]:
-    """For one cell after the other: take the next of its rollouts and do it, until there are no more."""
+def _roll_out(job: _Job, next_number: NextNumber) -> Iterator[tuple[int, tuple[Cell, Rollout]]]:
+    """Do one rollout after the other, as long as there are any."""
     from mimicctl.training.policy import Policy
 
     with ExitStack() as stack:
         stack.enter_context(one_thread())
         env = stack.enter_context(closing(make_env(job.task)))
         eyes = _Eyes(stack)
-        for (cell, numbers), share in zip(job.left, shares, strict=True):
-            policy = None
-            for place in share:
-                # Loaded by those workers alone that have something to do here.
-                policy = policy or Policy(cell.checkpoint, seed=cell.seed, together=1, action_range=job.action_range)
-                index = numbers[place]
-                sight = eyes.of(view_of(policy, job.task))
-                sight.wear(appearance_of(cell, index))
-                for rollout, _ in roll_out(env, policy, iter([index]), horizon=job.horizon, seed=cell.seed, sight=sight):
-                    yield cell, rollout
+        loaded, policy = None, None
+        for number in iter(next_number, None):
+            cell, index = job.left[number]
+            if loaded != (cell.checkpoint, cell.seed):
+                loaded = cell.checkpoint, cell.seed
+                policy = Policy(cell.checkpoint, seed=cell.seed, together=1, action_range=job.action_range)
+            sight = eyes.of(view_of(policy, job.task))
+            sight.wear(appearance_of(cell, index))
+            for rollout, _ in roll_out(env, policy, iter([index]), horizon=job.horizon, seed=cell.seed, sight=sight):
+                yield number, (cell, rollout)
 
 
 class _Eyes:

@@ -6,17 +6,17 @@ Drawing takes far more time than the physics did. A scene is a row of joint posi
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
+from contextlib import closing
 from dataclasses import dataclass
 
 import numpy as np
 
+from mimicctl.crew import Item, results_in_order
 from mimicctl.dataset.frames import Frames
 from mimicctl.envs.mujoco.appearance import PLAIN, Appearance
 from mimicctl.envs.mujoco.cameras import SceneRenderer, cameras_of
 from mimicctl.envs.mujoco.gl import choose_gl
 from mimicctl.envs.mujoco.looks import RenderingMode
-from mimicctl.errors import RunFailed
-from mimicctl.processes import Item, results_in_order
 from mimicctl.tasks import TaskSpec
 
 _STEPS = 16
@@ -53,38 +53,30 @@ def frames_in_order(
 
     Raises:
         UserError: no off-screen OpenGL works here.
-        RunFailed: a worker died.
+        RunFailed: workers died again and again.
     """
     check_opengl()
-    died = RunFailed(
-        "A process that draws died, perhaps in its graphics driver or for want of memory.",
-        do="use fewer --workers, or another OpenGL (MUJOCO_GL=osmesa); --resume continues",
-    )
     jobs = ((item, _jobs(qpos, appearance_of(item))) for item, qpos in scenes)
-    for item, done in results_in_order(jobs, _draw, workers, begin=_begin, arguments=(drawing,), died=died):
-        yield item, {key: Frames.joined([frames[key] for frames in done]) for key in done[0]} if done else {}
+    do = "use fewer --workers, or another OpenGL (MUJOCO_GL=osmesa); --resume continues"
+    with closing(results_in_order(jobs, _prepare, (drawing,), workers, do=do)) as drawn:
+        for item, done in drawn:
+            yield item, {key: Frames.joined([frames[key] for frames in done]) for key in done[0]} if done else {}
 
 
 def _jobs(qpos: np.ndarray | None, appearance: Appearance) -> list[tuple[np.ndarray, Appearance]]:
     return [] if qpos is None else [(qpos[start : start + _STEPS], appearance) for start in range(0, len(qpos), _STEPS)]
 
 
-_drawing: Drawing
-_renderer: SceneRenderer | None = None
-"""Of a worker process, which has one for all its jobs."""
+def _prepare(drawing: Drawing) -> Callable[[tuple[np.ndarray, Appearance]], dict[str, Frames]]:
+    """How a worker process draws a few steps. The renderer is made when it is wanted, which takes seconds."""
+    renderer: SceneRenderer | None = None
 
+    def draw(job: tuple[np.ndarray, Appearance]) -> dict[str, Frames]:
+        nonlocal renderer
+        qpos, appearance = job
+        renderer = renderer or SceneRenderer(drawing.task, drawing.mode, cameras_of(drawing.task, drawing.image_size))
+        renderer.wear(appearance)
+        steps = [renderer.images(row) for row in qpos]
+        return {key: Frames.of(np.stack([step[key] for step in steps])) for key in steps[0]}
 
-def _begin(drawing: Drawing) -> None:
-    global _drawing
-    _drawing = drawing
-
-
-def _draw(job: tuple[np.ndarray, Appearance]) -> dict[str, Frames]:
-    """The images of a few steps."""
-    global _renderer
-    qpos, appearance = job
-    if _renderer is None:
-        _renderer = SceneRenderer(_drawing.task, _drawing.mode, cameras_of(_drawing.task, _drawing.image_size))
-    _renderer.wear(appearance)
-    steps = [_renderer.images(row) for row in qpos]
-    return {key: Frames.of(np.stack([step[key] for step in steps])) for key in steps[0]}
+    return draw

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 
+from mimicctl.crew import results_in_order
 from mimicctl.envs import make_env
-from mimicctl.errors import RunFailed, UserError
-from mimicctl.processes import results_in_order, results_of
+from mimicctl.errors import UserError
 from mimicctl.tasks import DEFAULT_TASK, broken_tasks, find_task, list_tasks, look_in, origin_of, twin_of, with_family
 
 HEAD = """import dataclasses
@@ -181,25 +181,19 @@ def test_a_slip_in_the_id_is_answered_with_the_nearest(folder):
 # Worker processes -----------------------------------------------------------------------------------------
 
 
-def ids_in_a_worker() -> Iterator[tuple[int, str]]:
-    yield os.getpid(), find_task("MuJoCo-Mine-v0").task_id
+def prepared() -> Callable[[str], tuple[int, str]]:
+    return lambda task_id: (os.getpid(), find_task(task_id).task_id)
 
 
-def id_for(job: str) -> str:
-    return find_task(job).task_id
-
-
-def nothing() -> None:
-    pass
+def found_in_workers() -> list[tuple[int, str]]:
+    return [result for _, done in results_in_order([(i, ["MuJoCo-Mine-v0"]) for i in range(8)], prepared, (), 2, do="") for result in done]
 
 
 def test_worker_processes_know_the_tasks_of_their_parent(folder):
     (folder / "own").mkdir()
     (folder / "own" / "mine.py").write_text(OWN.format("MuJoCo-Mine-v0"))
-    with pytest.raises(RunFailed, match="There is no task"):
-        list(results_of(ids_in_a_worker, (), 1, do=""))
+    with pytest.raises(UserError, match="There is no task"):
+        found_in_workers()
     look_in(["own"])
-    found = list(results_of(ids_in_a_worker, (), 2, do=""))
-    assert len({pid for pid, _ in found} - {os.getpid()}) == 2 and {name for _, name in found} == {"MuJoCo-Mine-v0"}
-    died = RunFailed("A worker died.")
-    assert list(results_in_order([("item", ["MuJoCo-Mine-v0"])], id_for, 1, begin=nothing, arguments=(), died=died)) == [("item", ["MuJoCo-Mine-v0"])]
+    found = found_in_workers()
+    assert os.getpid() not in {pid for pid, _ in found} and {name for _, name in found} == {"MuJoCo-Mine-v0"}

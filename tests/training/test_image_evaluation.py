@@ -4,18 +4,19 @@ from __future__ import annotations
 
 import json
 from contextlib import closing
+from functools import partial
 from pathlib import Path
 
 import numpy as np
 import pytest
 
+from mimicctl.crew import Activity, results_of_jobs
 from mimicctl.envs import make_env
 from mimicctl.envs.mujoco import gl
 from mimicctl.envs.mujoco.cameras import SceneRenderer, cameras_of
 from mimicctl.evaluation.play import one_thread
 from mimicctl.evaluation.rollouts import roll_out
 from mimicctl.evaluation.sight import Sight, rendering_mode_in, view_of
-from mimicctl.processes import SharedNumbers, results_of
 from mimicctl.tasks import DEFAULT_TASK, find_task
 from tests.training.images import VISUOMOTOR, checkpoint_of
 
@@ -79,10 +80,15 @@ def paths(checkpoint: Path, numbers, num_envs: int):
                 yield rollout.index, snapshots
 
 
+def numbered_paths(checkpoint: Path, next_number):
+    for index, snapshots in paths(checkpoint, iter(next_number, None), 2):
+        yield index, (index, snapshots)
+
+
 def test_envs_and_workers_change_nothing_bit_for_bit(image_run):
     checkpoint = checkpoint_of(image_run)
     alone, together = (dict(paths(checkpoint, iter(range(5)), num_envs)) for num_envs in (1, 4))
-    spread = dict(results_of(paths, (checkpoint, SharedNumbers(0, 5), 2), 2, do=""))
+    spread = dict(results_of_jobs(partial, (numbered_paths, checkpoint), range(5), workers=2, at_once=2, activity=Activity(), do=""))
     assert sorted(together) == sorted(spread) == list(range(5)) and not np.array_equal(alone[0], alone[1])
     for index, path in alone.items():
         np.testing.assert_array_equal(path, together[index])
