@@ -73,7 +73,7 @@ def play(
     stopped: BaseException | None = None
     with reporting("eval", settings.rollouts * len(checkpoints)) as reporter:
         try:
-            for path, rollout in roll_out_all(checkpoints, evaluated, settings, videos):
+            for path, rollout in roll_out_all(checkpoints, evaluated, settings, videos, on_event=note):
                 finished[path].append(rollout)
                 good = sum(r.success for r in finished[path])
                 reporter.update(sum(map(len, finished.values())), f"{labels[path]}: {good} of {len(finished[path])} succeeded")
@@ -153,7 +153,7 @@ def robust(
         note(f"{total} rollouts{f', {before} of them done before' if before else ''}.")
         with reporting("robust", total) as reporter:
             try:
-                for cell, rollout in roll_out_cells(cells, finished, evaluated, chosen, settings) if before < total else ():
+                for cell, rollout in roll_out_cells(cells, finished, evaluated, chosen, settings, on_event=note) if before < total else ():
                     journal.add(cell, rollout)
                     finished[cell][rollout.index] = rollout
                     good = sum(r.success for r in finished[cell].values())
@@ -190,8 +190,8 @@ def _outcome(task: TaskSpec, evaluations: list[Evaluation], labels: dict[Path, s
     data = as_dict(task, evaluations, {**facts, "videos": str(videos) if videos else None})
     report, picture = write_report(folder, data, evaluations)
     top = best_of(evaluations)
-    stuck = [f"stuck in {name}" for name, _ in top.failures_by_subtask(task)]
-    rows = [(labels[e.checkpoint], e.rate, *(count for _, count in e.failures_by_subtask(task))) for e in evaluations]
+    stuck = [f"stuck in {name}" for name in top.failures_by_subtask(task)]
+    rows = [(labels[e.checkpoint], e.rate, *e.failures_by_subtask(task).values()) for e in evaluations]
     tables = [Table("Checkpoints", ("checkpoint", "success", *stuck), rows)]
     if len(evaluations) > 1:
         compared = [(labels[e.checkpoint], "the best" if e is top else in_words(compare_to(top, e))) for e in evaluations]

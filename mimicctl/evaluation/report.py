@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import os
 import tempfile
@@ -36,17 +37,19 @@ class Evaluation:
     def rate(self) -> str:
         return rate_text(self.successes, len(self.rollouts))
 
-    def failures_by_subtask(self, task: TaskSpec) -> list[tuple[str, int]]:
-        """Subtask name and the rollouts that got stuck in it."""
-        names = _stages(task)
-        return [(name, sum(not r.success and r.reached == i for r in self.rollouts)) for i, name in enumerate(names)]
-
-
-def _stages(task: TaskSpec) -> list[str]:
-    """What `Rollout.reached` counts: each subtask that a signal ends, and then what is left."""
-    label = "{name}" if len(task.eef_names) == 1 else "{eef}: {name}"
-    ended = [label.format(eef=eef, name=s.name) for eef, subtasks in task.subtasks.items() for s in subtasks if s.term_signal]
-    return [*ended, " and ".join(dict.fromkeys(subtasks[-1].name for subtasks in task.subtasks.values()))]
+    def failures_by_subtask(self, task: TaskSpec) -> dict[str, int]:
+        """Subtask to the number of rollouts that got stuck in it. One in which several eefs did counts for each of them."""
+        label = "{name}" if len(task.eef_names) == 1 else "{eef}: {name}"
+        ended = {eef: [label.format(eef=eef, name=s.name) for s in subtasks if s.term_signal] for eef, subtasks in task.subtasks.items()}
+        # An eef that has done its part may be waiting for another, so the end counts where all have come to it.
+        end = " and ".join(dict.fromkeys(subtasks[-1].name for subtasks in task.subtasks.values()))
+        stuck = dict.fromkeys([*itertools.chain.from_iterable(ended.values()), end], 0)
+        for rollout in self.rollouts:
+            if not rollout.success:
+                behind = [ended[eef][count] for eef, count in rollout.reached.items() if count < len(ended[eef])]
+                for name in behind or [end]:
+                    stuck[name] += 1
+        return stuck
 
 
 def best_of(evaluations: Sequence[Evaluation]) -> Evaluation:
@@ -91,7 +94,7 @@ def _checkpoint_as_dict(task: TaskSpec, evaluation: Evaluation) -> dict[str, Any
         "successes": evaluation.successes,
         "rollouts": len(evaluation.rollouts),
         "interval_95": [low, high],
-        "failures": dict(evaluation.failures_by_subtask(task)),
+        "failures": evaluation.failures_by_subtask(task),
         "results": [vars(rollout) for rollout in evaluation.rollouts],
     }
 

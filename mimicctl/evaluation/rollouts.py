@@ -30,13 +30,13 @@ class Rollout:
 
     Attributes:
         index: number of its start state; the same number is the same state for every policy.
-        reached: subtasks whose signal rose, in order; all of them and one more is success.
+        reached: of each eef, the subtasks whose signals rose, in order.
         steps: control steps taken.
     """
 
     index: int
     success: bool
-    reached: int
+    reached: dict[str, int]
     steps: int
 
 
@@ -58,6 +58,7 @@ def roll_out(
         sight: gives the policy its camera images, if it sees any.
     """
     slots: dict[int, _Slot] = {}
+    order = {eef: tuple(s.term_signal for s in subtasks if s.term_signal) for eef, subtasks in env.task.subtasks.items()}
     policy.start(env.num_envs)
     for env_id in range(env.num_envs):
         _begin(env, policy, slots, env_id, numbers, seed, recorded)
@@ -70,7 +71,7 @@ def roll_out(
         success, signals = env.success(after), env.signals(after)
         for row, env_id in enumerate(ids):
             slot = slots[env_id]
-            slot.note({name: bool(values[row]) for name, values in signals.items()}, bool(success[row]), env.task.term_signals)
+            slot.note({name: bool(values[row]) for name, values in signals.items()}, bool(success[row]), order)
             slot.record(after[row])
             if slot.held >= env.task.success_hold_steps or slot.steps >= horizon:
                 yield slots.pop(env_id).result(env.task.success_hold_steps)
@@ -82,16 +83,17 @@ class _Slot:
     """A rollout under way in one env."""
 
     index: int
+    reached: dict[str, int]
     held: int = 0
-    reached: int = 0
     steps: int = 0
     snapshots: list[np.ndarray] | None = None
 
-    def note(self, signals: dict[str, bool], success: bool, order: tuple[str, ...]) -> None:
+    def note(self, signals: dict[str, bool], success: bool, order: dict[str, tuple[str, ...]]) -> None:
         self.steps += 1
         self.held = self.held + 1 if success else 0
-        while self.reached < len(order) and signals[order[self.reached]]:
-            self.reached += 1
+        for eef, names in order.items():
+            while self.reached[eef] < len(names) and signals[names[self.reached[eef]]]:
+                self.reached[eef] += 1
 
     def record(self, snapshot: np.ndarray) -> None:
         if self.snapshots is not None:
@@ -108,4 +110,4 @@ def _begin(env: MimicEnv, policy: Acts, slots: dict[int, _Slot], env_id: int, nu
         return
     env.reset([env_id], [np.random.SeedSequence(seed, spawn_key=(_SEED_SPACE, index))])
     policy.restart(env_id, index)
-    slots[env_id] = _Slot(index, snapshots=[env.snapshot([env_id])[0]] if index < recorded else None)
+    slots[env_id] = _Slot(index, dict.fromkeys(env.task.eef_names, 0), snapshots=[env.snapshot([env_id])[0]] if index < recorded else None)

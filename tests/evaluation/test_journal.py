@@ -28,7 +28,7 @@ def begun(path: Path, checkpoint: Path, identity: dict) -> Cell:
     """A journal with one rollout."""
     cell = Cell(1, "vanilla", checkpoint)
     with Journal(path, identity, [checkpoint], resume=False, overwrite=False) as journal:
-        journal.add(cell, Rollout(0, True, 4, 9))
+        journal.add(cell, Rollout(0, True, {"franka": 4}, 9))
     return cell
 
 
@@ -42,4 +42,4 @@ def test_an_evaluation_is_not_continued_on_an_edited_task(tmp_path, checkpoint):
 def test_one_from_before_there_were_fingerprints_goes_on(tmp_path, checkpoint):
     cell = begun(tmp_path / "rollouts.jsonl", checkpoint, {"task": DEFAULT_TASK})
     with Journal(tmp_path / "rollouts.jsonl", IDENTITY, [checkpoint], resume=True, overwrite=False) as journal:
-        assert journal.done == {cell: {0: Rollout(0, True, 4, 9)}}
+        assert journal.done == {cell: {0: Rollout(0, True, {"franka": 4}, 9)}}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 from pathlib import Path
 
@@ -16,7 +17,7 @@ from mimicctl.tasks import DEFAULT_TASK, find_task
 
 def evaluation(name: str, pattern: str) -> Evaluation:
     """A rollout for each letter: + succeeded, - did not."""
-    return Evaluation(Path(name), tuple(Rollout(i, mark == "+", 4 if mark == "+" else 1, 100) for i, mark in enumerate(pattern)))
+    return Evaluation(Path(name), tuple(Rollout(i, mark == "+", {"franka": 4 if mark == "+" else 1}, 100) for i, mark in enumerate(pattern)))
 
 
 def files(folder: Path, *names: str) -> list[Path]:
@@ -48,6 +49,22 @@ def test_all_but_the_best_are_compared_with_it_in_json():
     assert first["compared_to_best"] == {"both": 1, "only_best": 2, "only_this": 1, "neither": 0, "p_value": 1.0}
     assert "compared_to_best" not in best and third["compared_to_best"]["p_value"] == 1.0
     assert first["failures"]["stack red on blue"] == 2
+
+
+def test_the_eef_that_got_stuck_is_named():
+    task = find_task("MuJoCo-Lift-Tray-Dual-Franka-IK-Abs-v0")
+    reached = [(1, 0), (1, 0), (0, 0), (1, 1), (0, 1), (1, 1)]
+    rollouts = tuple(Rollout(i, i == 5, dict(zip(("left", "right"), counts, strict=True)), 100) for i, counts in enumerate(reached))
+    stuck = Evaluation(Path("a.pth"), rollouts).failures_by_subtask(task)
+    # In the third neither hand got hold of the tray; in the fourth both did, and could not lift it.
+    assert stuck == {"left: grasp": 2, "right: grasp": 3, "lift": 1}
+    assert json.loads(json.dumps(as_dict(task, [Evaluation(Path("a.pth"), rollouts)], {})))["checkpoints"][0]["failures"] == stuck
+
+
+def test_no_failure_is_lost_where_subtasks_share_a_name():
+    task = find_task(DEFAULT_TASK)
+    twice = dataclasses.replace(task, subtasks={"franka": tuple(dataclasses.replace(s, name="move") for s in task.subtasks["franka"])})
+    assert evaluation("a.pth", "--+").failures_by_subtask(twice) == {"move": 2}
 
 
 def test_one_checkpoint_alone_is_compared_with_nothing():

@@ -21,7 +21,7 @@ def results(**patterns: str) -> Results:
     cells = {}
     for name, marks in patterns.items():
         setting, seed, checkpoint = name.rsplit("_", 2)
-        cells[Cell(int(seed), setting, {"a": A, "b": B}[checkpoint])] = tuple(Rollout(i, mark == "+", 4, 9) for i, mark in enumerate(marks))
+        cells[Cell(int(seed), setting, {"a": A, "b": B}[checkpoint])] = tuple(Rollout(i, mark == "+", {"franka": 4}, 9) for i, mark in enumerate(marks))
     return Results(cells, LABELS)
 
 

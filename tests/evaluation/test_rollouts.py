@@ -6,7 +6,7 @@ import numpy as np
 
 from mimicctl.envs import make_env
 from mimicctl.evaluation.rollouts import roll_out
-from mimicctl.tasks import DEFAULT_TASK
+from mimicctl.tasks import DEFAULT_TASK, find_task
 
 
 class Shaky:
@@ -58,3 +58,45 @@ def test_another_seed_is_another_set_of_start_states():
 
 def test_only_the_first_are_recorded():
     assert [index for index, path in sorted(paths(3, recorded=2).items()) if path is not None] == [0, 1]
+
+
+class Told:
+    """One env of the tray, whose signals are told: a row of (left, right) a step."""
+
+    task = find_task("MuJoCo-Lift-Tray-Dual-Franka-IK-Abs-v0")
+    num_envs = 1
+
+    def __init__(self, *signals: tuple[bool, bool]) -> None:
+        self._signals, self._steps = signals, 0
+
+    def reset(self, ids, seeds) -> None:
+        self._steps = 0
+
+    def snapshot(self, ids):
+        return np.zeros((len(ids), 1))
+
+    def observations(self, snapshots):
+        return {}
+
+    def step(self, actions, ids) -> None:
+        self._steps += 1
+
+    def success(self, snapshots):
+        return np.zeros(1, bool)
+
+    def signals(self, snapshots):
+        return {name: np.array([value]) for name, value in zip(("grasp_left", "grasp_right"), self._signals[self._steps - 1], strict=True)}
+
+
+class Still:
+    def start(self, rows: int) -> None: ...
+
+    def restart(self, row: int, episode: int) -> None: ...
+
+    def act(self, observations, rows): ...
+
+
+def test_what_each_eef_reached_is_counted_by_itself():
+    env = Told((False, False), (False, True), (False, False))
+    ((rollout, _),) = roll_out(env, Still(), iter(range(1)), horizon=3, seed=1)
+    assert rollout.reached == {"left": 0, "right": 1} and not rollout.success

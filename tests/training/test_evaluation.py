@@ -5,11 +5,14 @@ from __future__ import annotations
 import dataclasses
 import itertools
 import json
+import multiprocessing
+import os
 import shutil
 import signal
 import subprocess
 import sys
 import time
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -17,12 +20,12 @@ import pytest
 
 from mimicctl.cli import app as shell
 from mimicctl.config import EvalSettings, TrainSettings
+from mimicctl.crew import Activity, results_of_jobs
 from mimicctl.envs import make_env
 from mimicctl.envs.mujoco import gl
 from mimicctl.errors import RunFailed
 from mimicctl.evaluation.play import one_thread, play
 from mimicctl.evaluation.rollouts import Rollout, roll_out
-from mimicctl.processes import SharedNumbers, results_of
 from mimicctl.tasks import DEFAULT_TASK, find_task
 from mimicctl.tasks.fingerprint import fingerprint
 from tests.episodes import make_episode
@@ -57,6 +60,11 @@ def paths(checkpoint: Path, numbers, num_envs: int):
             yield rollout.index, snapshots
 
 
+def numbered_paths(checkpoint: Path, next_number):
+    for index, snapshots in paths(checkpoint, iter(next_number, None), 3):
+        yield index, (index, snapshots)
+
+
 @pytest.mark.parametrize("recipe", LOW_DIM_RECIPES)
 def test_envs_change_nothing_bit_for_bit(runs, recipe):
     alone, together = (dict(paths(checkpoint_of(runs[recipe]), iter(range(9)), num_envs)) for num_envs in (1, 8))
@@ -68,7 +76,7 @@ def test_envs_change_nothing_bit_for_bit(runs, recipe):
 def test_workers_change_nothing_bit_for_bit(runs):
     checkpoint = checkpoint_of(runs["mlp"])
     alone = dict(paths(checkpoint, iter(range(9)), 1))
-    spread = dict(results_of(paths, (checkpoint, SharedNumbers(0, 9), 3), 2, do=""))
+    spread = dict(results_of_jobs(partial, (numbered_paths, checkpoint), range(9), workers=2, at_once=3, activity=Activity(), do=""))
     assert sorted(spread) == list(range(9))
     for index, path in alone.items():
         np.testing.assert_array_equal(path, spread[index])
@@ -123,6 +131,28 @@ def test_results_come_from_all_checkpoints_and_workers(runs):
     checkpoints = [checkpoint_of(runs["mlp"]), checkpoint_of(runs["rnn"])]
     found = sorted((path, rollout.index) for path, rollout in play(checkpoints, find_task(DEFAULT_TASK), settings))
     assert found == sorted(itertools.product(checkpoints, range(3)))
+
+
+def test_a_killed_worker_changes_no_result(runs):
+    settings = EvalSettings(rollouts=8, horizon=60, num_envs=2)
+    checkpoints = [checkpoint_of(runs["mlp"]), checkpoint_of(runs["rnn"])]
+    told: list[str] = []
+
+    def results(workers: int, deaths: int = 0) -> dict:
+        spread = settings.model_copy(update={"workers": workers})
+        found, killed = {}, set()
+        for path, rollout in play(checkpoints, find_task(DEFAULT_TASK), spread, on_event=told.append):
+            assert (path, rollout.index) not in found, "done twice"
+            found[path, rollout.index] = rollout
+            if len(killed) < deaths:
+                victim = next(child.pid for child in multiprocessing.active_children() if child.pid not in killed)
+                killed.add(victim)
+                os.kill(victim, signal.SIGKILL)
+        return found
+
+    alone = results(1)
+    assert len(alone) == 16 and results(2, deaths=2) == alone
+    assert len(told) == 2 and all("was killed (signal 9)" in text for text in told)
 
 
 # The command --------------------------------------------------------------------------------------------------------
@@ -240,7 +270,7 @@ def stopping(monkeypatch, run, evaluate):
     def evaluated(error: BaseException) -> tuple[int, str, str]:
         def some(checkpoints, *_):
             for path, count in zip(checkpoints, (2, 1), strict=True):
-                yield from ((path, Rollout(i, True, 4, 5)) for i in range(count))
+                yield from ((path, Rollout(i, True, {"franka": 4}, 5)) for i in range(count))
             raise error
 
         for extra in run.glob("models/*best*"):

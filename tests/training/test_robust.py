@@ -141,8 +141,8 @@ def test_ctrl_c_reports_whole_cells_and_keeps_the_rest(robust, log, monkeypatch)
     from mimicctl.evaluation.rollouts import Rollout
 
     def some(cells, *_):
-        yield from ((cells[0], Rollout(i, True, 4, 5)) for i in range(2))
-        yield cells[1], Rollout(0, True, 4, 5)
+        yield from ((cells[0], Rollout(i, True, {"franka": 4}, 5)) for i in range(2))
+        yield cells[1], Rollout(0, True, {"franka": 4}, 5)
         raise KeyboardInterrupt
 
     monkeypatch.setattr("mimicctl.evaluation.robust.roll_out_cells", some)
