@@ -244,7 +244,7 @@ def _write_demo(demo: h5py.Group, copy: h5py.Group, plan: Plan, where: str) -> N
 def _attributes(demo: h5py.Group, source: Kind, to: Kind) -> Mapping[str, Any]:
     """Those of the demo; attributes of MimicGen's group, which is about to go, among them."""
     attributes = dict(demo.attrs)
-    if source == "mimicgen" and to != "mimicgen":
+    if source == "mimicgen" and to != "mimicgen" and "datagen_info" in demo:
         attributes |= {_INTERFACE + key: value for key, value in demo["datagen_info"].attrs.items()}
     return attributes
 

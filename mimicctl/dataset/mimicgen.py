@@ -31,6 +31,7 @@ _RELATIVE_SCALE = 0.5
 
 _EEF_NAMES = {"Panda": "franka"}
 _ACTIONS = ("actions", "intended_actions")
+_AGAIN = "annotate the demo again (MimicGen's prepare_src_dataset.py, or mimicctl annotate)"
 _ROBOSUITE_TYPE = 1
 """`env_args["type"]`: robomimic's number for robosuite."""
 
@@ -40,16 +41,15 @@ class Controller:
     """robosuite's relative OSC_POSE.
 
     Attributes:
-        position, rotation: what an action of 1 means [m, rad].
+        limits: what an action of 1 means along and about each axis [m, rad].
     """
 
-    position: float = 0.05
-    rotation: float = 0.5
+    limits: tuple[float, ...] = (0.05, 0.05, 0.05, 0.5, 0.5, 0.5)
 
     @property
     def action_scale(self) -> np.ndarray:
         """(7,): an action of robosuite times this is one of Isaac Lab, which opens its gripper with the other sign."""
-        return np.array([*3 * [self.position / _RELATIVE_SCALE], *3 * [self.rotation / _RELATIVE_SCALE], -1.0])
+        return np.array([*(limit / _RELATIVE_SCALE for limit in self.limits), -1.0])
 
 
 def is_robosuite(env_args: Mapping[str, Any]) -> bool:
@@ -67,7 +67,7 @@ def controller_of(env_args: Mapping[str, Any], where: str) -> Controller:
     """Of the env that the actions are for; robosuite's default where the file does not say.
 
     Raises:
-        UserError: it is not a relative OSC_POSE, so that actions mean something else.
+        UserError: it is not a relative OSC_POSE, so that actions mean something else, or makes no sense.
     """
     arms = [part for part in _tables(env_args.get("env_kwargs")) if "output_max" in part or "control_delta" in part]
     if not arms:
@@ -78,8 +78,15 @@ def controller_of(env_args: Mapping[str, Any], where: str) -> Controller:
     if absolute or arm.get("type", "OSC_POSE") != "OSC_POSE":
         kind = f"{'absolute ' if absolute else ''}{arm.get('type', 'OSC_POSE')}"
         raise UserError(f"The actions are for the controller {kind}; only relative OSC_POSE is read.", where=where, do="convert it with robosuite first")
-    limits = np.broadcast_to(np.asarray(arm.get("output_max", [0.05] * 3 + [0.5] * 3), float), 6)
-    return Controller(float(limits[0]), float(limits[3]))
+    given = arm.get("output_max", Controller.limits)
+    try:
+        limits = np.broadcast_to(np.asarray(given, float), 6)
+    except (TypeError, ValueError):
+        limits = np.zeros(6)
+    if not np.all((limits > 0) & np.isfinite(limits)):
+        what = f"output_max of the controller is {given}; it must be one number above 0, or six."
+        raise UserError(what, where=where, do="mend env_args of the file, or record it again")
+    return Controller(tuple(map(float, limits)))
 
 
 def _tables(value: Any) -> Iterator[dict[str, Any]]:
@@ -131,9 +138,9 @@ def info_to_isaaclab(leaves: Leaves, robot: str, where: str) -> Leaves:
         elif group == "object_poses":
             kept[f"obs/datagen_info/object_pose/{name}"] = _poses(leaf, steps, path, where).astype(np.float32)
         elif group == "subtask_term_signals":
-            kept[f"obs/datagen_info/{group}/{name}"] = np.asarray(leaf).reshape(-1).astype(bool)
+            kept[f"obs/datagen_info/{group}/{name}"] = _signal(leaf, steps, path, where).astype(bool)
         elif group == "target_pose":
-            eefs, told = (_hand_frame(_poses(leaves[p], steps, p, where), robot) for p in ("datagen_info/eef_pose", path))
+            eefs, told = (_hand_frame(_poses(leaves.get(p), steps, p, where), robot) for p in ("datagen_info/eef_pose", path))
             further = poses.apply_delta(eefs, poses.delta_between(eefs, told) / _RELATIVE_SCALE)
             kept[f"obs/datagen_info/target_eef_pose/{eef}"] = further.astype(np.float32)
         elif group != "gripper_action":  # that is a column of the actions
@@ -145,15 +152,16 @@ def info_to_mimicgen(leaves: Leaves, robot: str, where: str) -> Leaves:
     """Inverse of `info_to_isaaclab`; actions are still Isaac Lab's.
 
     Raises:
-        UserError: there are no poses, or several eefs.
+        UserError: there are no poses, or several eefs, or they are not of the demo's length.
     """
+    steps = len(leaves["actions"])
     prefix = "obs/datagen_info/"
     eefs = [path for path in leaves if path.startswith(f"{prefix}eef_pose/")]
     if len(eefs) != 1:
         found = f"{len(eefs)} eefs" if eefs else "none"
         raise UserError(f"MimicGen's files hold the poses of one eef; here are {found}.", where=where, do="annotate it first (mimicctl annotate)" * (not eefs))
     eef = eefs[0].removeprefix(f"{prefix}eef_pose/")
-    eef_poses, told = np.asarray(leaves[eefs[0]], np.float64), np.asarray(leaves[f"{prefix}target_eef_pose/{eef}"], np.float64)
+    eef_poses, told = (_poses(leaves.get(path), steps, path, where) for path in (eefs[0], f"{prefix}target_eef_pose/{eef}"))
     orthonormal = poses.pose_from_quat(poses.position(eef_poses), poses.quat_from_matrix(poses.rotation(eef_poses)))
     target = poses.apply_delta(orthonormal, poses.delta_between(orthonormal, told) * _RELATIVE_SCALE)
     moved: Leaves = {
@@ -168,17 +176,26 @@ def info_to_mimicgen(leaves: Leaves, robot: str, where: str) -> Leaves:
         elif group == "object_pose":
             moved[f"datagen_info/object_poses/{name}"] = leaf
         elif group == "subtask_term_signals":
-            moved[f"datagen_info/{group}/{name}"] = np.asarray(leaf).reshape(-1).astype(np.int64)
+            moved[f"datagen_info/{group}/{name}"] = _signal(leaf, steps, path, where).astype(np.int64)
         elif group not in ("eef_pose", "target_eef_pose"):
             moved[path] = leaf
     return moved
 
 
-def _poses(leaf: h5py.Dataset | np.ndarray, steps: int, path: str, where: str) -> np.ndarray:
-    array = np.asarray(leaf, np.float64)
-    if array.shape != (steps, 4, 4) or not np.all(np.isfinite(array)):
-        raise UserError(f"{path} is not a finite ({steps}, 4, 4) array of poses.", where=where, do="prepare the file again with MimicGen")
-    return array
+def _poses(leaf: h5py.Dataset | np.ndarray | None, steps: int, path: str, where: str) -> np.ndarray:
+    """Of a path that may be missing."""
+    array = np.zeros(0) if leaf is None else np.asarray(leaf)
+    if array.shape != (steps, 4, 4) or array.dtype.kind not in "fiu" or not np.all(np.isfinite(array)):
+        raise UserError(f"{path} is not a finite ({steps}, 4, 4) array of poses.", where=where, do=_AGAIN)
+    return array.astype(np.float64)
+
+
+def _signal(leaf: h5py.Dataset | np.ndarray, steps: int, path: str, where: str) -> np.ndarray:
+    """(T,), which may be stored as (T, 1)."""
+    array = np.asarray(leaf)
+    if array.shape not in ((steps,), (steps, 1)) or array.dtype.kind not in "bfiu":
+        raise UserError(f"{path} is not a signal of the {steps} steps of the demo: it is {array.shape}.", where=where, do=_AGAIN)
+    return array.reshape(-1)
 
 
 def _hand_frame(grip_site: np.ndarray, robot: str) -> np.ndarray:

@@ -133,6 +133,64 @@ def test_the_controller_of_the_file_is_heeded(tmp_path):
         convert(foreign.mimicgen(tmp_path / "c.hdf5", env_args=args), "isaaclab3", tmp_path / "d.hdf5")
 
 
+def test_axes_may_have_limits_of_their_own(tmp_path):
+    limits = [0.05, 0.05, 0.02, 0.5, 0.5, 0.25]
+    args = {**foreign.ROBOSUITE_ARGS, "env_kwargs": {"robots": "Panda", "controller_configs": {"type": "OSC_POSE", "output_max": limits}}}
+    file = foreign.mimicgen(tmp_path / "a.hdf5", env_args=args)
+    made = convert(file, "isaaclab3", tmp_path / "b.hdf5").path
+    with h5py.File(file) as source, h5py.File(made) as there:
+        np.testing.assert_allclose(there["data/demo_0/actions"][:, :6], 2 * np.array(limits) * source["data/demo_0/actions"][:, :6], rtol=1e-6, atol=1e-7)
+    back = convert(made, "mimicgen", tmp_path / "c.hdf5").path
+    assert all(value < 1e-6 for value in differences(file, back).values())
+
+
+@pytest.mark.parametrize("limits", [None, [0.1, 0.1], "much", 0.0, [0.05] * 5 + [float("nan")]])
+def test_a_controller_that_makes_no_sense_is_refused(limits):
+    with pytest.raises(UserError, match="output_max of the controller"):
+        controller_of({"env_kwargs": {"controller_configs": {"type": "OSC_POSE", "output_max": limits}}}, "here")
+
+
+def without_poses(info: h5py.Group) -> None:
+    del info["eef_pose"]
+
+
+def with_short_signal(info: h5py.Group) -> None:
+    short = info["subtask_term_signals/grasp_1"][:-3]
+    del info["subtask_term_signals/grasp_1"]
+    info["subtask_term_signals/grasp_1"] = short
+
+
+def with_words(info: h5py.Group) -> None:
+    del info["eef_pose"]
+    info["eef_pose"] = "nowhere"
+
+
+@pytest.mark.parametrize(("damage", "said"), [(without_poses, "eef_pose"), (with_short_signal, "grasp_1 is not a signal"), (with_words, "eef_pose")])
+def test_an_annotation_that_does_not_fit_its_demo_is_refused(tmp_path, damage, said):
+    file = foreign.mimicgen(tmp_path / "a.hdf5")
+    with h5py.File(file, "r+") as opened:
+        damage(opened["data/demo_1/datagen_info"])
+    with pytest.raises(UserError, match=said):
+        convert(file, "isaaclab3", tmp_path / "b.hdf5")
+    assert [path.name for path in tmp_path.iterdir()] == ["a.hdf5"]
+
+
+def test_targets_that_are_missing_are_named(tmp_path):
+    file = foreign.isaaclab(tmp_path / "a.hdf5", 3)
+    with h5py.File(file, "r+") as opened:
+        opened["data/demo_1/obs/datagen_info/target_eef_pose"].move("franka", "other")
+    with pytest.raises(UserError, match="target_eef_pose/franka"):
+        convert(file, "mimicgen", tmp_path / "b.hdf5")
+
+
+def test_one_demo_of_mimicgen_without_an_annotation_goes_along(tmp_path):
+    file = foreign.mimicgen(tmp_path / "a.hdf5")
+    with h5py.File(file, "r+") as opened:
+        del opened["data/demo_1/datagen_info"]
+    with h5py.File(convert(file, "isaaclab3", tmp_path / "b.hdf5").path) as made:
+        assert "obs/datagen_info" in made["data/demo_0"] and "obs/datagen_info" not in made["data/demo_1"]
+
+
 def without_annotation(path: Path) -> Path:
     return foreign.isaaclab(path, 3, annotated=False)
 
@@ -230,6 +288,6 @@ def test_a_file_that_forgot_its_format_is_noticed_and_put_right(tmp_path, mimicc
 def test_controllers_of_other_parts_of_the_robot_are_passed_over():
     parts = {"torso": {"type": "JOINT_POSITION", "output_max": 1.0}, "right": {"type": "OSC_POSE", "output_max": [0.1] * 3 + [0.4] * 3}}
     found = controller_of({"env_kwargs": {"controller_configs": {"body_parts": parts}}}, "here")
-    assert (found.position, found.rotation) == (0.1, 0.4)
+    assert found.limits == (0.1, 0.1, 0.1, 0.4, 0.4, 0.4)
     with pytest.raises(UserError, match="JOINT_POSITION"):
         controller_of({"env_kwargs": {"controller_configs": parts["torso"]}}, "here")
