@@ -39,7 +39,8 @@ def _start_states(env: MimicEnv, seed: int) -> str:
     for snapshot in _starts(env, seed):
         placed = [poses.position(pose)[:2] for pose in env.object_poses(snapshot).values()]
         for name, (x, y) in zip(env.object_poses(snapshot), placed, strict=True):
-            if not (reset.x[0] - 1e-6 <= x <= reset.x[1] + 1e-6 and reset.y[0] - 1e-6 <= y <= reset.y[1] + 1e-6):
+            in_x, in_y = reset.span_of(name)
+            if not (in_x[0] - 1e-6 <= x <= in_x[1] + 1e-6 and in_y[0] - 1e-6 <= y <= in_y[1] + 1e-6):
                 raise Wrong(f"{name} starts at x {x:.3f}, y {y:.3f}, outside the reset range", "the env's reset must draw from task.reset")
         gaps = [float(np.linalg.norm(a - b)) for i, a in enumerate(placed) for b in placed[:i]]
         if gaps and min(gaps) < reset.min_separation - 1e-6:

@@ -9,6 +9,7 @@ from string import Template
 from typing import Literal
 
 from mimicctl.errors import UserError
+from mimicctl.tasks import list_tasks, origin_of
 from mimicctl.tasks.discovery import FOLDER
 
 Like = Literal["lift", "stack"]
@@ -33,7 +34,7 @@ def write_scaffold(name: str, like: Like, folder: Path) -> Scaffold:
         name: words of letters and digits, as "push_red" or "Push Red".
 
     Raises:
-        UserError: the name has no words, or the file is there already.
+        UserError: the name has no words, or the file or the task is there already.
     """
     words = re.findall(r"[A-Za-z0-9]+", name)
     if not re.fullmatch(r"[A-Za-z][A-Za-z0-9 _-]*", name) or "mimic" in name.lower():
@@ -41,6 +42,8 @@ def write_scaffold(name: str, like: Like, folder: Path) -> Scaffold:
         raise UserError(what, do="use letters, digits, dashes and underscores, a letter first, and not Mimic, as in: mimicctl tasks new sort-cubes")
     title = "-".join(word[0].upper() + word[1:] for word in words)
     task_id = f"MuJoCo-{title}-Franka-IK-Rel-v0"
+    if task := next((task for task in list_tasks() if task.task_id == task_id), None):
+        raise UserError(f"There is a task {task_id} already, from {origin_of(task)}.", do="choose another name")
     path = folder / FOLDER / f"{'_'.join(word.lower() for word in words)}.py"
     path.parent.mkdir(parents=True, exist_ok=True)
     text = _FILE.substitute(_KINDS[like], task_id=task_id)

@@ -7,6 +7,8 @@ from collections.abc import Callable
 import numpy as np
 
 from mimicctl.authoring.wrong import Wrong
+from mimicctl.errors import UserError
+from mimicctl.generation.schedule import rehearse
 from mimicctl.tasks import Arrive, Lift, LiftTogether, Stack, TaskSpec
 
 _EEFS = {"franka": ("franka",), "tiago": ("base",), "dual_franka": ("left", "right")}
@@ -48,8 +50,8 @@ def _subtasks(task: TaskSpec) -> str:
             low, high = subtask.term_offset_range
             if low > high:
                 raise Wrong(f'"{subtask.name}" has a term_offset_range from {low} to {high}', "put the lower end first")
-            noise = [subtask.action_noise, subtask.contact_noise or 0.0]
-            if subtask.nn_k < 1 or min(*noise, subtask.num_interpolation_steps, subtask.num_fixed_steps) < 0:
+            steps = 0 if subtask.num_interpolation_steps == "auto" else subtask.num_interpolation_steps
+            if subtask.nn_k < 1 or not min(subtask.action_noise, subtask.contact_noise or 0.0, steps, subtask.num_fixed_steps) >= 0:
                 raise Wrong(f'"{subtask.name}" has a number below what it can be', "noise and steps are at least 0, nn_k is at least 1")
     signals = task.term_signals
     if len(set(signals)) < len(signals):
@@ -59,12 +61,32 @@ def _subtasks(task: TaskSpec) -> str:
 
 def _reset_range(task: TaskSpec) -> str:
     reset = task.reset
-    for name, (low, high) in (("x", reset.x), ("y", reset.y), ("yaw", reset.yaw)):
+    own = {f"y_of[{name!r}]": span for name, span in reset.y_of.items()}
+    for name, (low, high) in {"x": reset.x, "y": reset.y, "yaw": reset.yaw, **own}.items():
         if not low <= high:
             raise Wrong(f"reset.{name} goes from {low} to {high}", "put the lower end first")
+    names = [item.name for item in task.objects]
+    for name, (low, high) in reset.y_of.items():
+        if name not in names:
+            raise Wrong(f"reset.y_of is about {name}, and there is no such object", f"name one of {', '.join(names)}")
+        if low < reset.y[0] or high > reset.y[1]:
+            raise Wrong(f"{name} has a range of y of its own, {low} to {high}, that leaves reset.y", "make reset.y as wide as the widest")
     if not min(reset.min_separation, reset.joint_noise) >= 0:
         raise Wrong("min_separation or joint_noise is below 0", "both are at least 0")
     return f"{100 * (reset.x[1] - reset.x[0]):.0f} x {100 * (reset.y[1] - reset.y[0]):.0f} cm, {np.degrees(reset.yaw[1] - reset.yaw[0]):.0f} degrees"
 
 
-OF_THE_SPEC: tuple[tuple[str, Callable[[TaskSpec], str]], ...] = (("names", _names), ("subtasks", _subtasks), ("reset range", _reset_range))
+def _constraints(task: TaskSpec) -> str:
+    try:
+        rehearse(task)
+    except UserError as error:
+        raise Wrong(f"{error.where}: {error.what.rstrip('.')}" if error.where else error.what, error.do) from None
+    return f"{len(task.constraints)}, and all subtasks come to their end" if task.constraints else "none"
+
+
+OF_THE_SPEC: tuple[tuple[str, Callable[[TaskSpec], str]], ...] = (
+    ("names", _names),
+    ("subtasks", _subtasks),
+    ("reset range", _reset_range),
+    ("constraints", _constraints),
+)

@@ -13,12 +13,14 @@ import numpy as np
 import pytest
 
 from mimicctl.authoring.check import Finding, check_task
+from mimicctl.authoring.spec_checks import OF_THE_SPEC
 from mimicctl.envs.mujoco.env import MujocoEnv
 from mimicctl.errors import UserError
 from mimicctl.tasks import Lift, ObjectSpec, TaskSpec, find_task
 from tests.conftest import ROOT
 
 LIFT, STACK, DRIVE = (find_task(f"MuJoCo-{name}-v0") for name in ("Lift-Cube-Franka-IK-Rel", "Stack-Cube-Franka-IK-Rel", "Drive-Tiago"))
+TRAY = find_task("MuJoCo-Lift-Tray-Dual-Franka-IK-Abs-v0")
 LIFT_DEMOS = ROOT / "mimicctl" / "data" / "lift_cube_franka.hdf5"
 CUBE = LIFT.objects[0]
 
@@ -52,7 +54,7 @@ def test_a_task_that_comes_with_mimicctl_passes(task):
     done = []
     findings = check_task(task, resets=2, on_attempt=done.append)
     assert all(finding.ok for finding in findings), findings
-    assert len(findings) == 16 and done[-1] == 2
+    assert len(findings) == 17 and done[-1] == 2
 
 
 def test_demonstrations_of_a_file_stand_in_for_the_operator():
@@ -60,6 +62,11 @@ def test_demonstrations_of_a_file_stand_in_for_the_operator():
     assert all(finding.ok for finding in findings), findings
     assert "scripted operator" not in [finding.check for finding in findings]
     assert "in all 5" in next(finding.what for finding in findings if finding.check == "signals in order")
+
+
+def test_automatic_interpolation_is_no_fault():
+    automatic = with_subtasks(LIFT, {}, {"num_interpolation_steps": "auto"})
+    assert all(check(automatic) for _, check in OF_THE_SPEC)
 
 
 # Faults in a task file ---------------------------------------------------------------------------------
@@ -84,6 +91,14 @@ FAULTS = {
     "a signal that there is not": ("signals", with_subtasks(LIFT, {"term_signal": "grasp_7"}, {}), "grasp_7"),
     "no room": ("start states", with_reset(replace(LIFT, objects=twins(4)), min_separation=0.5), "do not find room"),
     "a range the wrong way round": ("reset range", with_reset(LIFT, x=(0.6, 0.4)), "from 0.6 to 0.4"),
+    "a range of nothing": ("reset range", with_reset(LIFT, y_of={"ball": (0.0, 0.1)}), "about ball"),
+    "a range of its own the wrong way round": ("reset range", with_reset(LIFT, y_of={"cube": (0.1, 0.0)}), "from 0.1 to 0.0"),
+    "a range of its own beyond the common one": ("reset range", with_reset(LIFT, y_of={"cube": (0.0, 0.9)}), "leaves reset.y"),
+    "a constraint about nothing": (
+        "constraints",
+        replace(TRAY, constraints=(replace(TRAY.constraints[0], eef_subtask_constraint_tuple=(("left", 1), ("right", 7))),)),
+        'no subtask 7 of "right"',
+    ),
     "closer than together": ("reset range", with_reset(LIFT, min_separation=-0.1), "below 0"),
     "beside the table": ("start states", with_reset(LIFT, x=(1.2, 1.3)), "moves"),
     "one in the other": ("start states", with_reset(replace(LIFT, objects=twins(3)), x=(0.5, 0.51), y=(0.0, 0.01), min_separation=0.0), "moves"),
@@ -259,7 +274,7 @@ def test_the_command_says_what_is_wrong_and_exits_with_1(mimicctl, tmp_path):
     path = Path(made["file"])
     path.write_text(path.read_text().replace('"grasp_1", (2, 6)', '"grasp_1", (2, 90)'))
     done = mimicctl("tasks", "check", made["id"], "--resets", "1")
-    assert done.returncode == 1 and "1 of 16 checks failed" in done.stdout
+    assert done.returncode == 1 and "1 of 17 checks failed" in done.stdout
     assert "FAILED" in done.stdout and "do  make term_offset_range of the subtask before it smaller" in done.stdout
     told = mimicctl("tasks", "check", made["id"], "--resets", "1", "--json")
     assert told.returncode == 1

@@ -32,6 +32,13 @@ def test_a_file_that_is_there_stays(mimicctl, tmp_path):
     assert Path(made["file"]).read_text() == "changed by hand"
 
 
+@pytest.mark.parametrize("name", ["lift-cube", "Stack Cube"])
+def test_a_name_that_is_taken_is_refused(tmp_path, name):
+    with pytest.raises(UserError, match="already, from mimicctl"):
+        write_scaffold(name, "lift", tmp_path)
+    assert not (tmp_path / "tasks").exists()
+
+
 @pytest.mark.parametrize("name", ["", "-", "../up", "3d", "päckchen", "a.b", "Mimic"])
 def test_a_name_that_names_nothing_is_refused(tmp_path, name):
     with pytest.raises(UserError, match="cannot name a task"):
