@@ -9,6 +9,7 @@ import numpy as np
 from mimicctl import poses
 from mimicctl.authoring.wrong import Wrong
 from mimicctl.envs.base import MimicEnv
+from mimicctl.tasks.spec import LETTER_WIDTH, layout_width
 
 _SEED_SPACE = 3_000_017
 """First word of the spawn key of start states that are looked at here."""
@@ -17,7 +18,6 @@ _STARTS = 50
 """Start states that are looked at; of these a few are left to themselves for a second."""
 _WATCHED = 5
 
-_LETTER_WIDTH = {"v": 3, "q": 4, ".": 1}
 _ROUNDING = 1e-5
 """Of an action that goes to a target pose and back, float32."""
 _STILL = 0.005
@@ -84,9 +84,9 @@ def _observations(env: MimicEnv, seed: int) -> str:
     for key, layout in env.task.obs_layout.items():
         if key not in together:
             raise Wrong(f"obs_layout has {key}, which is not observed", f"leave it out; there are {', '.join(together)}")
-        if strange := set(layout) - set(_LETTER_WIDTH):
+        if strange := set(layout) - set(LETTER_WIDTH):
             raise Wrong(f"obs_layout of {key} has the letter {min(strange)!r}", 'use "v" (3 numbers), "q" (4) and "." (1)')
-        if (width := sum(_LETTER_WIDTH[letter] for letter in layout)) != together[key].shape[-1]:
+        if (width := layout_width(layout)) != together[key].shape[-1]:
             raise Wrong(f"obs_layout of {key} is {width} wide, the observation {together[key].shape[-1]}", "count vectors (3), quaternions (4) and numbers (1)")
     return f"{len(together)} keys, finite, of the same shapes in {len(rows)} states and in a batch"
 

@@ -12,8 +12,8 @@ import numpy as np
 
 from mimicctl import poses
 from mimicctl.tasks import twin_of
+from mimicctl.tasks.spec import LETTER_WIDTH, layout_width
 
-_WIDTH = {"v": 3, "q": 4, ".": 1}
 _NAMES = ("quat", "orientations", "_rot")
 """What names of observations end in that hold nothing but quaternions."""
 
@@ -62,7 +62,7 @@ def quaternion_columns(path: str, shape: tuple[int, ...], layouts: Layouts) -> t
     if path == "processed_actions":
         # What absolute control is told is its action, with both fingers in place of the gripper.
         arm = layouts.actions.rstrip(".")
-        return _columns(arm) if "q" in arm and width >= sum(_WIDTH[letter] for letter in arm) else ()
+        return _columns(arm) if "q" in arm and width >= layout_width(arm) else ()
     if not path.startswith("obs/"):
         return ()
     if name == "robot_links_state" and width % _LINK_STATE == 0:
@@ -75,13 +75,13 @@ def quaternion_columns(path: str, shape: tuple[int, ...], layouts: Layouts) -> t
 
 
 def _fitting(layout: str, width: int) -> str | None:
-    return layout if layout and sum(_WIDTH[letter] for letter in layout) == width else None
+    return layout if layout and layout_width(layout) == width else None
 
 
 def _columns(layout: str | None) -> tuple[int, ...] | None:
     if layout is None:
         return None
-    starts = np.cumsum([0, *(_WIDTH[letter] for letter in layout)])
+    starts = np.cumsum([0, *(LETTER_WIDTH[letter] for letter in layout)])
     return tuple(int(start) for start, letter in zip(starts, layout, strict=False) if letter == "q")
 
 

@@ -17,6 +17,14 @@ CoordinationScheme = Literal["replay", "transform", "translate"]
 Modality = Literal["rgb", "depth", "normals", "segmentation"]
 """What a camera measures; docs/cameras.md has shapes, units and frames."""
 
+LETTER_WIDTH = {"v": 3, "q": 4, ".": 1}
+"""Columns that a letter of a layout stands for: a vector, a quaternion, a number."""
+
+
+def layout_width(layout: str) -> int:
+    """Columns that a layout (`TaskSpec.obs_layout`, `TaskSpec.action_layout`) is of."""
+    return sum(LETTER_WIDTH[letter] for letter in layout)
+
 
 @dataclass(frozen=True)
 class Subtask:

@@ -11,11 +11,10 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from mimicctl.tasks import twin_of
+from mimicctl.tasks.spec import LETTER_WIDTH, layout_width
 
 if TYPE_CHECKING:
     import torch
-
-_WIDTH = {"v": 3, "q": 4, ".": 1}
 
 
 class Turning:
@@ -58,7 +57,7 @@ def _pairs(layout: str) -> Iterator[tuple[int, int, float]]:
         elif part == "q":
             yield column, column + 1, 0.5
             yield column + 3, column + 2, 0.5
-        column += _WIDTH[part]
+        column += LETTER_WIDTH[part]
 
 
 def packed_layout(task_id: str, widths: Mapping[str, int], action_dim: int, keys: Sequence[str]) -> str | None:
@@ -73,5 +72,5 @@ def packed_layout(task_id: str, widths: Mapping[str, int], action_dim: int, keys
     parts = [task.obs_layout.get(key) for key in keys] + [task.action_layout]
     if None in parts:
         return None
-    fits = [sum(_WIDTH[letter] for letter in part) for part in parts] == [*(widths[key] for key in keys), action_dim]
+    fits = [layout_width(part) for part in parts] == [*(widths[key] for key in keys), action_dim]
     return "".join(parts) if fits else None

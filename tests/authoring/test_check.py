@@ -288,7 +288,7 @@ def test_the_command_says_that_checks_were_left_out(mimicctl):
     path = Path(made["file"])
     path.write_text(path.read_text().replace('"lift", "cube"', '"lift", "ball"'))
     done = mimicctl("tasks", "check", made["id"])
-    assert done.returncode == 1 and "1 of 3 checks failed; those that need what failed were left out." in done.stdout
+    assert done.returncode == 1 and "1 of 4 checks failed; those that need what failed were left out." in done.stdout
 
 
 def test_a_task_that_there_is_not_cannot_be_checked(mimicctl):
