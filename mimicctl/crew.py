@@ -272,7 +272,7 @@ class _Crew:
         lost, fate = len(worker.under_way), _fate(worker.process.exitcode)
         if any(self._losses[number] >= _MOST_LOSSES for number in worker.under_way):
             raise RunFailed(f"{_MOST_LOSSES} worker processes died over the same work; the last one {fate}.", do=self._do)
-        self._activity.on_event(f"A worker process {fate}. Another takes its place and does again what it had under way ({lost}).")
+        self._activity.on_event(f"A worker process {fate}. Another takes its place and does the {lost} again that it had under way.")
         self.hire(1)
 
 

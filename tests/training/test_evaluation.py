@@ -268,7 +268,7 @@ def stopping(monkeypatch, run, evaluate):
     """The command over rollouts that stop with the given exception, after one whole checkpoint and half of the next."""
 
     def evaluated(error: BaseException) -> tuple[int, str, str]:
-        def some(checkpoints, *_):
+        def some(checkpoints, *_, on_event):
             for path, count in zip(checkpoints, (2, 1), strict=True):
                 yield from ((path, Rollout(i, True, {"franka": 4}, 5)) for i in range(count))
             raise error

@@ -140,7 +140,7 @@ def test_a_finished_evaluation_grows(robust, log, monkeypatch):
 def test_ctrl_c_reports_whole_cells_and_keeps_the_rest(robust, log, monkeypatch):
     from mimicctl.evaluation.rollouts import Rollout
 
-    def some(cells, *_):
+    def some(cells, *_, on_event):
         yield from ((cells[0], Rollout(i, True, {"franka": 4}, 5)) for i in range(2))
         yield cells[1], Rollout(0, True, {"franka": 4}, 5)
         raise KeyboardInterrupt
