@@ -1,6 +1,6 @@
 """How fast batches of images are made, beside robomimic's own loader and a gradient step. CPU time of one thread.
 
-    python benchmarks/images.py datasets/seen.hdf5 --recipe image-mlp
+python benchmarks/images.py datasets/seen.hdf5 --recipe image-mlp
 """
 
 from __future__ import annotations

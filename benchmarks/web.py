@@ -121,7 +121,9 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--seconds", type=float, default=60)
     asked = parser.parse_args()
-    print("| browser | key presses | to the command [ms]: median | 99 % | worst | commands a second | step [ms]: 99 % | worst | pictures a second | input to picture [ms], median |")
+    print(
+        "| browser | key presses | to the command [ms]: median | 99 % | worst | commands a second | step [ms]: 99 % | worst | pictures a second | input to picture [ms], median |"
+    )
     print("|---|---|---|---|---|---|---|---|---|---|")
     for slowed in (1, 20):
         print(measure(asked.seconds, slowed), flush=True)

@@ -283,7 +283,9 @@ def test_every_key_that_is_shown_can_be_set(tmp_path):
 
 def test_isaac_labs_names_of_subtask_fields_are_understood(tmp_path):
     theirs = "generate.subtasks.franka=[{subtask_term_offset_range = [1, 2], selection_strategy_kwargs = {nn_k = 4, pos_weight = 2.0}}]"
-    assert resolve({}, overrides=[theirs], folder=tmp_path).config.generate.subtasks == {"franka": [{"term_offset_range": [1, 2], "nn_k": 4, "pos_weight": 2.0}]}
+    assert resolve({}, overrides=[theirs], folder=tmp_path).config.generate.subtasks == {
+        "franka": [{"term_offset_range": [1, 2], "nn_k": 4, "pos_weight": 2.0}]
+    }
 
 
 def test_constraints_are_set_field_by_field_or_whole(tmp_path):

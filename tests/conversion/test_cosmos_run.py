@@ -168,9 +168,7 @@ def test_gpus_are_counted_by_nvidia_smi(monkeypatch, tmp_path):
 def started(work: Path, *extra: str) -> subprocess.Popen:
     command = [sys.executable, "-m", "mimicctl", "cosmos", "run", "--specs-dir", "specs", "--output-dir", "out", "--gpus", "0,1", *extra]
     slow = f"{AUGMENT} --log {work / 'log'} --seconds 1"
-    return subprocess.Popen(
-        [*command, "--command", slow], cwd=work, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
-    )
+    return subprocess.Popen([*command, "--command", slow], cwd=work, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGKILL], ids=["Ctrl-C", "kill"])
@@ -223,7 +221,10 @@ def test_results_are_kept_resumed_or_replaced_but_never_unasked(work):
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        (lambda work: (work / "specs" / "demo_2.json").write_text((work / "specs" / "demo_2.json").read_text().replace("a prompt", "new")), "another control spec"),
+        (
+            lambda work: (work / "specs" / "demo_2.json").write_text((work / "specs" / "demo_2.json").read_text().replace("a prompt", "new")),
+            "another control spec",
+        ),
         (lambda work: (work / "out" / "demo_2_table_cam.mp4").write_bytes((work / "out" / "demo_1_table_cam.mp4").read_bytes()), "or changed since"),
         (lambda work: os.replace(work / "out" / "demo_0_table_cam.mp4", work / "videos" / "demo_2_table_cam.mp4"), "from another video"),
     ],
@@ -306,7 +307,9 @@ def test_a_checkout_is_run_as_its_documentation_says(work, mimicctl, model):
     checkout = checkout_of(work / "cosmos", script)
     (checkout / "checkpoints").mkdir()
     write_specs(work / "videos", work / "specs", ["p"], HyperParameters("", (1, 1, 0, 0)), model=model, overwrite=True)
-    done = mimicctl("cosmos", "run", "--specs-dir", "specs", "--output-dir", "out", "--checkout", "cosmos", "--gpus", "0,1,2,3", "--gpus-per-job", "2", cwd=work)
+    done = mimicctl(
+        "cosmos", "run", "--specs-dir", "specs", "--output-dir", "out", "--checkout", "cosmos", "--gpus", "0,1,2,3", "--gpus-per-job", "2", cwd=work
+    )
     assert done.returncode == 0, done.stderr
     assert f"Next: mimicctl convert mp4-to-hdf5 --videos-dir {work / 'out'}" in done.stdout
     assert videos(work) == [f"{demo}_table_cam.mp4" for demo in DEMOS], "by-products of Cosmos must not lie among the results"

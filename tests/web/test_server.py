@@ -106,7 +106,9 @@ def test_nothing_outside_of_the_package_is_served(server):
     assert set(visit(server, work)) <= {403, 404}
 
 
-@pytest.mark.parametrize("origin", [None, "null", "http://evil.example", "http://127.0.0.1", "https://127.0.0.1:{port}", "http://127.0.0.1:{port}.evil.example"])
+@pytest.mark.parametrize(
+    "origin", [None, "null", "http://evil.example", "http://127.0.0.1", "https://127.0.0.1:{port}", "http://127.0.0.1:{port}.evil.example"]
+)
 def test_a_page_of_somebody_else_changes_nothing(server, origin):
     headers = {"Origin": origin.format(port=server.access.cookie.split("_")[1])} if origin else {}
 
@@ -155,7 +157,9 @@ def test_a_cookie_lasts_over_a_restart_and_no_longer_than_half_a_day(server, mon
     assert not again.admits(cookie)
 
 
-@pytest.mark.parametrize("change", [lambda c: "9" + c[1:], lambda c: c[:-1], lambda c: c + "0", lambda c: "", lambda c: "x.y.z", lambda c: "٣" + c[1:], lambda c: c.replace(".", "")])
+@pytest.mark.parametrize(
+    "change", [lambda c: "9" + c[1:], lambda c: c[:-1], lambda c: c + "0", lambda c: "", lambda c: "x.y.z", lambda c: "٣" + c[1:], lambda c: c.replace(".", "")]
+)
 def test_a_cookie_that_was_changed_is_worth_nothing(server, change):
     cookie = server.access.redeem(token_of(server))
     assert server.access.admits(cookie) and not server.access.admits(change(cookie))
@@ -222,7 +226,9 @@ def test_a_port_that_is_taken_is_one_clear_error(server):
 def test_nobody_else_on_the_network_is_served_unless_asked_for(server, monkeypatch):
     asked = []
     real = asyncio.BaseEventLoop.create_server
-    monkeypatch.setattr(asyncio.BaseEventLoop, "create_server", lambda loop, factory, host, port, **other: asked.append(host) or real(loop, factory, host, port, **other))
+    monkeypatch.setattr(
+        asyncio.BaseEventLoop, "create_server", lambda loop, factory, host, port, **other: asked.append(host) or real(loop, factory, host, port, **other)
+    )
     with WebServer(ROUTES, {"teleop.html": "Drive"}, port=free_port()):
         pass
     monkeypatch.setattr(server_module, "lan_addresses", lambda: ["192.0.2.7"])
