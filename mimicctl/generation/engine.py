@@ -39,7 +39,7 @@ from mimicctl.shard import Shard
 from mimicctl.statistics import wilson_interval
 from mimicctl.tasks import TaskSpec, find_task
 
-_MAY_BE_UNSAID = ("max_eef_speed", "balance")
+_MAY_BE_UNSAID = ("max_eef_speed", "balance", "use_skillgen")
 
 
 @dataclass(frozen=True)
@@ -140,7 +140,7 @@ def generate(
         output = Shard.parse(settings.shard).path(output)
     partial = partial_path(output)
     source = input_file or bundled_source(task)
-    pool, described, sim_args = _load_source(task, source, settings.names)
+    pool, described, sim_args = _load_source(task, source, settings)
     lineage = _lineage(task, seed, settings, described)
     if task.cameras:
         check_opengl()
@@ -258,7 +258,10 @@ def _refuse_misfits(task: TaskSpec, settings: GenerateSettings) -> None:
         raise UserError("A shard does not know what the others have made, so it cannot balance.", where="--balance", do="leave out --balance or --shard")
     if settings.address and settings.engine != "ray":
         raise UserError("--address is that of a Ray cluster.", do="give --engine ray too")
-    if settings.bridge == "plan":
+    if settings.use_skillgen and not task.names_starts:
+        what = f"{task.task_id} does not name its start signals, by which use_skillgen goes."
+        raise UserError(what, where="--use-skillgen", do="leave it out, or give each of its subtasks a start_signal")
+    if settings.bridge_shape == "plan":
         require_planner(task)
 
 
@@ -266,7 +269,7 @@ def _of_every_trial(task: TaskSpec, seed: int, settings: GenerateSettings) -> Tr
     return TrialSettings(
         task=task,
         seed=seed,
-        bridge=Bridge(settings.bridge, settings.arch_height, settings.bridge_step),
+        bridge=Bridge(settings.bridge_shape, settings.arch_height, settings.bridge_step),
         select_src_per_subtask=settings.select_src_per_subtask,
         select_src_per_arm=settings.select_src_per_arm,
         transform_first_robot_pose=settings.transform_first_robot_pose,
@@ -276,7 +279,7 @@ def _of_every_trial(task: TaskSpec, seed: int, settings: GenerateSettings) -> Tr
     )
 
 
-def _load_source(task: TaskSpec, path: Path, called: dict[str, str]) -> tuple[SourcePool, dict[str, Any], dict[str, Any]]:
+def _load_source(task: TaskSpec, path: Path, settings: GenerateSettings) -> tuple[SourcePool, dict[str, Any], dict[str, Any]]:
     """The demos of a file that are not discarded, the file for the lineage, and the env's timing."""
     with Dataset(path) as dataset:
         names = without_discarded(dataset)
@@ -284,7 +287,8 @@ def _load_source(task: TaskSpec, path: Path, called: dict[str, str]) -> tuple[So
             raise UserError("All source demonstrations are discarded.", where=str(path), do="keep some of them (mimicctl web), or give another file")
         env = make_env(task)
         try:
-            pool = load_pool(task, source_episodes(dataset, task, names, called), env.gripper_actions, str(path))
+            episodes = source_episodes(dataset, task, names, settings.names)
+            pool = load_pool(task, episodes, env.gripper_actions, str(path), use_skillgen=settings.use_skillgen)
             sim_args = env.sim_args
         finally:
             env.close()
@@ -300,6 +304,7 @@ def _lineage(task: TaskSpec, seed: int, settings: GenerateSettings, source: dict
     where = {"input_file", "output_file", "status_file", "num_envs", "workers", "engine", "address"}
     # Said only where they change something, so that runs from before there were such settings can be continued.
     decisive = {key: value for key, value in settings.model_dump(exclude=how_much | where).items() if key not in _MAY_BE_UNSAID or value}
+    decisive["bridge"] = settings.bridge_shape
     return {
         "made_by": "mimicctl generate",
         "version": mimicctl.__version__,

@@ -17,7 +17,7 @@ from mimicctl.generation.motion import motion_of
 from mimicctl.generation.schedule import Schedule
 from mimicctl.generation.segments import Bridge
 from mimicctl.generation.source import SourcePool
-from mimicctl.generation.trajectory import Planner, Track, Way
+from mimicctl.generation.trajectory import FindWay, Planner, Track
 from mimicctl.schema import Episode
 from mimicctl.tasks import TaskSpec
 
@@ -122,7 +122,7 @@ class _Trial:
         self.schedule = Schedule(self.settings.task)
         self.planner = Planner(self.pool, self.settings, np.random.default_rng(own))
 
-    def set_targets(self, eef_poses: dict[str, np.ndarray], object_poses: Callable[[], dict[str, np.ndarray]], way: Way | None) -> None:
+    def set_targets(self, eef_poses: dict[str, np.ndarray], object_poses: Callable[[], dict[str, np.ndarray]], way: FindWay | None) -> None:
         """Bring every track to its target for this control step; past the end the last ones are held while success settles.
 
         Args:

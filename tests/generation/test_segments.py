@@ -9,7 +9,7 @@ import pytest
 
 from mimicctl import poses
 from mimicctl.errors import UserError
-from mimicctl.generation.segments import Bridge, Waypoints, bridge_waypoints, grasp_correction, segment_move, select_source, steps_needed, stretched
+from mimicctl.generation.segments import Bridge, Waypoints, bridge_waypoints, grasp_correction, rank_sources, segment_move, steps_needed, stretched
 from mimicctl.generation.source import first_rise, subtask_ends
 from mimicctl.tasks import Subtask
 
@@ -82,7 +82,8 @@ def choose(strategy: str, object_pose: np.ndarray, symmetry: int = 1, room=lambd
     eefs[:, 2, 3] = 0.2
     subtask = dataclasses.replace(SUBTASK, selection_strategy=strategy, nn_k=nn_k)
     eef, rest = poses.yaw_pose(np.array([[0.5, 0, 0.2]] * 2), np.array([eef_yaw, rest_yaw]))
-    return select_source(subtask, then, eefs, eefs, eef, rest, object_pose, symmetry, room, np.ones(3, dtype=bool), np.random.default_rng(seed))
+    demo, _, pose = rank_sources(subtask, then, eefs, eefs, eef, rest, object_pose, symmetry, room, np.ones(3, dtype=bool), np.random.default_rng(seed))[0]
+    return demo, pose
 
 
 @pytest.mark.parametrize("strategy", ["nearest_neighbor_object", "nearest_neighbor_robot_distance"])
@@ -114,7 +115,7 @@ def test_object_without_symmetry_is_compared_with_the_sources_by_its_turn():
     then = poses.yaw_pose(np.zeros((3, 3)), np.array([0.0, 1.0, 2.0]))
     eef = poses.yaw_pose(np.zeros(3), np.array(0.0))
     target = poses.yaw_pose(np.zeros(3), np.array(1.9))
-    demo, _ = select_source(subtask, then, then, then, eef, eef, target, 1, lambda demo, poses: np.ones(len(poses)), np.ones(len(then), dtype=bool), np.random.default_rng(0))
+    demo, *_ = rank_sources(subtask, then, then, then, eef, eef, target, 1, lambda demo, poses: np.ones(len(poses)), np.ones(len(then), dtype=bool), np.random.default_rng(0))[0]
     assert demo == 2
 
 
@@ -205,10 +206,10 @@ def test_the_gap_strategy_prefers_what_is_near_the_hand():
     hand, target = poses.yaw_pose(np.array([[0.5, 0.25, 0.2], [0.5, 0, 0]]), np.zeros(2))
     for symmetry in (1, 4):
         subtask = dataclasses.replace(SUBTASK, selection_strategy="nearest_neighbor_gap")
-        demo, _ = select_source(subtask, then, eefs, eefs, hand, hand, target, symmetry, lambda demo, poses: np.ones(len(poses)), np.ones(len(then), dtype=bool), np.random.default_rng(0))
+        demo, *_ = rank_sources(subtask, then, eefs, eefs, hand, hand, target, symmetry, lambda demo, poses: np.ones(len(poses)), np.ones(len(then), dtype=bool), np.random.default_rng(0))[0]
         assert demo == 1
     far_object = poses.yaw_pose(np.array([0.3, 0, 0]), np.array(0.0))
     subtask = dataclasses.replace(subtask, pos_weight=1.0)
     then[1, 0, 3] = 2.0
     eefs[1] = poses.yaw_pose(np.array([2.0, 0.2, 0.2]), np.array(0.0))
-    assert select_source(subtask, then, eefs, eefs, hand, hand, far_object, 1, lambda demo, poses: np.ones(len(poses)), np.ones(len(then), dtype=bool), np.random.default_rng(0))[0] == 0
+    assert rank_sources(subtask, then, eefs, eefs, hand, hand, far_object, 1, lambda demo, poses: np.ones(len(poses)), np.ones(len(then), dtype=bool), np.random.default_rng(0))[0][0] == 0
