@@ -116,6 +116,9 @@ class GenerateSettings(Section):
     status_file: str = Field("", description="JSON file that says every second how the run goes; empty: none.")
     select_src_per_subtask: bool = Field(True, description="Choose the source demo anew for each subtask.")
     use_skillgen: bool = Field(False, description="Segments begin where their start signals do, and a planned bridge leads there if no other is asked for.")
+    use_navigation_controller: bool = Field(
+        False, description='Wait for, and go on with, a robot that the env drives to its goal; for tasks with an eef "body".'
+    )
     bridge: Literal["auto", "arch", "straight", "plan"] = Field(
         "auto",
         description="Path between segments: arch rises over what was built; straight is Isaac Lab's; plan meets nothing, and needs OMPL; auto: plan with use_skillgen, else arch.",

@@ -106,6 +106,13 @@ class MimicEnv(Protocol):
     def close(self) -> None: ...
 
 
+class NavigatingEnv(MimicEnv, Protocol):
+    """What an env adds whose robot a controller of its own drives from place to place."""
+
+    def navigation(self, snapshot: Snapshot) -> tuple[np.ndarray, np.ndarray]:
+        """Whether the robot is on its way, and whether it has reached its goal, (...) bool each."""
+
+
 @dataclass(frozen=True)
 class Way:
     """A way that was found.

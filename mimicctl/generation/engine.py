@@ -28,6 +28,7 @@ from mimicctl.generation.balance import preferences, round_of
 from mimicctl.generation.foreign import source_episodes
 from mimicctl.generation.overrides import with_overrides
 from mimicctl.generation.report import GenerationReport, summarise
+from mimicctl.generation.schedule import BODY
 from mimicctl.generation.scheduler import results_in_order
 from mimicctl.generation.segments import Bridge
 from mimicctl.generation.source import SourcePool, load_pool
@@ -39,7 +40,7 @@ from mimicctl.shard import Shard
 from mimicctl.statistics import wilson_interval
 from mimicctl.tasks import TaskSpec, find_task
 
-_MAY_BE_UNSAID = ("max_eef_speed", "balance", "use_skillgen")
+_MAY_BE_UNSAID = ("max_eef_speed", "balance", "use_skillgen", "use_navigation_controller")
 
 
 @dataclass(frozen=True)
@@ -261,6 +262,9 @@ def _refuse_misfits(task: TaskSpec, settings: GenerateSettings) -> None:
     if settings.use_skillgen and not task.names_starts:
         what = f"{task.task_id} does not name its start signals, by which use_skillgen goes."
         raise UserError(what, where="--use-skillgen", do="leave it out, or give each of its subtasks a start_signal")
+    if settings.use_navigation_controller and BODY not in task.subtasks:
+        what = f'{task.task_id} has no end-effector called "{BODY}", whose subtasks take the robot from place to place.'
+        raise UserError(what, where="generate.use_navigation_controller", do="leave it out")
     if settings.bridge_shape == "plan":
         require_planner(task)
 
@@ -274,6 +278,7 @@ def _of_every_trial(task: TaskSpec, seed: int, settings: GenerateSettings) -> Tr
         select_src_per_arm=settings.select_src_per_arm,
         transform_first_robot_pose=settings.transform_first_robot_pose,
         interpolate_from_last_target_pose=settings.interpolate_from_last_target_pose,
+        use_navigation_controller=settings.use_navigation_controller,
         max_eef_speed=settings.max_eef_speed,
         keep_failed=settings.keep_failed,
     )
@@ -287,6 +292,9 @@ def _load_source(task: TaskSpec, path: Path, settings: GenerateSettings) -> tupl
             raise UserError("All source demonstrations are discarded.", where=str(path), do="keep some of them (mimicctl web), or give another file")
         env = make_env(task)
         try:
+            if settings.use_navigation_controller and not hasattr(env, "navigation"):
+                what = f"The env of {task.task_id} does not say how its robot gets from place to place."
+                raise UserError(what, where="generate.use_navigation_controller", do="leave it out")
             episodes = source_episodes(dataset, task, names, settings.names)
             pool = load_pool(task, episodes, env.gripper_actions, str(path), use_skillgen=settings.use_skillgen)
             sim_args = env.sim_args

@@ -74,8 +74,8 @@ class Track:
         """Have waypoints to go on with, and noise (L, 6) for them."""
         self.waypoints, self._noise, self.step = waypoints, noise, -1
 
-    def advance(self) -> None:
-        self.step += 1
+    def go_to(self, step: int) -> None:
+        self.step = step
         self.pose, self.gripper, self.noise = self.waypoints.poses[self.step], self.waypoints.grippers[self.step], self._noise[self.step]
 
     @property

@@ -137,3 +137,20 @@ def test_sources_without_marks_are_refused_with_demo_and_subtask(tmp_path):
 def test_a_task_that_names_no_starts_is_refused(tmp_path):
     with pytest.raises(UserError, match="does not name its start signals"):
         generate("MuJoCo-Drive-Tiago-v0", 3, GenerateSettings(output_file=str(tmp_path / "a.hdf5"), use_skillgen=True, bridge="arch"), None)
+
+
+# A base that goes by itself -------------------------------------------------------------------------------------------
+
+
+def test_navigation_is_refused_where_nothing_navigates(tmp_path):
+    settings = GenerateSettings(output_file=str(tmp_path / "a.hdf5"), use_navigation_controller=True)
+    with pytest.raises(UserError, match='no end-effector called "body"'):
+        generate(DEFAULT_TASK, 3, settings, None)
+
+
+def test_navigation_is_refused_where_the_env_does_not_tell_of_it(tmp_path, monkeypatch):
+    monkeypatch.setattr("mimicctl.generation.engine.BODY", "franka")
+    settings = GenerateSettings(output_file=str(tmp_path / "a.hdf5"), use_navigation_controller=True)
+    with pytest.raises(UserError, match="does not say how its robot gets"):
+        generate(DEFAULT_TASK, 3, settings, None)
+    assert not list(tmp_path.iterdir())

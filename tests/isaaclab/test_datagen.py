@@ -320,5 +320,5 @@ def test_whole_trajectories_of_two_hands_are_theirs(isaac, scheme, flags):
                 assert_same_waypoints(tracks[eef].waypoints, last[eef])
                 assert length == len(last[eef])
                 assert synchronous == rules.get((eef, number), {}).get("synchronous_steps", 0)
-                for _ in range(length):
-                    tracks[eef].advance()
+                for step in range(length):
+                    tracks[eef].go_to(step)
