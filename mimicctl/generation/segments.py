@@ -198,23 +198,27 @@ def jittered(move: np.ndarray, centre: np.ndarray, shift: float, turn: float, rn
 
 
 def steps_needed(path: np.ndarray, max_step: float) -> np.ndarray:
-    """Control steps (L,) that each waypoint of `path` (L, 4, 4) takes from the one before, if none may be longer than `max_step` [m]."""
+    """Control steps (L,) that each part of `path` (L + 1, 4, 4) takes, if none may be longer than `max_step` [m]."""
     lengths = np.linalg.norm(np.diff(poses.position(path), axis=0), axis=-1)
-    return np.concatenate([[1], np.maximum(1, np.ceil(lengths / max_step - _HAIR))]).astype(int)
+    return np.maximum(1, np.ceil(lengths / max_step - _HAIR)).astype(int)
 
 
-def stretched(segment: Waypoints, times: np.ndarray) -> Waypoints:
-    """The segment with waypoint i taking `times[i]` (L,) control steps. On the way to it the gripper does what it did before."""
+def retimed(segment: Waypoints, measured: np.ndarray, times: np.ndarray) -> Waypoints:
+    """The segment with waypoint i taking `times[i]` (L,) control steps, along the path that the hand really took.
+
+    A target leads the hand by its lag, which is in proportion to its speed; so it leads the slower hand by as much less. With the source's leads it would
+    run ahead of the source, and down into what that stopped before.
+
+    Args:
+        measured: (L + 1, 4, 4) where the hand was when each waypoint became its target, and after the last.
+    """
     if np.all(times == 1):
         return segment
     index = np.repeat(np.arange(len(segment)), times)
-    fraction = (np.arange(len(index)) - np.repeat(np.cumsum(times) - times, times) + 1) / times[index]
-    before = np.maximum(index - 1, 0)
-    arrived = fraction == 1
-    path = segment.poses[index]
-    for i in np.flatnonzero(~arrived):
-        path[i] = poses.interpolate(segment.poses[before[i]], segment.poses[index[i]], fraction[i : i + 1])[0]
-    return Waypoints(path, segment.grippers[np.where(arrived, index, before)], segment.noise[index])
+    done = (np.arange(len(index)) - np.repeat(np.cumsum(times) - times, times)) / times[index]
+    here = np.stack([poses.interpolate(measured[i], measured[i + 1], np.array([part]))[0] for i, part in zip(index, done, strict=True)])
+    leads = poses.delta_between(measured[:-1], segment.poses) / times[:, None]
+    return Waypoints(poses.apply_delta(here, leads[index]), segment.grippers[index], segment.noise[index])
 
 
 def bridge_waypoints(

@@ -37,6 +37,10 @@ class SourceDemo:
     ends: dict[str, tuple[int, ...]]
     starts: dict[str, tuple[int, ...]] = field(default_factory=dict)
 
+    def path(self, eef: str, start: int, end: int) -> np.ndarray:
+        """Measured poses (end - start + 1, 4, 4) at the steps from `start` on, and after the last; where the demo ends with it, that of before."""
+        return self.eef_poses[eef][np.minimum(np.arange(start, end + 1), len(self.eef_poses[eef]) - 1)]
+
     def usual_step(self, eef: str) -> float:
         """Median distance of a control step [m] over those in which the eef moves."""
         steps = np.linalg.norm(np.diff(poses.position(self.eef_poses[eef]), axis=0), axis=-1)

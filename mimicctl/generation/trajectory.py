@@ -18,9 +18,9 @@ from mimicctl.generation.segments import (
     grasp_correction,
     jittered,
     rank_sources,
+    retimed,
     segment_move,
     steps_needed,
-    stretched,
     subtask_waypoints,
 )
 from mimicctl.generation.source import SourcePool
@@ -207,36 +207,34 @@ class Planner:
 
     def _alone(self, now: _Beginning, choice: _Choice) -> Waypoints:
         """The segment of an uncoordinated subtask, with allowance for how what is in hand lies in it."""
-        segment = self._moved(now, choice.demo, choice.move, self._grasp_correction(now, choice.demo))
-        return stretched(segment, steps_needed(segment.poses, self._max_step))
+        times = self._times(choice.demo, now.eef, now.number)
+        return self._moved(now, choice.demo, choice.move, self._grasp_correction(now, choice.demo), times)
 
     def _together(self, now: _Beginning, constraint: SubtaskConstraint, *partner: str | int) -> tuple[int, Waypoints, int]:
         """Source demo and segment of a coordinated subtask, and how many steps at its end go side by side with the partner's."""
         demo, move = self._agreed[partner] if partner in self._agreed else self._agree(now, constraint)
         self._agreed[now.eef, now.number] = demo, move
-        segment = self._moved(now, demo, move, np.eye(4))
-        synchronous = min(self._length(demo, now.eef, now.number), self._length(demo, *partner))
-        times = steps_needed(segment.poses, self._max_step)
+        times, its_times = self._times(demo, now.eef, now.number), self._times(demo, *partner)
+        synchronous = min(len(times), len(its_times))
         # Both have to slow down where one of them is too fast.
-        common = np.maximum(*(self._source_times(demo, *who)[-synchronous:] for who in ((now.eef, now.number), partner)))
-        times[-synchronous] = max(times[-synchronous], common[0])
-        times[len(times) - synchronous + 1 :] = common[1:]
-        return demo, stretched(segment, times), int(common.sum())
+        common = np.maximum(times[-synchronous:], its_times[-synchronous:])
+        times[-synchronous:] = common
+        return demo, self._moved(now, demo, move, np.eye(4), times), int(common.sum())
 
-    def _moved(self, now: _Beginning, demo: int, move: np.ndarray, correction: np.ndarray) -> Waypoints:
+    def _times(self, demo: int, eef: str, number: int) -> np.ndarray:
+        """Control steps (L,) that each step of a source segment takes within the speed limit."""
+        return steps_needed(self._pool.demos[demo].path(eef, *self._bounds[demo][eef][number]), self._max_step)
+
+    def _moved(self, now: _Beginning, demo: int, move: np.ndarray, correction: np.ndarray, times: np.ndarray) -> Waypoints:
         source, subtask = self._pool.demos[demo], self._settings.task.subtasks[now.eef][now.number]
         start, end = self._bounds[demo][now.eef][now.number]
         # A hand that has just arrived stands, and would run ahead of the source if it stood where that was sent to, and not where it was.
-        measured = now.number == 0 or self._settings.transform_first_robot_pose or bool(source.starts)
-        return subtask_waypoints(source, now.eef, subtask, start, end, move, correction, from_measured_pose=measured)
-
-    def _source_times(self, demo: int, eef: str, number: int) -> np.ndarray:
-        start, end = self._bounds[demo][eef][number]
-        return steps_needed(self._pool.demos[demo].target_poses[eef][start:end], self._max_step)
-
-    def _length(self, demo: int, eef: str, number: int) -> int:
-        start, end = self._bounds[demo][eef][number]
-        return end - start
+        from_measured = now.number == 0 or self._settings.transform_first_robot_pose or bool(source.starts)
+        segment = subtask_waypoints(source, now.eef, subtask, start, end, move, correction, from_measured_pose=from_measured)
+        path = move @ source.path(now.eef, start, end) @ correction
+        if from_measured:
+            path, times = np.concatenate([path[:1], path]), np.concatenate([[1], times])
+        return retimed(segment, path, times)
 
     def _grasp_correction(self, now: _Beginning, demo: int) -> np.ndarray:
         """Identity (4, 4) unless the same object is in hand now as was then."""
