@@ -128,7 +128,7 @@ class GenerateSettings(Section):
     names: dict[str, str] = Field(default_factory=dict, description='What the sources call objects, signals and eefs otherwise, as in {cubeA = "cube_2"}.')
     balance: bool = Field(False, description="Prefer start states and source demos that the accepted demos have little of.")
     max_eef_speed: float | None = Field(
-        None, ge=0.01, allow_inf_nan=False, description="Targets of a hand or base move no faster [m/s]; none: as fast as the sources and the bridges do."
+        None, ge=0.01, allow_inf_nan=False, description="A hand or base is to move no faster [m/s]; none: as fast as the sources and the bridges do."
     )
     select_src_per_arm: bool = Field(False, description="Each end-effector has a source demo of its own; else all have the same.")
     transform_first_robot_pose: bool = Field(False, description="Begin every segment where the hand was in the source, not only the first one.")

@@ -175,7 +175,7 @@ class Planner:
 
     @property
     def _max_step(self) -> float:
-        """Between two targets [m]."""
+        """That a hand may come further in a control step [m]."""
         return (self._settings.max_eef_speed or np.inf) / self._settings.task.control_hz
 
     @property

@@ -38,7 +38,7 @@ class TrialSettings:
         transform_first_robot_pose: begin every segment with the source's measured pose, not only the first.
         interpolate_from_last_target_pose: bridge from the last target, not from the measured pose.
         use_navigation_controller: go by what the env says of the robot's way from place to place.
-        max_eef_speed: of targets [m/s]; None: no limit.
+        max_eef_speed: of bridges' targets and of the path that the source's hand took in a segment [m/s]; None: no limit.
         preferences: of the round that the trials are in, if the run is balanced.
         keep_failed: deliver the episodes of failed trials too.
     """
