@@ -77,7 +77,7 @@ class AnnotateSettings(Section):
     input_file: str = Field("", description="Recording to annotate; empty: the last one.")
     output_file: str = Field("datasets/annotated.hdf5", description="Where the annotated demonstrations go.")
     strict: bool = Field(False, description="Fail if any demonstration cannot be annotated, instead of leaving it out.")
-    start_signals: bool = Field(False, description="By hand: mark where each subtask starts too, which SkillGen in Isaac Lab needs.")
+    start_signals: bool = Field(False, description="Mark where each subtask starts too, which generate.use_skillgen needs.")
 
 
 class GenerateSettings(Section):
@@ -97,15 +97,20 @@ class GenerateSettings(Section):
     attempts: int | None = Field(None, ge=1, description="With a shard: attempts of all shards together.")
     status_file: str = Field("", description="JSON file that says every second how the run goes; empty: none.")
     select_src_per_subtask: bool = Field(True, description="Choose the source demo anew for each subtask.")
-    bridge: Literal["arch", "straight", "plan"] = Field(
-        "arch", description="Path between segments: arch rises over what was built; straight is Isaac Lab's; plan meets nothing, and needs OMPL."
+    use_skillgen: bool = Field(False, description="Segments begin where their start signals do, and a planned bridge leads there if no other is asked for.")
+    use_navigation_controller: bool = Field(
+        False, description='Wait for, and go on with, a robot that the env drives to its goal; for tasks with an eef "body".'
+    )
+    bridge: Literal["auto", "arch", "straight", "plan"] = Field(
+        "auto",
+        description="Path between segments: arch rises over what was built; straight is Isaac Lab's; plan meets nothing, and needs OMPL; auto: plan with use_skillgen, else arch.",
     )
     arch_height: float = Field(0.08, ge=0, le=0.5, description="Rise of the arch [m].")
     bridge_step: float = Field(0.03, gt=0, description="Largest step of the arch [m per control step].")
     names: dict[str, str] = Field(default_factory=dict, description='What the sources call objects, signals and eefs otherwise, as in {cubeA = "cube_2"}.')
     balance: bool = Field(False, description="Prefer start states and source demos that the accepted demos have little of.")
     max_eef_speed: float | None = Field(
-        None, ge=0.01, allow_inf_nan=False, description="Targets of a hand or base move no faster [m/s]; none: as fast as the sources and the bridges do."
+        None, ge=0.01, allow_inf_nan=False, description="A hand or base is to move no faster [m/s]; none: as fast as the sources and the bridges do."
     )
     select_src_per_arm: bool = Field(False, description="Each end-effector has a source demo of its own; else all have the same.")
     transform_first_robot_pose: bool = Field(False, description="Begin every segment where the hand was in the source, not only the first one.")
@@ -113,6 +118,13 @@ class GenerateSettings(Section):
     subtasks: dict[str, list[dict[str, Any]]] = Field(default_factory=dict, description="Changes to the task's subtasks: eef to a list of fields.")
     constraints: list[dict[str, Any]] = Field(default_factory=list, description="Changes to the task's constraints between end-effectors, and more of them.")
     ignore_constraints: bool = Field(False, description="Leave out all constraints between end-effectors.")
+
+    @property
+    def bridge_shape(self) -> Literal["arch", "straight", "plan"]:
+        """`bridge`, with "auto" made out."""
+        if self.bridge != "auto":
+            return self.bridge
+        return "plan" if self.use_skillgen else "arch"
 
     @field_validator("shard")
     @classmethod
@@ -137,7 +149,8 @@ def _in_our_words(change: dict[str, Any]) -> dict[str, Any]:
     kwargs = change.get("selection_strategy_kwargs")
     if isinstance(kwargs, dict):
         change = {key: value for key, value in change.items() if key != "selection_strategy_kwargs"} | kwargs
-    return {key.removeprefix("subtask_") if key in ("subtask_term_signal", "subtask_term_offset_range") else key: value for key, value in change.items()}
+    longer = ("subtask_term_signal", "subtask_term_offset_range", "subtask_start_offset_range")
+    return {key.removeprefix("subtask_") if key in longer else key: value for key, value in change.items()}
 
 
 _LEAST = {"nn_k": 1, "sequential_min_time_diff": -1}
@@ -165,7 +178,7 @@ def _check_value(path: str, kind: Any, value: Any, least: float) -> None:
     if path.endswith("_range"):
         if value[0] > value[1]:
             raise ValueError(f"{path} is {value!r}: it must go from the lower end to the higher")
-        if path.endswith("start_offset_range") and value[0] < 0:
+        if path.endswith("first_subtask_start_offset_range") and value[0] < 0:
             raise ValueError(f"{path} is {value!r}: a demonstration has no steps before its first")
     elif isinstance(value, (int, float)) and not least <= value < float("inf"):
         raise ValueError(f"{path} is {value!r}: it must be finite and at least {least}")

@@ -181,7 +181,7 @@ def test_a_key_like_no_other_gets_no_guess(tmp_path):
         ("generate.arch_height", "nan", "must be a finite number"),
         ("record.step_hz", "inf", "must be a finite number"),
         ("generate.guarantee", '"yes"', "must be true or false"),
-        ("generate.bridge", '"bow"', "must be 'arch', 'straight' or 'plan'"),
+        ("generate.bridge", '"bow"', "must be 'auto', 'arch', 'straight' or 'plan'"),
         ("record.num_demos.x", "1", "with nothing inside"),
         ("generate", "4", "is a section"),
         ("generate.subtasks", "4", "must be a table"),

@@ -9,6 +9,8 @@ from pathlib import Path
 
 import numpy as np
 
+from mimicctl import poses
+from mimicctl.annotation.manual import refuse_nameless_starts
 from mimicctl.annotation.output import annotation_output
 from mimicctl.dataset.dialect import refuse_without_poses
 from mimicctl.dataset.masks import without_discarded
@@ -17,12 +19,15 @@ from mimicctl.envs import make_env
 from mimicctl.envs.base import MimicEnv, held_for
 from mimicctl.envs.replay import by_actions, by_states
 from mimicctl.errors import RunFailed, UserError
-from mimicctl.generation.source import first_rise, subtask_ends
+from mimicctl.generation.source import first_rise, subtask_ends, subtask_starts
 from mimicctl.schema import Episode
-from mimicctl.tasks import TaskSpec, task_read_as
+from mimicctl.tasks import Subtask, TaskSpec, task_read_as
 
 WAS_DISCARDED = "it is in mask/discarded of the recording"
 """A problem that is none: somebody decided so."""
+
+_SKILL_REACH = 0.10
+"""[m] From a grasp or a release, within which what the hand does belongs to it."""
 
 
 @dataclass(frozen=True)
@@ -49,6 +54,7 @@ def annotate_auto(
     output_file: str,
     *,
     task_id: str = "",
+    starts: bool = False,
     strict: bool = False,
     overwrite: bool = False,
     on_demo: Callable[[DemoAnnotation], None] = lambda annotation: None,
@@ -57,22 +63,25 @@ def annotate_auto(
 
     Args:
         task_id: "" to take the file's word for it.
+        starts: mark where each subtask starts too (`start_signals`).
         strict: fail, and write nothing, if any demo cannot be annotated.
 
     Raises:
-        UserError: the input is no recording of a known task, or the output exists.
+        UserError: the input is no recording of a known task, or one that does not name its start signals, or the output exists.
         RunFailed: `strict` and a demo failed, or none could be annotated.
     """
     with Dataset(input_file) as dataset:
         task = task_read_as(dataset.task_id, task_id)
         refuse_unreplayable(dataset, task)
+        if starts:
+            refuse_nameless_starts(task)
         env = make_env(task)
         found: list[DemoAnnotation] = []
         wanted = without_discarded(dataset)
         with annotation_output(dataset, task, env.sim_args, output_file, "auto", overwrite=overwrite) as output:
             for name, episode in dataset.episodes():
                 if name in wanted:
-                    annotation, annotated = _annotate(env, task, name, episode)
+                    annotation, annotated = _annotate(env, task, name, episode, starts)
                 else:
                     annotation, annotated = DemoAnnotation(name, "", "-", dict.fromkeys(task.term_signals), WAS_DISCARDED), None
                 if annotated is not None:
@@ -108,7 +117,7 @@ def refuse_unreplayable(dataset: Dataset, task: TaskSpec) -> None:
         )
 
 
-def _annotate(env: MimicEnv, task: TaskSpec, name: str, episode: Episode) -> tuple[DemoAnnotation, Episode | None]:
+def _annotate(env: MimicEnv, task: TaskSpec, name: str, episode: Episode, starts: bool) -> tuple[DemoAnnotation, Episode | None]:
     replayed, snapshots = replay(env, episode)
     annotated = env.episode(snapshots, episode.actions, with_datagen_info=True)
     annotated.success = True
@@ -118,11 +127,45 @@ def _annotate(env: MimicEnv, task: TaskSpec, name: str, episode: Episode) -> tup
         problem = "it does not end in success when replayed"
     else:
         try:
-            for subtasks in task.subtasks.values():
-                subtask_ends(subtasks, annotated.datagen_info, len(annotated), name)
+            grippers = env.gripper_actions(episode.actions)
+            for eef, subtasks in task.subtasks.items():
+                ends = subtask_ends(subtasks, annotated.datagen_info, len(annotated), name)
+                if starts:
+                    annotated.datagen_info |= start_signals(subtasks, ends, annotated.datagen_info[f"eef_pose/{eef}"], grippers[eef])
+                    subtask_starts(subtasks, ends, annotated.datagen_info, name)
         except UserError as error:
             problem = error.what
     return DemoAnnotation(name, "", replayed, rises, problem), None if problem else annotated
+
+
+def start_signals(subtasks: tuple[Subtask, ...], ends: tuple[int, ...], eef_poses: np.ndarray, grippers: np.ndarray) -> dict[str, np.ndarray]:
+    """Where the skill of each subtask begins: where the hand last comes within 10 cm of where its gripper first changes, but not before the
+    subtask before it has ended, with the largest offset. A subtask in which the gripper does not change is all skill.
+
+    Args:
+        ends: steps after the last one of each subtask.
+        eef_poses: (T, 4, 4).
+        grippers: (T, G) actions.
+
+    Returns:
+        Path in the datagen info to (T,) bool.
+    """
+    signals, free = {}, 0
+    for subtask, end in zip(subtasks, ends, strict=True):
+        first = max(1, free - subtask.start_offset_range[0])  # a signal that is true at the first step never rises
+        start = first + _skill_start(eef_poses[first:end], grippers[first:end])
+        signals[f"subtask_start_signals/{subtask.start_signal}"] = np.arange(len(eef_poses)) >= start
+        free = end + subtask.term_offset_range[1]
+    return signals
+
+
+def _skill_start(eef_poses: np.ndarray, grippers: np.ndarray) -> int:
+    changes = np.flatnonzero(np.any(np.diff(np.sign(grippers), axis=0) != 0, axis=-1))
+    if not len(changes):
+        return 0
+    track = poses.position(eef_poses[: changes[0] + 2])
+    away = np.flatnonzero(np.linalg.norm(track - track[-1], axis=-1) > _SKILL_REACH)
+    return int(away[-1]) + 1 if len(away) else 0
 
 
 def rises_of(env: MimicEnv, task: TaskSpec, snapshots: np.ndarray) -> dict[str, int | None]:

@@ -59,9 +59,15 @@ def tracks_of(task: TaskSpec, *, starts: bool = False) -> dict[str, Track]:
     Raises:
         UserError: `starts`, and the task does not name its start signals.
     """
-    if starts and not all(s.start_signal for subtasks in task.subtasks.values() for s in subtasks):
-        raise UserError(f"{task.task_id} does not name its start signals.", where="start_signals", do="leave it off, or choose another --task")
+    if starts:
+        refuse_nameless_starts(task)
     return {eef: _track(subtasks, starts) for eef, subtasks in task.subtasks.items()}
+
+
+def refuse_nameless_starts(task: TaskSpec) -> None:
+    """UserError unless the task says what its start signals are called."""
+    if not task.names_starts:
+        raise UserError(f"{task.task_id} does not name its start signals.", where="start_signals", do="leave it off, or choose another --task")
 
 
 def _track(subtasks: Sequence[Subtask], starts: bool) -> Track:
@@ -69,10 +75,13 @@ def _track(subtasks: Sequence[Subtask], starts: bool) -> Track:
     late = 0  # the most that the end before may be put off
     for number, subtask in enumerate(subtasks):
         low, high = subtask.term_offset_range
+        earliest, latest = subtask.start_offset_range
         if starts:
-            boundaries.append(Boundary("start", subtask.name, str(subtask.start_signal), late + 1))
-        # Segments end one step after their mark, whence the ones. A signal that is true at the first step never rises.
-        room = max(1, -low) if starts or number == 0 else max(1, late - low + 1)
+            boundaries.append(Boundary("start", subtask.name, str(subtask.start_signal), max(1, (late + 1 if number else 0) - earliest)))
+            # Segments end one step after their mark, whence the ones. A signal that is true at the first step never rises.
+            room = max(1, latest - low)
+        else:
+            room = max(1, -low) if number == 0 else max(1, late - low + 1)
         if subtask is not subtasks[-1]:
             boundaries.append(Boundary("end", subtask.name, str(subtask.term_signal), room))
             late = high

@@ -93,7 +93,7 @@ COMMON = {
 # What is done, in order. Each subtask is about one object (object_ref), which its segment moves with, and ends when a signal rises; the last one ends
 # with the demonstration and has none. The goal decides which signals there are: $signals.
 # term_offset_range: steps, both ends included, that the end is shifted by at random. The segment after it must be longer than that.
-# start_signal="grasp_1" names a mark for planners like SkillGen's, by hand: `mimicctl annotate --annotate-subtask-start-signals`.
+# start_signal="grasp_1" names the mark where its skill begins, for `generate --use-skillgen`; `annotate --annotate-subtask-start-signals` sets it.
 SUBTASKS = (
 $subtasks
 )

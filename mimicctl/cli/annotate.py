@@ -44,7 +44,7 @@ def command(
     lan: Lan = False,
     start_signals: Annotated[
         Optional[bool],
-        typer.Option("--annotate-subtask-start-signals", help="By hand: where each subtask starts too, for SkillGen.", show_default=False),
+        typer.Option("--annotate-subtask-start-signals", help="Where each subtask starts too, for generate --use-skillgen.", show_default=False),
     ] = None,
     strict: Annotated[Optional[bool], typer.Option("--strict", help="Fail if any demonstration cannot be annotated.", show_default=False)] = None,
     resume: Resume = False,
@@ -79,13 +79,12 @@ def command(
 
         path, found = annotate_by_hand(source, settings.output_file, **by_hand)
     else:
-        if settings.start_signals or resume:
-            what = "No signal of the env says where subtasks start." if settings.start_signals else "Annotation by replay starts anew each time."
-            where = "--annotate-subtask-start-signals" if settings.start_signals else "--resume"
-            raise UserError(what, where=where, do="leave it out, or add --manual or --web")
+        if resume:
+            raise UserError("Annotation by replay starts anew each time.", where="--resume", do="leave it out, or add --manual or --web")
         from mimicctl.annotation.auto import annotate_auto
 
-        path, found = annotate_auto(source, settings.output_file, task_id=task or "", strict=settings.strict, overwrite=overwrite)
+        options = {"starts": settings.start_signals, "strict": settings.strict, "overwrite": overwrite}
+        path, found = annotate_auto(source, settings.output_file, task_id=task or "", **options)
     written = [a for a in found if a.written_as]
     signals = list(found[0].rises)
     rows = [(a.name, a.written_as or "-", a.replayed, *(a.rises.get(s) if a.rises.get(s) is not None else "-" for s in signals), a.problem) for a in found]

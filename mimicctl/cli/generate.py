@@ -65,6 +65,12 @@ def command(
     keep_failed: Annotated[
         Optional[bool], typer.Option("--keep-failed", help="Also write failed attempts, to <output>_failed.hdf5.", show_default=False)
     ] = None,
+    use_skillgen: Annotated[
+        Optional[bool],
+        typer.Option(
+            "--use-skillgen", help="Segments begin at their start signals; the bridge to them is planned if --bridge says nothing.", show_default=False
+        ),
+    ] = None,
     bridge: Annotated[
         Optional[str], typer.Option(help="Path between segments: arch, straight as in Isaac Lab, or plan, which meets nothing.", show_default=False)
     ] = None,
@@ -91,7 +97,8 @@ def command(
         "generate.output_file": output_file, "generate.num_envs": num_envs, "generate.workers": workers,
         "generate.engine": engine, "generate.address": address, "generate.shard": shard, "generate.attempts": attempts,
         "generate.status_file": status_file, "generate.guarantee": guarantee, "generate.max_failures": max_failures,
-        "generate.keep_failed": keep_failed, "generate.bridge": bridge, "generate.max_eef_speed": max_eef_speed, "generate.balance": balance,
+        "generate.keep_failed": keep_failed, "generate.use_skillgen": use_skillgen, "generate.bridge": bridge,
+        "generate.max_eef_speed": max_eef_speed, "generate.balance": balance,
         "render.rendering_mode": rendering_mode,
     }  # fmt: skip
     run_config = resolve_settings(flags, config, override).config

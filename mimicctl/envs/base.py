@@ -13,6 +13,7 @@ Poses are in the env's own frame; actions are raw, as in the file.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any, Protocol
 
 import numpy as np
@@ -105,19 +106,40 @@ class MimicEnv(Protocol):
     def close(self) -> None: ...
 
 
+class NavigatingEnv(MimicEnv, Protocol):
+    """What an env adds whose robot a controller of its own drives from place to place."""
+
+    def navigation(self, snapshot: Snapshot) -> tuple[np.ndarray, np.ndarray]:
+        """Whether the robot is on its way, and whether it has reached its goal, (...) bool each."""
+
+
+@dataclass(frozen=True)
+class Way:
+    """A way that was found.
+
+    Attributes:
+        targets: (L, 4, 4), one per control step, both ends left out.
+        room: how near the robot comes to an obstacle in the segment after it [m]; negative: it runs into one.
+    """
+
+    targets: np.ndarray
+    room: float
+
+
 class MotionPlanner(Protocol):
     """Finds ways for an eef that meet nothing."""
 
     def way(
-        self, snapshot: Snapshot, start: np.ndarray, end: np.ndarray, gripper: np.ndarray, held: str | None, step: float, turn: float, seed: int
-    ) -> np.ndarray | None:
-        """Targets (L, 4, 4), one per control step, that take the eef from `start` to `end` (4, 4), both left out; None if no way was found.
+        self, snapshot: Snapshot, start: np.ndarray, segment: np.ndarray, grippers: np.ndarray, held: str | None, step: float, turn: float, seed: int
+    ) -> Way | None:
+        """A way for the eef from `start` (4, 4) to the first of `segment`; None if none was found.
 
         The same arguments give the same way, bit for bit.
 
         Args:
             snapshot: (K,), now.
-            gripper: (G,) action throughout.
+            segment: (S, 4, 4) targets after the way.
+            grippers: (S, G) actions with them; on the way the first of them.
             held: object that moves with the hand.
             step, turn: largest distance [m] and angle [rad] between targets.
         """

@@ -28,6 +28,7 @@ from mimicctl.generation.balance import preferences, round_of
 from mimicctl.generation.foreign import source_episodes
 from mimicctl.generation.overrides import with_overrides
 from mimicctl.generation.report import GenerationReport, summarise
+from mimicctl.generation.schedule import BODY
 from mimicctl.generation.scheduler import results_in_order
 from mimicctl.generation.segments import Bridge
 from mimicctl.generation.source import SourcePool, load_pool
@@ -40,7 +41,7 @@ from mimicctl.statistics import wilson_interval
 from mimicctl.tasks import TaskSpec, find_task
 from mimicctl.tasks.fingerprint import KEY, fingerprint
 
-_MAY_BE_UNSAID = ("max_eef_speed", "balance")
+_MAY_BE_UNSAID = ("max_eef_speed", "balance", "use_skillgen", "use_navigation_controller")
 
 
 @dataclass(frozen=True)
@@ -141,7 +142,7 @@ def generate(
         output = Shard.parse(settings.shard).path(output)
     partial = partial_path(output)
     source = input_file or bundled_source(task)
-    pool, described, sim_args = _load_source(task, source, settings.names)
+    pool, described, sim_args = _load_source(task, source, settings)
     lineage = _lineage(task, seed, settings, described)
     if task.cameras:
         check_opengl()
@@ -259,7 +260,13 @@ def _refuse_misfits(task: TaskSpec, settings: GenerateSettings) -> None:
         raise UserError("A shard does not know what the others have made, so it cannot balance.", where="--balance", do="leave out --balance or --shard")
     if settings.address and settings.engine != "ray":
         raise UserError("--address is that of a Ray cluster.", do="give --engine ray too")
-    if settings.bridge == "plan":
+    if settings.use_skillgen and not task.names_starts:
+        what = f"{task.task_id} does not name its start signals, by which use_skillgen goes."
+        raise UserError(what, where="--use-skillgen", do="leave it out, or give each of its subtasks a start_signal")
+    if settings.use_navigation_controller and BODY not in task.subtasks:
+        what = f'{task.task_id} has no end-effector called "{BODY}", whose subtasks take the robot from place to place.'
+        raise UserError(what, where="generate.use_navigation_controller", do="leave it out")
+    if settings.bridge_shape == "plan":
         require_planner(task)
 
 
@@ -267,17 +274,18 @@ def _of_every_trial(task: TaskSpec, seed: int, settings: GenerateSettings) -> Tr
     return TrialSettings(
         task=task,
         seed=seed,
-        bridge=Bridge(settings.bridge, settings.arch_height, settings.bridge_step),
+        bridge=Bridge(settings.bridge_shape, settings.arch_height, settings.bridge_step),
         select_src_per_subtask=settings.select_src_per_subtask,
         select_src_per_arm=settings.select_src_per_arm,
         transform_first_robot_pose=settings.transform_first_robot_pose,
         interpolate_from_last_target_pose=settings.interpolate_from_last_target_pose,
+        use_navigation_controller=settings.use_navigation_controller,
         max_eef_speed=settings.max_eef_speed,
         keep_failed=settings.keep_failed,
     )
 
 
-def _load_source(task: TaskSpec, path: Path, called: dict[str, str]) -> tuple[SourcePool, dict[str, Any], dict[str, Any]]:
+def _load_source(task: TaskSpec, path: Path, settings: GenerateSettings) -> tuple[SourcePool, dict[str, Any], dict[str, Any]]:
     """The demos of a file that are not discarded, the file for the lineage, and the env's timing."""
     with Dataset(path) as dataset:
         names = without_discarded(dataset)
@@ -285,7 +293,11 @@ def _load_source(task: TaskSpec, path: Path, called: dict[str, str]) -> tuple[So
             raise UserError("All source demonstrations are discarded.", where=str(path), do="keep some of them (mimicctl web), or give another file")
         env = make_env(task)
         try:
-            pool = load_pool(task, source_episodes(dataset, task, names, called), env.gripper_actions, str(path))
+            if settings.use_navigation_controller and not hasattr(env, "navigation"):
+                what = f"The env of {task.task_id} does not say how its robot gets from place to place."
+                raise UserError(what, where="generate.use_navigation_controller", do="leave it out")
+            episodes = source_episodes(dataset, task, names, settings.names)
+            pool = load_pool(task, episodes, env.gripper_actions, str(path), use_skillgen=settings.use_skillgen)
             sim_args = env.sim_args
         finally:
             env.close()
@@ -301,6 +313,7 @@ def _lineage(task: TaskSpec, seed: int, settings: GenerateSettings, source: dict
     where = {"input_file", "output_file", "status_file", "num_envs", "workers", "engine", "address"}
     # Said only where they change something, so that runs from before there were such settings can be continued.
     decisive = {key: value for key, value in settings.model_dump(exclude=how_much | where).items() if key not in _MAY_BE_UNSAID or value}
+    decisive["bridge"] = settings.bridge_shape
     return {
         "made_by": "mimicctl generate",
         "version": mimicctl.__version__,

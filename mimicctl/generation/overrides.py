@@ -17,11 +17,23 @@ def with_overrides(task: TaskSpec, settings: GenerateSettings) -> TaskSpec:
     Raises:
         UserError: they are about what the task does not have, or make no sense together.
     """
+    _refuse_idle_starts(settings)
     changed = dataclasses.replace(task, subtasks=_subtasks(task, settings.subtasks), constraints=_constraints(task, settings))
     for eef, subtasks in changed.subtasks.items():
         _check_subtasks(changed, eef, subtasks)
     rehearse(changed)
     return changed
+
+
+def _refuse_idle_starts(settings: GenerateSettings) -> None:
+    for eef, changes in settings.subtasks.items():
+        for i, change in enumerate(changes):
+            if "start_offset_range" in change and not settings.use_skillgen:
+                raise UserError(
+                    "start_offset_range is about start signals, by which only use_skillgen goes.",
+                    where=f"generate.subtasks.{eef}[{i}]",
+                    do="give --use-skillgen too; first_subtask_start_offset_range shifts the first segment without it",
+                )
 
 
 def _subtasks(task: TaskSpec, overrides: dict[str, list[dict[str, Any]]]) -> dict[str, tuple[Subtask, ...]]:

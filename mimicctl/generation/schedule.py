@@ -8,6 +8,9 @@ from dataclasses import dataclass
 from mimicctl.errors import UserError
 from mimicctl.tasks.spec import SubtaskConstraint, TaskSpec
 
+BODY = "body"
+"""The eef whose subtasks take a robot from place to place, as Isaac Lab calls it."""
+
 _REHEARSED_LENGTH = 100
 """Control steps of every subtask when a schedule is tried out; whether it comes to an end does not depend on them."""
 
@@ -60,6 +63,7 @@ class Schedule:
     def __init__(self, task: TaskSpec) -> None:
         self._task = task
         self._places = {eef: _Place(len(subtasks)) for eef, subtasks in task.subtasks.items()}
+        self._navigating = False
 
     @property
     def done(self) -> bool:
@@ -79,8 +83,32 @@ class Schedule:
         place = self._places[eef]
         place.length, place.step, place.synchronous = length, -1, min(synchronous_steps, length)
 
-    def advance(self) -> set[str]:
-        """Go one control step on; the eefs that execute their next waypoint in it.
+    def keep_with(self, navigating: bool, goal_reached: bool) -> bool:
+        """Fit the source's pace to a robot that a navigation controller drives to a goal; before each `advance`.
+
+        Until it is there, the eefs wait before the last waypoint of the body's subtask. When it is there sooner, all go on to that waypoint at once,
+        or, if theirs have fewer left, to their own last.
+
+        Args:
+            navigating, goal_reached: what the env says now.
+
+        Returns:
+            Whether all eefs hold their targets in this control step, in which `advance` is left out.
+        """
+        body = self._places[BODY]
+        ended, self._navigating = self._navigating and not navigating, navigating
+        if not body.length or body.over:
+            return False
+        left = body.length - 2 - body.step
+        if left == 0:
+            return navigating and not goal_reached
+        if ended:
+            for place in self._places.values():
+                place.step = max(place.step, min(place.step + left, place.length - 2))
+        return False
+
+    def advance(self) -> dict[str, int]:
+        """Go one control step on; the eefs that execute a waypoint in it, and which.
 
         Raises:
             UserError: none can, now or ever.
@@ -92,7 +120,7 @@ class Schedule:
             raise self._deadlock()
         for eef in moving:
             self._places[eef].step += 1
-        return moving
+        return {eef: self._places[eef].step for eef in self._places if eef in moving}
 
     def _blocker(self, eef: str, *, alone: bool = False) -> tuple[str, int] | None:
         """The subtask for which the next one of `eef` has to wait before it begins; with `alone`, of other than common starts."""

@@ -26,6 +26,9 @@ _CALM_BEFORE_CLOSING, _CALM_BEFORE_OPENING, _CALM_AFTER = 6, 10, 12
 """Control steps before and after a change of the gripper in which contact noise applies. Any more, and a policy never sees how to find
 back to the object while the hand comes down."""
 
+_CALM_ARRIVING = 8
+"""Control steps before the end of a planned way in which it applies, too."""
+
 _ALIKE = 0.01
 """[m] Where the hand would meet another object whatever is chosen: how much deeper than the best is as good as the best."""
 
@@ -80,7 +83,7 @@ class Waypoints:
         return len(self.poses)
 
 
-def select_source(
+def rank_sources(
     subtask: Subtask,
     then: np.ndarray,
     first_eef_poses: np.ndarray,
@@ -92,8 +95,8 @@ def select_source(
     clearances: Callable[[int, np.ndarray], np.ndarray],
     considered: np.ndarray,
     rng: np.random.Generator,
-) -> tuple[int, np.ndarray]:
-    """Choose the source demo of a segment, and in which of its equivalent poses to see a symmetric object.
+) -> list[tuple[int, int, np.ndarray]]:
+    """Source demos for a segment, and in which of its equivalent poses to see a symmetric object, the one to take first.
 
     A cube at a yaw of 80 degrees is also a cube at -10 degrees, so the yaw of a symmetric object says little about which
     source resembles now. Instead of it, "nearest_neighbor_object" then counts how far the wrist would have to turn, and
@@ -111,7 +114,8 @@ def select_source(
         considered: (D,) bool; the others count only where these would all bring the hand into another object.
 
     Returns:
-        Demo number, and the object's pose (4, 4) now in the equivalent chosen.
+        Demo number, number of the equivalent and the object's pose (4, 4) now in it, of each choice that leaves room: the first as the strategy
+        says, the others after it by distance.
     """
     equivalents = _equivalents(object_pose, yaw_symmetry)
     first, last = (equivalents @ (poses.inverse(then) @ eef_poses)[:, None] for eef_poses in (first_eef_poses, last_eef_poses))
@@ -136,9 +140,9 @@ def select_source(
     roomy = np.flatnonzero(gaps >= min(0.0, gaps.max() - _ALIKE))
     preferred = roomy[considered[roomy // yaw_symmetry]]
     roomy = preferred if len(preferred) else roomy
-    choices = roomy[np.argsort(distance.flat[roomy], kind="stable")][:wanted]
-    demo, turn = divmod(int(rng.choice(choices)), yaw_symmetry)
-    return demo, equivalents[turn]
+    ranked = roomy[np.argsort(distance.flat[roomy], kind="stable")]
+    first = rng.choice(ranked[:wanted])
+    return [(*divmod(int(choice), yaw_symmetry), equivalents[choice % yaw_symmetry]) for choice in (first, *ranked[ranked != first])]
 
 
 def grasp_correction(held_in_eef_source: np.ndarray, held_in_eef_now: np.ndarray, yaw_symmetry: int) -> np.ndarray:
@@ -194,23 +198,27 @@ def jittered(move: np.ndarray, centre: np.ndarray, shift: float, turn: float, rn
 
 
 def steps_needed(path: np.ndarray, max_step: float) -> np.ndarray:
-    """Control steps (L,) that each waypoint of `path` (L, 4, 4) takes from the one before, if none may be longer than `max_step` [m]."""
+    """Control steps (L,) that each part of `path` (L + 1, 4, 4) takes, if none may be longer than `max_step` [m]."""
     lengths = np.linalg.norm(np.diff(poses.position(path), axis=0), axis=-1)
-    return np.concatenate([[1], np.maximum(1, np.ceil(lengths / max_step - _HAIR))]).astype(int)
+    return np.maximum(1, np.ceil(lengths / max_step - _HAIR)).astype(int)
 
 
-def stretched(segment: Waypoints, times: np.ndarray) -> Waypoints:
-    """The segment with waypoint i taking `times[i]` (L,) control steps. On the way to it the gripper does what it did before."""
+def retimed(segment: Waypoints, measured: np.ndarray, times: np.ndarray) -> Waypoints:
+    """The segment with waypoint i taking `times[i]` (L,) control steps, along the path that the hand really took.
+
+    A target leads the hand by its lag, which is in proportion to its speed; so it leads the slower hand by as much less. With the source's leads it would
+    run ahead of the source, and down into what that stopped before.
+
+    Args:
+        measured: (L + 1, 4, 4) where the hand was when each waypoint became its target, and after the last.
+    """
     if np.all(times == 1):
         return segment
     index = np.repeat(np.arange(len(segment)), times)
-    fraction = (np.arange(len(index)) - np.repeat(np.cumsum(times) - times, times) + 1) / times[index]
-    before = np.maximum(index - 1, 0)
-    arrived = fraction == 1
-    path = segment.poses[index]
-    for i in np.flatnonzero(~arrived):
-        path[i] = poses.interpolate(segment.poses[before[i]], segment.poses[index[i]], fraction[i : i + 1])[0]
-    return Waypoints(path, segment.grippers[np.where(arrived, index, before)], segment.noise[index])
+    done = (np.arange(len(index)) - np.repeat(np.cumsum(times) - times, times)) / times[index]
+    here = np.stack([poses.interpolate(measured[i], measured[i + 1], np.array([part]))[0] for i, part in zip(index, done, strict=True)])
+    leads = poses.delta_between(measured[:-1], segment.poses) / times[:, None]
+    return Waypoints(poses.apply_delta(here, leads[index]), segment.grippers[index], segment.noise[index])
 
 
 def bridge_waypoints(
@@ -237,11 +245,14 @@ def bridge_waypoints(
     path = _path(start, end, _bridge_steps(start, end, subtask, bridge, usual_step, max_step), bridge) if way is None else way
     fixed = np.repeat(end[None], subtask.num_fixed_steps, axis=0)
     lead = np.concatenate([path, fixed])
-    lead_noise = subtask.action_noise if subtask.apply_noise_during_interpolation else 0.0
+    lead_noise = np.full(len(lead), subtask.action_noise if subtask.apply_noise_during_interpolation else 0.0)
+    if way is not None and subtask.contact_noise is not None:
+        # Off by what noise made it, the hand would come down beside the object: there are no steps left to find back in.
+        lead_noise[-_CALM_ARRIVING:] = np.minimum(lead_noise[-_CALM_ARRIVING:], subtask.contact_noise)
     return Waypoints(
         poses=np.concatenate([lead, segment.poses]),
         grippers=np.concatenate([np.repeat(segment.grippers[:1], len(lead), axis=0), segment.grippers]),
-        noise=np.concatenate([np.full(len(lead), lead_noise), segment.noise]),
+        noise=np.concatenate([lead_noise, segment.noise]),
         lead=len(lead),
     )
 

@@ -14,8 +14,6 @@ from mimicctl.tasks import Subtask, TaskSpec
 
 _STILL = 5e-4
 """[m] A control step that moves the eef less is one in which it stands."""
-_SKILL_REACH = 0.10
-"""[m] From a grasp or a release, within which what the hand does belongs to it."""
 
 
 @dataclass(frozen=True)
@@ -28,8 +26,7 @@ class SourceDemo:
         gripper_actions: eef name to (T, G).
         object_poses: object name to (T, 4, 4).
         ends: eef name to the step after the last one of each subtask, before offsets.
-        skills: eef name to the step at which, in each subtask, the part begins that needs its relation to the object, None: not marked;
-            empty: none is.
+        starts: eef name to the step at which each subtask begins, before offsets; empty: where the one before it ended.
     """
 
     name: str
@@ -38,22 +35,11 @@ class SourceDemo:
     gripper_actions: dict[str, np.ndarray]
     object_poses: dict[str, np.ndarray]
     ends: dict[str, tuple[int, ...]]
-    skills: dict[str, tuple[int | None, ...]] = field(default_factory=dict)
+    starts: dict[str, tuple[int, ...]] = field(default_factory=dict)
 
-    def skill_start(self, eef: str, number: int, start: int, end: int) -> int:
-        """The step in [start, end) from which a planned way need not go further: where the file marks it, else where the hand last comes
-        within reach of where its gripper first changes."""
-        marked = self.skills[eef][number] if self.skills else None
-        if marked is not None:
-            return min(max(marked, start), end - 1)
-        grippers = np.sign(self.gripper_actions[eef][start:end])
-        changes = np.flatnonzero(np.any(np.diff(grippers, axis=0) != 0, axis=-1))
-        if not len(changes):
-            return start
-        change = start + int(changes[0]) + 1
-        track = poses.position(self.eef_poses[eef][start : change + 1])
-        away = np.flatnonzero(np.linalg.norm(track - track[-1], axis=-1) > _SKILL_REACH)
-        return start + int(away[-1]) + 1 if len(away) else start
+    def path(self, eef: str, start: int, end: int) -> np.ndarray:
+        """Measured poses (end - start + 1, 4, 4) at the steps from `start` on, and after the last; where the demo ends with it, that of before."""
+        return self.eef_poses[eef][np.minimum(np.arange(start, end + 1), len(self.eef_poses[eef]) - 1)]
 
     def usual_step(self, eef: str) -> float:
         """Median distance of a control step [m] over those in which the eef moves."""
@@ -69,35 +55,44 @@ class SourcePool:
     def __len__(self) -> int:
         return len(self.demos)
 
-    def draw_bounds(self, task: TaskSpec, rng: np.random.Generator) -> list[dict[str, list[int]]]:
-        """Of every demo, per eef, where its first subtask begins and each subtask ends, with this trial's random offsets."""
-        drawn = []
+    def draw_bounds(self, task: TaskSpec, rng: np.random.Generator) -> list[dict[str, list[tuple[int, int]]]]:
+        """Of every demo, per eef, the steps [start, end) of each subtask, with this trial's random offsets."""
+
+        def drawn(span: tuple[int, int]) -> int:
+            return int(rng.integers(span[0], span[1] + 1))
+
+        bounds = []
         for demo in self.demos:
-            bounds = {}
+            of_demo = {}
             for eef, subtasks in task.subtasks.items():
-                offsets = [int(rng.integers(s.term_offset_range[0], s.term_offset_range[1] + 1)) for s in subtasks]
-                low, high = subtasks[0].first_subtask_start_offset_range
-                start = int(rng.integers(low, high + 1))
-                bounds[eef] = [start, *(end + offset for end, offset in zip(demo.ends[eef], offsets, strict=True))]
-            drawn.append(bounds)
-        return drawn
+                ends = [end + drawn(s.term_offset_range) for end, s in zip(demo.ends[eef], subtasks, strict=True)]
+                first = drawn(subtasks[0].first_subtask_start_offset_range)
+                if demo.starts:
+                    starts = [start + drawn(s.start_offset_range) for start, s in zip(demo.starts[eef], subtasks, strict=True)]
+                    starts[0] += first
+                else:
+                    starts = [first, *ends[:-1]]
+                of_demo[eef] = list(zip(starts, ends, strict=True))
+            bounds.append(of_demo)
+        return bounds
 
 
-def load_pool(task: TaskSpec, demos: Iterable[tuple[str, Episode]], gripper_of, origin: str) -> SourcePool:
+def load_pool(task: TaskSpec, demos: Iterable[tuple[str, Episode]], gripper_of, origin: str, *, use_skillgen: bool = False) -> SourcePool:
     """Cut annotated episodes into segments.
 
     Args:
         demos: (name, annotated episode) pairs.
         gripper_of: `MimicEnv.gripper_actions`.
         origin: the file, for messages.
+        use_skillgen: segments begin at their start signals, not where the ones before them end.
 
     Raises:
         UserError: a demo is not annotated, a signal is missing, or its segments are too short for the offsets.
     """
-    return SourcePool(tuple(_source_demo(task, name, episode, gripper_of, origin) for name, episode in demos))
+    return SourcePool(tuple(_source_demo(task, name, episode, gripper_of, origin, use_skillgen) for name, episode in demos))
 
 
-def _source_demo(task: TaskSpec, name: str, episode: Episode, gripper_of, origin: str) -> SourceDemo:
+def _source_demo(task: TaskSpec, name: str, episode: Episode, gripper_of, origin: str, use_skillgen: bool) -> SourceDemo:
     info = episode.datagen_info
     where = f"{name} of {origin}"
 
@@ -115,20 +110,16 @@ def _source_demo(task: TaskSpec, name: str, episode: Episode, gripper_of, origin
         # The file keeps float32, which is not quite orthonormal.
         return poses.pose_from_quat(value[:, :3, 3], poses.quat_from_matrix(value[:, :3, :3]))
 
+    ends = {eef: subtask_ends(subtasks, info, len(episode), where) for eef, subtasks in task.subtasks.items()}
     return SourceDemo(
         name=name,
         eef_poses={eef: poses_at("eef_pose", eef) for eef in task.eef_names},
         target_poses={eef: poses_at("target_eef_pose", eef) for eef in task.eef_names},
         gripper_actions={eef: np.asarray(value, dtype=np.float64) for eef, value in gripper_of(episode.actions).items()},
         object_poses={item.name: poses_at("object_pose", item.name) for item in task.objects},
-        ends={eef: subtask_ends(subtasks, info, len(episode), where) for eef, subtasks in task.subtasks.items()},
-        skills={eef: tuple(_skill_mark(subtask, info) for subtask in subtasks) for eef, subtasks in task.subtasks.items()},
+        ends=ends,
+        starts={eef: subtask_starts(subtasks, ends[eef], info, where) for eef, subtasks in task.subtasks.items()} if use_skillgen else {},
     )
-
-
-def _skill_mark(subtask: Subtask, info: dict[str, np.ndarray]) -> int | None:
-    signal = info.get(f"subtask_start_signals/{subtask.start_signal}")
-    return None if signal is None else first_rise(signal)
 
 
 def first_rise(signal: np.ndarray) -> int | None:
@@ -146,16 +137,8 @@ def subtask_ends(subtasks: tuple[Subtask, ...], info: dict[str, np.ndarray], len
     """
     ends = []
     for subtask in subtasks[:-1]:
-        signal = info.get(f"subtask_term_signals/{subtask.term_signal}")
-        rise = None if signal is None else first_rise(signal)
-        if rise is None:
-            state = "is not in the file" if signal is None else "never goes from false to true"
-            raise UserError(
-                f'The signal "{subtask.term_signal}" that ends "{subtask.name}" {state}.',
-                where=where,
-                do="annotate the demo again, or leave it out",
-            )
-        ends.append(rise + 1)
+        path, said = f"subtask_term_signals/{subtask.term_signal}", f'signal "{subtask.term_signal}" that ends "{subtask.name}"'
+        ends.append(_rise(info, path, said, where, "annotate the demo again, or leave it out") + 1)
     ends.append(length)
     low_high = [s.term_offset_range for s in subtasks]
     for i in range(len(ends)):
@@ -167,3 +150,44 @@ def subtask_ends(subtasks: tuple[Subtask, ...], info: dict[str, np.ndarray], len
                 do=f"record it more slowly, or narrow {'term_offset_range of the subtask before it' if i else 'its first_subtask_start_offset_range'}",
             )
     return tuple(ends)
+
+
+def subtask_starts(subtasks: tuple[Subtask, ...], ends: tuple[int, ...], info: dict[str, np.ndarray], where: str) -> tuple[int, ...]:
+    """Where the skill of each subtask begins: at the first true step of its start signal.
+
+    Args:
+        ends: of `subtask_ends`.
+
+    Raises:
+        UserError: a start signal is absent or never rises, or there are offsets that empty a segment or let it begin before the last one has ended.
+    """
+    starts = []
+    free, before = 0, "the demonstration begins"
+    for i, (subtask, end) in enumerate(zip(subtasks, ends, strict=True)):
+        path, said = f"subtask_start_signals/{subtask.start_signal}", f'start signal "{subtask.start_signal}" of "{subtask.name}"'
+        do = "mark where subtasks start: mimicctl annotate --annotate-subtask-start-signals, with --auto, --manual or --web"
+        start = _rise(info, path, said, where, do)
+        low, high = np.add(subtask.start_offset_range, subtask.first_subtask_start_offset_range if i == 0 else 0)
+        if start + low < free:
+            raise UserError(
+                f'"{subtask.name}" could begin at step {start + low}, before {before}, at step {free}.',
+                where=where,
+                do=f"narrow {'term_offset_range of the subtask before it, or ' if i else ''}its start_offset_range, or mark its start later",
+            )
+        if start + high >= end + subtask.term_offset_range[0]:
+            raise UserError(
+                f'"{subtask.name}" is too short: it could begin at step {start + high} and end at step {end + subtask.term_offset_range[0]}.',
+                where=where,
+                do="mark its start earlier, or narrow its start_offset_range",
+            )
+        starts.append(start)
+        free, before = end + subtask.term_offset_range[1], f'the latest end of "{subtask.name}"'
+    return tuple(starts)
+
+
+def _rise(info: dict[str, np.ndarray], path: str, said: str, where: str, do: str) -> int:
+    signal = info.get(path)
+    rise = None if signal is None else first_rise(signal)
+    if rise is None:
+        raise UserError(f"The {said} {'is not in the file' if signal is None else 'never goes from false to true'}.", where=where, do=do)
+    return rise

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
@@ -16,23 +17,28 @@ from mimicctl.generation.segments import (
     bridge_waypoints,
     grasp_correction,
     jittered,
+    rank_sources,
+    retimed,
     segment_move,
-    select_source,
     steps_needed,
-    stretched,
     subtask_waypoints,
 )
-from mimicctl.generation.source import SourceDemo, SourcePool
+from mimicctl.generation.source import SourcePool
 from mimicctl.tasks import SubtaskConstraint
 
 if TYPE_CHECKING:
+    from mimicctl.envs.base import Way
     from mimicctl.generation.trial import TrialSettings
 
-Way = Callable[[np.ndarray, np.ndarray, np.ndarray, "str | None", float, float, int], "np.ndarray | None"]
+FindWay = Callable[[np.ndarray, np.ndarray, np.ndarray, "str | None", float, float, int], "Way | None"]
 """`MotionPlanner.way` from how things stand now."""
 
 _LOOK_EVERY = 3
 """Control steps of a source between two looks at how much room it leaves the hand: the hand is many times wider than what it moves in them."""
+
+_WAYS_TRIED, _ROOMY = 6, 0.005
+"""Sources, or equivalent poses of a symmetric object, to which a way is looked for, until one is found from which the robot keeps this far from
+obstacles [m]."""
 
 _PEAK_NOISE = 3.0
 """Noise that is hardly ever exceeded, in standard deviations."""
@@ -68,8 +74,8 @@ class Track:
         """Have waypoints to go on with, and noise (L, 6) for them."""
         self.waypoints, self._noise, self.step = waypoints, noise, -1
 
-    def advance(self) -> None:
-        self.step += 1
+    def go_to(self, step: int) -> None:
+        self.step = step
         self.pose, self.gripper, self.noise = self.waypoints.poses[self.step], self.waypoints.grippers[self.step], self._noise[self.step]
 
     @property
@@ -80,6 +86,42 @@ class Track:
     def hold(self) -> None:
         """Stay at the target; what only waits is not shaken."""
         self.noise = np.zeros(6)
+
+
+class _Choice(NamedTuple):
+    """A source segment and where it goes.
+
+    Attributes:
+        demo: number of the source.
+        turn: of the object, among its equivalent poses.
+        move: (4, 4) of the segment.
+        centre: (3,) what it is about.
+    """
+
+    demo: int
+    turn: int
+    move: np.ndarray
+    centre: np.ndarray
+
+
+@dataclass(frozen=True)
+class _Beginning:
+    """A subtask that is to begin, and how things stand.
+
+    Attributes:
+        eef, number: whose it is, and which.
+        rest: (4, 4) pose of the eef at reset.
+        eef_pose: (4, 4), now.
+        object_poses: object name to (4, 4), now.
+        held: object in hand; None: none is, or it does not matter.
+    """
+
+    eef: str
+    number: int
+    rest: np.ndarray
+    eef_pose: np.ndarray
+    object_poses: dict[str, np.ndarray]
+    held: str | None
 
 
 class Planner:
@@ -95,7 +137,7 @@ class Planner:
         """Of an eef at reset. Until its first subtask begins it stays there, its gripper as the sources begin."""
         return Track(eef_pose, self._pool.demos[0].gripper_actions[eef][0])
 
-    def plan(self, track: Track, eef: str, number: int, eef_pose: np.ndarray, object_poses: dict[str, np.ndarray], way: Way | None) -> tuple[int, int]:
+    def plan(self, track: Track, eef: str, number: int, eef_pose: np.ndarray, object_poses: dict[str, np.ndarray], way: FindWay | None) -> tuple[int, int]:
         """Build the trajectory of subtask `number` from how things stand now, and let `track` follow it.
 
         Args:
@@ -106,40 +148,24 @@ class Planner:
         """
         settings, first = self._settings, number == 0
         subtask = settings.task.subtasks[eef][number]
-        coordination = coordinated_with(settings.task, eef, number)
         closed = not first and track.gripper[0] < 0
         held = in_hand(settings.task, object_poses, eef_pose) if closed else None
-        correction, synchronous = np.eye(4), 0
-        if coordination is None:
-            demo, move, _ = self._choose(track, eef, number, eef_pose, object_poses, held)
-            correction = self._grasp_correction(self._pool.demos[demo], eef, self._bounds[demo][eef][number], eef_pose, object_poses, held)
-        else:
-            constraint, *partner = coordination
-            if tuple(partner) in self._agreed:
-                demo, move = self._agreed[tuple(partner)]
-            else:
-                demo, move = self._agree(constraint, track, eef, number, eef_pose, object_poses, held)
-            self._agreed[eef, number] = demo, move
-            synchronous = min(self._length(demo, eef, number), self._length(demo, *partner))
-        self._chosen[self._share(eef, number)] = demo
-        track.sources.append(demo)
-        start, end = self._bounds[demo][eef][number : number + 2]
-        if way is not None:
-            start = self._pool.demos[demo].skill_start(eef, number, start, end)
-        segment = subtask_waypoints(
-            self._pool.demos[demo], eef, subtask, start, end, move, correction, from_measured_pose=first or settings.transform_first_robot_pose
-        )
+        now = _Beginning(eef, number, track.rest, eef_pose, object_poses, held)
         # The arm lags behind its target, so a bridge from the measured pose takes a step back.
         begin = track.pose if settings.interpolate_from_last_target_pose and not first else eef_pose
-        if settings.max_eef_speed is not None:
-            times, synchronous = self._times(segment, demo, eef, number, coordination and coordination[1:], synchronous)
-            segment = stretched(segment, times)
-        found = None
-        if way is not None:
-            bridge, seed = settings.bridge, int(self._rng.integers(1, 2**31))
-            found = way(begin, segment.poses[0], segment.grippers[0], held, min(bridge.step, self._max_step), bridge.turn, seed)
+        found, synchronous = None, 0
+        coordination = coordinated_with(settings.task, eef, number)
+        if coordination is not None:
+            demo, segment, synchronous = self._together(now, *coordination)
+        elif way is not None:
+            demo, segment, found = self._reached(now, begin, way)
             if found is None:
                 track.unplanned.append(number)
+        else:
+            choice = self._choices(now)[0]
+            demo, segment = choice.demo, self._alone(now, choice)
+        self._chosen[self._share(eef, number)] = demo
+        track.sources.append(demo)
         # The median of a whole demo, which takes its time: only where it is gone by.
         usual_step = self._pool.demos[demo].usual_step(eef) if subtask.num_interpolation_steps == "auto" else np.inf
         waypoints = bridge_waypoints(begin, segment, subtask, settings.bridge, found, usual_step=usual_step, max_step=self._max_step)
@@ -149,7 +175,7 @@ class Planner:
 
     @property
     def _max_step(self) -> float:
-        """Between two targets [m]."""
+        """That a hand may come further in a control step [m]."""
         return (self._settings.max_eef_speed or np.inf) / self._settings.task.control_hz
 
     @property
@@ -158,87 +184,102 @@ class Planner:
         task = self._settings.task
         return np.inf if task.on_floor else self._max_step / (_PEAK_NOISE * task.command_scale)
 
-    def _times(self, segment: Waypoints, demo: int, eef: str, number: int, partner: tuple[str, int] | None, synchronous: int) -> tuple[np.ndarray, int]:
-        """Control steps that each waypoint (L,) takes within the speed limit, and how many at the end are then side by side with the partner's.
+    # Segments ---------------------------------------------------------------------------------------------------
 
-        Both have to slow down where one of them is too fast.
+    def _reached(self, now: _Beginning, begin: np.ndarray, way: FindWay) -> tuple[int, Waypoints, np.ndarray | None]:
+        """Source demo, segment, and the way (L, 4, 4) to it from `begin` (4, 4): of the first choice with a way and room after it, else that with the most.
+
+        Where no way is found it is the first choice, and None.
         """
-        times = steps_needed(segment.poses, self._max_step)
-        if partner is None:
-            return times, synchronous
-        common = np.maximum(*(self._source_times(demo, *who)[-synchronous:] for who in ((eef, number), partner)))
-        times[-synchronous] = max(times[-synchronous], common[0])
-        times[len(times) - synchronous + 1 :] = common[1:]
-        return times, int(common.sum())
+        bridge, choices = self._settings.bridge, _by_turns(self._choices(now))
+        best: tuple[int, Waypoints, Way] | None = None
+        for choice in choices[:_WAYS_TRIED]:
+            segment, seed = self._alone(now, choice), int(self._rng.integers(1, 2**31))
+            found = way(begin, segment.poses, segment.grippers, now.held, min(bridge.step, self._max_step), bridge.turn, seed)
+            if found is not None and (best is None or found.room > best[-1].room):
+                best = choice.demo, segment, found
+                if found.room >= _ROOMY:
+                    break
+        if best is None:
+            return choices[0].demo, self._alone(now, choices[0]), None
+        demo, segment, found = best
+        return demo, segment, found.targets
 
-    def _source_times(self, demo: int, eef: str, number: int) -> np.ndarray:
-        start, end = self._bounds[demo][eef][number : number + 2]
-        return steps_needed(self._pool.demos[demo].target_poses[eef][start:end], self._max_step)
+    def _alone(self, now: _Beginning, choice: _Choice) -> Waypoints:
+        """The segment of an uncoordinated subtask, with allowance for how what is in hand lies in it."""
+        times = self._times(choice.demo, now.eef, now.number)
+        return self._moved(now, choice.demo, choice.move, self._grasp_correction(now, choice.demo), times)
 
-    def _length(self, demo: int, eef: str, number: int) -> int:
-        start, end = self._bounds[demo][eef][number : number + 2]
-        return end - start
+    def _together(self, now: _Beginning, constraint: SubtaskConstraint, *partner: str | int) -> tuple[int, Waypoints, int]:
+        """Source demo and segment of a coordinated subtask, and how many steps at its end go side by side with the partner's."""
+        demo, move = self._agreed[partner] if partner in self._agreed else self._agree(now, constraint)
+        self._agreed[now.eef, now.number] = demo, move
+        times, its_times = self._times(demo, now.eef, now.number), self._times(demo, *partner)
+        synchronous = min(len(times), len(its_times))
+        # Both have to slow down where one of them is too fast.
+        common = np.maximum(times[-synchronous:], its_times[-synchronous:])
+        times[-synchronous:] = common
+        return demo, self._moved(now, demo, move, np.eye(4), times), int(common.sum())
+
+    def _times(self, demo: int, eef: str, number: int) -> np.ndarray:
+        """Control steps (L,) that each step of a source segment takes within the speed limit."""
+        return steps_needed(self._pool.demos[demo].path(eef, *self._bounds[demo][eef][number]), self._max_step)
+
+    def _moved(self, now: _Beginning, demo: int, move: np.ndarray, correction: np.ndarray, times: np.ndarray) -> Waypoints:
+        source, subtask = self._pool.demos[demo], self._settings.task.subtasks[now.eef][now.number]
+        start, end = self._bounds[demo][now.eef][now.number]
+        # A hand that has just arrived stands, and would run ahead of the source if it stood where that was sent to, and not where it was.
+        from_measured = now.number == 0 or self._settings.transform_first_robot_pose or bool(source.starts)
+        segment = subtask_waypoints(source, now.eef, subtask, start, end, move, correction, from_measured_pose=from_measured)
+        path = move @ source.path(now.eef, start, end) @ correction
+        if from_measured:
+            path, times = np.concatenate([path[:1], path]), np.concatenate([[1], times])
+        return retimed(segment, path, times)
+
+    def _grasp_correction(self, now: _Beginning, demo: int) -> np.ndarray:
+        """Identity (4, 4) unless the same object is in hand now as was then."""
+        if now.held is None:
+            return np.eye(4)
+        task, source = self._settings.task, self._pool.demos[demo]
+        start, _ = self._bounds[demo][now.eef][now.number]
+        source_objects = {name: track[start] for name, track in source.object_poses.items()}
+        source_eef = source.eef_poses[now.eef][start]
+        source_closed = source.gripper_actions[now.eef][start, 0] < 0
+        if not source_closed or now.held != in_hand(task, source_objects, source_eef):
+            return np.eye(4)
+        held_then = poses.inverse(source_eef) @ source_objects[now.held]
+        held_now = poses.inverse(now.eef_pose) @ now.object_poses[now.held]
+        return grasp_correction(held_then, held_now, task.object(now.held).yaw_symmetry)
+
+    # Choices ----------------------------------------------------------------------------------------------------
 
     def _share(self, eef: str, number: int) -> tuple[str | None, int | None]:
         """Subtasks with the same key have the same source demo."""
         return eef if self._settings.select_src_per_arm else None, number if self._settings.select_src_per_subtask else None
 
-    def _agree(
-        self,
-        constraint: SubtaskConstraint,
-        track: Track,
-        eef: str,
-        number: int,
-        eef_pose: np.ndarray,
-        object_poses: dict[str, np.ndarray],
-        held: str | None,
-    ) -> tuple[int, np.ndarray]:
+    def _agree(self, now: _Beginning, constraint: SubtaskConstraint) -> tuple[int, np.ndarray]:
         """Source demo and move (4, 4) for a coordinated subtask that begins before its partner's."""
-        demo, move, place = self._choose(track, eef, number, eef_pose, object_poses, held, constraint)
+        demo, _, move, centre = self._choices(now, constraint)[0]
         shift, turn = constraint.coordination_scheme_pos_noise_scale, constraint.coordination_scheme_rot_noise_scale
         if shift or turn:
-            move = jittered(move, place, shift, turn, self._rng)
+            move = jittered(move, centre, shift, turn, self._rng)
         return demo, move
 
-    def _grasp_correction(
-        self, source: SourceDemo, eef: str, start: int, eef_pose: np.ndarray, object_poses: dict[str, np.ndarray], held: str | None
-    ) -> np.ndarray:
-        """Identity unless the same object is in hand now as was then."""
-        if held is None:
-            return np.eye(4)
-        task = self._settings.task
-        source_objects = {name: track[start] for name, track in source.object_poses.items()}
-        source_eef = source.eef_poses[eef][start]
-        source_closed = source.gripper_actions[eef][start, 0] < 0
-        if not source_closed or held != in_hand(task, source_objects, source_eef):
-            return np.eye(4)
-        then = poses.inverse(source_eef) @ source_objects[held]
-        now = poses.inverse(eef_pose) @ object_poses[held]
-        return grasp_correction(then, now, task.object(held).yaw_symmetry)
-
-    def _choose(
-        self,
-        track: Track,
-        eef: str,
-        number: int,
-        eef_pose: np.ndarray,
-        object_poses: dict[str, np.ndarray],
-        held: str | None,
-        constraint: SubtaskConstraint | None = None,
-    ) -> tuple[int, np.ndarray, np.ndarray]:
-        """Source demo, the move (4, 4) of its segment, and the point (3,) that the segment is about."""
-        task, subtask = self._settings.task, self._settings.task.subtasks[eef][number]
-        ref, share = subtask.object_ref, self._share(eef, number)
+    def _choices(self, now: _Beginning, constraint: SubtaskConstraint | None = None) -> list[_Choice]:
+        """What may be done, the one to take first."""
+        task, eef, number = self._settings.task, now.eef, now.number
+        subtask, share = task.subtasks[eef][number], self._share(eef, number)
+        ref = subtask.object_ref
         numbers = [self._chosen[share]] if share in self._chosen else list(range(len(self._pool)))
         demos = [self._pool.demos[i] for i in numbers]
-        bounds = [self._bounds[i][eef][number : number + 2] for i in numbers]
+        bounds = [self._bounds[i][eef][number] for i in numbers]
         # Without an object a segment stays where it was, as if all were about the origin.
         then = np.stack([demo.object_poses[ref][start] if ref else np.eye(4) for demo, (start, _) in zip(demos, bounds, strict=True)])
-        now, symmetry = (object_poses[ref], task.object(ref).yaw_symmetry) if ref else (np.eye(4), 1)
+        object_pose, symmetry = (now.object_poses[ref], task.object(ref).yaw_symmetry) if ref else (np.eye(4), 1)
         eefs = np.stack([demo.eef_poses[eef][start] for demo, (start, _) in zip(demos, bounds, strict=True)])
         lasts = np.stack([demo.eef_poses[eef][end - 1] for demo, (_, end) in zip(demos, bounds, strict=True)])
-        in_the_way = [name for name in object_poses if name not in (ref, held)]
-        centres = np.array([poses.position(object_poses[name]) for name in in_the_way])
+        in_the_way = [name for name in now.object_poses if name not in (ref, now.held)]
+        centres = np.array([poses.position(now.object_poses[name]) for name in in_the_way])
         edges = np.array([task.object(name).edge for name in in_the_way])
 
         def room(choice: int, equivalents: np.ndarray) -> np.ndarray:
@@ -248,7 +289,20 @@ class Planner:
 
         preferences = self._settings.preferences
         considered = preferences.considered(eef, number, [demo.name for demo in demos], self._rng) if preferences else np.ones(len(demos), dtype=bool)
-        choice, object_pose = select_source(subtask, then, eefs, lasts, eef_pose, track.rest, now, symmetry, room, considered, self._rng)
+        ranked = rank_sources(subtask, then, eefs, lasts, now.eef_pose, now.rest, object_pose, symmetry, room, considered, self._rng)
         scheme = constraint.coordination_scheme if constraint else "transform"
-        move = segment_move(scheme, then[choice], object_pose)
-        return numbers[choice], move, poses.position(move @ (then[choice] if ref else eefs[choice]))
+        choices = []
+        for row, turn, equivalent in ranked:
+            move = segment_move(scheme, then[row], equivalent)
+            choices.append(_Choice(numbers[row], turn, move, poses.position(move @ (then[row] if ref else eefs[row]))))
+        return choices
+
+
+def _by_turns(choices: list[_Choice]) -> list[_Choice]:
+    """The best of each equivalent pose before the second of any: where one is in the way, others with the same are likely to be, too."""
+    before: Counter[int] = Counter()
+    order = []
+    for choice in choices:
+        order.append(before[choice.turn])
+        before[choice.turn] += 1
+    return [choices[i] for i in sorted(range(len(choices)), key=order.__getitem__)]

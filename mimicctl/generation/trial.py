@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from functools import partial
@@ -17,7 +18,7 @@ from mimicctl.generation.motion import motion_of
 from mimicctl.generation.schedule import Schedule
 from mimicctl.generation.segments import Bridge
 from mimicctl.generation.source import SourcePool
-from mimicctl.generation.trajectory import Planner, Track, Way
+from mimicctl.generation.trajectory import FindWay, Planner, Track
 from mimicctl.schema import Episode
 from mimicctl.tasks import TaskSpec
 
@@ -36,7 +37,8 @@ class TrialSettings:
         select_src_per_arm: each eef has a source demo of its own; else all have the same, chosen by the one that begins first.
         transform_first_robot_pose: begin every segment with the source's measured pose, not only the first.
         interpolate_from_last_target_pose: bridge from the last target, not from the measured pose.
-        max_eef_speed: of targets [m/s]; None: no limit.
+        use_navigation_controller: go by what the env says of the robot's way from place to place.
+        max_eef_speed: of bridges' targets and of the path that the source's hand took in a segment [m/s]; None: no limit.
         preferences: of the round that the trials are in, if the run is balanced.
         keep_failed: deliver the episodes of failed trials too.
     """
@@ -48,6 +50,7 @@ class TrialSettings:
     select_src_per_arm: bool = False
     transform_first_robot_pose: bool = False
     interpolate_from_last_target_pose: bool = True
+    use_navigation_controller: bool = False
     max_eef_speed: float | None = None
     preferences: Preferences | None = None
     keep_failed: bool = False
@@ -122,18 +125,21 @@ class _Trial:
         self.schedule = Schedule(self.settings.task)
         self.planner = Planner(self.pool, self.settings, np.random.default_rng(own))
 
-    def set_targets(self, eef_poses: dict[str, np.ndarray], object_poses: Callable[[], dict[str, np.ndarray]], way: Way | None) -> None:
+    def set_targets(
+        self, eef_poses: dict[str, np.ndarray], object_poses: Callable[[], dict[str, np.ndarray]], way: FindWay | None, navigation: tuple[bool, bool] | None
+    ) -> None:
         """Bring every track to its target for this control step; past the end the last ones are held while success settles.
 
         Args:
             eef_poses: eef to (4, 4), now.
             object_poses: looks up (4, 4) of each object, now.
             way: finds bridges from now; None: they are not planned.
+            navigation: whether a controller drives the robot, and whether it has reached its goal; None: there is none.
         """
         if not self.tracks:
             self.tracks = {eef: self.planner.track(eef, pose) for eef, pose in eef_poses.items()}
             self.stitches = {eef: [] for eef in self.tracks}
-        moving: set[str] = set()
+        moving: dict[str, int] = {}
         if self.schedule.done:
             self.settling += 1
         else:
@@ -141,10 +147,11 @@ class _Trial:
                 objects = object_poses()
                 for eef, number in ready:
                     self.schedule.begin(eef, *self.planner.plan(self.tracks[eef], eef, number, eef_poses[eef], objects, way))
-            moving = self.schedule.advance()
+            if navigation is None or not self.schedule.keep_with(*navigation):
+                moving = self.schedule.advance()
         for eef, track in self.tracks.items():
             if eef in moving:
-                track.advance()
+                track.go_to(moving[eef])
                 if track.at_stitch:
                     self.stitches[eef].append(len(self.actions))
             else:
@@ -152,6 +159,8 @@ class _Trial:
 
     def finished(self) -> bool:
         hold = self.settings.task.success_hold_steps
+        if self.settings.use_navigation_controller and len(self.actions) >= self.settings.task.horizon:
+            return True  # it may never get there
         # Placed in the last step, a stack still needs that long to count as held, and a little to come to rest.
         return self.held >= hold or self.settling > 2 * hold
 
@@ -210,9 +219,10 @@ def _step(env: MimicEnv, motion: MotionPlanner | None, slots: dict[int, _Trial],
     trials = [slots[env_id] for env_id in ids]
     before = np.stack([trial.snapshots[-1] for trial in trials])
     eef_poses = env.eef_poses(before)
-    for row, trial in enumerate(trials):
+    navigation = zip(*env.navigation(before), strict=True) if trials[0].settings.use_navigation_controller else itertools.repeat(None)
+    for (row, trial), navigated in zip(enumerate(trials), navigation, strict=False):
         here = {eef: eef_poses[eef][row] for eef in trial.settings.task.eef_names}
-        trial.set_targets(here, lambda row=row: env.object_poses(before[row]), partial(motion.way, before[row]) if motion else None)
+        trial.set_targets(here, lambda row=row: env.object_poses(before[row]), partial(motion.way, before[row]) if motion else None, navigated)
     eefs = trials[0].settings.task.eef_names
     targets = {eef: np.stack([t.tracks[eef].pose for t in trials]) for eef in eefs}
     grippers = {eef: np.stack([t.tracks[eef].gripper for t in trials]) for eef in eefs}

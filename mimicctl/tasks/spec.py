@@ -45,7 +45,8 @@ class Subtask:
         num_fixed_steps: control steps the first target of the segment is held.
         apply_noise_during_interpolation: noise on the bridge too.
         start_signal: name of the signal that says where the part begins that keeps its relation to the object, for planners that find the way there
-            (SkillGen). It is marked if one asks for it, and used by Isaac Lab and by `mimicctl generate --bridge plan`.
+            (SkillGen). It is marked if one asks for it, and used with `use_skillgen`, here and in Isaac Lab.
+        start_offset_range: control steps, both ends included, added to that beginning by chance in each trial; with `use_skillgen` only.
         first_subtask_start_offset_range: control steps, both ends included, of the beginning of a source that are left out, by chance in each trial;
             of an eef's first subtask only.
         description, next_subtask_description: what an operator is told to do in it, and after it; "": its name, and what the next one says.
@@ -65,6 +66,7 @@ class Subtask:
     num_fixed_steps: int = 0
     apply_noise_during_interpolation: bool = False
     start_signal: str | None = None
+    start_offset_range: tuple[int, int] = (0, 0)
     first_subtask_start_offset_range: tuple[int, int] = (0, 0)
     description: str = ""
     next_subtask_description: str = ""
@@ -392,6 +394,11 @@ class TaskSpec:
     def term_signals(self) -> tuple[str, ...]:
         """Every signal that ends a subtask, in order."""
         return tuple(s.term_signal for subtasks in self.subtasks.values() for s in subtasks if s.term_signal)
+
+    @property
+    def names_starts(self) -> bool:
+        """Whether every subtask names its start signal."""
+        return all(s.start_signal for subtasks in self.subtasks.values() for s in subtasks)
 
     def object(self, name: str) -> ObjectSpec:
         return next(o for o in self.objects if o.name == name)

@@ -9,7 +9,7 @@ import pytest
 
 from mimicctl import poses
 from mimicctl.generation.balance import preferences, round_of
-from mimicctl.generation.segments import select_source
+from mimicctl.generation.segments import rank_sources
 from mimicctl.tasks import DEFAULT_TASK, ResetRange, Subtask, find_task
 
 TASK = dataclasses.replace(find_task(DEFAULT_TASK), reset=ResetRange((0.4, 0.8), (-0.2, 0.2), (-1.0, 1.0), 0.05, 0.0))
@@ -76,6 +76,6 @@ def test_a_resting_source_is_taken_only_where_the_others_are_in_the_way():
 
     def chosen(room_of_other: float) -> int:
         room = lambda demo, equivalents: np.full(len(equivalents), room_of_other if demo else 0.1)  # noqa: E731
-        return select_source(subtask, then, then, then, now, now, now, 1, room, np.array([False, True]), np.random.default_rng(0))[0]
+        return rank_sources(subtask, then, then, then, now, now, now, 1, room, np.array([False, True]), np.random.default_rng(0))[0][0]
 
     assert (chosen(0.1), chosen(-0.1)) == (1, 0)

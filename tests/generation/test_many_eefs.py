@@ -229,3 +229,42 @@ def test_coordinated_hands_slow_down_together():
             assert result.motion[eef]["peak_speed"] <= limit + 1e-3
         rise = [hand(result, eef)[-10:, 2] for eef in EEFS]
         np.testing.assert_allclose(np.diff(rise[0]), np.diff(rise[1]), atol=1e-6)
+
+
+class Driven(TwoHands):
+    """Hands on a robot that a controller sets off with after 3 steps, and has at its goal after `steps`. A row ends with how many were made."""
+
+    def __init__(self, spec: TaskSpec, num_envs: int, steps: int) -> None:
+        super().__init__(spec, num_envs)
+        self.steps, self._made = steps, np.zeros((num_envs, 1))
+
+    def reset(self, env_ids, seeds) -> None:
+        super().reset(env_ids, seeds)
+        self._made[list(env_ids)] = 0
+
+    def step(self, actions, env_ids) -> None:
+        super().step(actions, env_ids)
+        self._made[list(env_ids)] += 1
+
+    def snapshot(self, env_ids=None) -> np.ndarray:
+        return np.concatenate([super().snapshot(env_ids), self._made[list(range(self.num_envs) if env_ids is None else env_ids)]], axis=1)
+
+    def navigation(self, snapshot: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        return (snapshot[..., -1] >= 3) & (snapshot[..., -1] < self.steps), snapshot[..., -1] >= self.steps
+
+
+@pytest.mark.parametrize(("steps", "length"), [(8, None), (70, None), (10_000, 200)])
+def test_hands_keep_with_a_robot_that_is_driven(monkeypatch, steps, length):
+    """The left hand's subtasks are the body's here, and the first ends with the step in which it closes."""
+    monkeypatch.setattr("mimicctl.generation.schedule.BODY", "left")
+    spec = task(horizon=200)
+    numbers = iter(range(3))
+    options = TrialSettings(spec, 7, Bridge(), keep_failed=True, use_navigation_controller=True)
+    driven = sorted(run_trials(Driven(spec, 2, steps), pool(), options, lambda: next(numbers, None)), key=lambda result: result.index)
+    free = run(spec, trials=3)
+    for with_it, without in zip(driven, free, strict=True):
+        assert 8 < closes(without, "left") < 70
+        if length is None:
+            assert closes(with_it, "left") == steps  # at its goal, with one waypoint left: the one that closes
+        else:
+            assert with_it.steps == length and not with_it.success

@@ -15,11 +15,15 @@ from mimicctl.config import GenerateSettings, RecordSettings
 from mimicctl.dataset.reader import Dataset
 from mimicctl.devices import make_device
 from mimicctl.envs import make_env, make_planner
+from mimicctl.envs.base import Way
 from mimicctl.errors import UserError
 from mimicctl.generation.engine import generate
 from mimicctl.generation.segments import Bridge, Waypoints, bridge_waypoints
-from mimicctl.generation.source import SourceDemo
+from mimicctl.generation.source import SourcePool
+from mimicctl.generation.trajectory import Planner
+from mimicctl.generation.trial import TrialSettings
 from mimicctl.tasks import DEFAULT_TASK, Subtask, find_task
+from tests.generation import two_hands
 
 needs_ompl = pytest.mark.skipif(find_spec("ompl") is None, reason="OMPL is not installed")
 
@@ -77,10 +81,10 @@ def test_a_planned_way_leads_over_the_wall_and_an_arch_into_it(seed):
     task = find_task(WALLED)
     env, end = from_side_to_side(task, seed)
     state, start = env.get_state([0]), env.eef_poses(env.snapshot()[0])["franka"]
-    way = make_planner(task).way(env.snapshot()[0], start, end, OPEN, None, 0.03, 0.15, seed=5)
-    followed = driven(env, way)
+    way = make_planner(task).way(env.snapshot()[0], start, end[None], OPEN[None], None, 0.03, 0.15, seed=5)
+    followed = driven(env, way.targets)
     assert deepest(task, followed) < 0
-    assert np.linalg.norm(followed[-1][:3, 3] - end[:3, 3]) < 0.011
+    assert np.linalg.norm(followed[-1][:3, 3] - end[:3, 3]) < 0.006
     arch = bridge_waypoints(start, still(end), Subtask("stack", "cube_1"), Bridge("arch"))
     assert deepest(task, arch.poses) > 0
     env.set_state([0], state)
@@ -93,12 +97,12 @@ def test_a_way_depends_on_its_arguments_alone():
     env, end = from_side_to_side(task, 1)
     row = env.snapshot()[0]
     start = env.eef_poses(row)["franka"]
-    arguments = (start, end, OPEN, None, 0.03, 0.15)
+    arguments = (start, end[None], OPEN[None], None, 0.03, 0.15)
     planner = make_planner(task)
     first, other = planner.way(row, *arguments, 5), planner.way(row, *arguments, 6)
     again = make_planner(task).way(row, *arguments, 5)
-    np.testing.assert_array_equal(first, again)
-    assert first.shape != other.shape or not np.array_equal(first, other)
+    np.testing.assert_array_equal(first.targets, again.targets)
+    assert first.targets.shape != other.targets.shape or not np.array_equal(first.targets, other.targets)
 
 
 @needs_ompl
@@ -108,7 +112,7 @@ def test_no_way_through_a_wall_without_an_end():
     env, end = from_side_to_side(task, 1)
     row = env.snapshot()[0]
     planner = make_planner(dataclasses.replace(task, obstacles=(wall,)))
-    assert planner.way(row, env.eef_poses(row)["franka"], end, OPEN, None, 0.03, 0.15, 5) is None
+    assert planner.way(row, env.eef_poses(row)["franka"], end[None], OPEN[None], None, 0.03, 0.15, 5) is None
 
 
 @needs_ompl
@@ -117,11 +121,11 @@ def test_no_way_to_where_the_arm_does_not_reach():
     env, end = from_side_to_side(task, 1)
     end[0, 3] = 2.0
     row = env.snapshot()[0]
-    assert make_planner(task).way(row, env.eef_poses(row)["franka"], end, OPEN, None, 0.03, 0.15, 5) is None
+    assert make_planner(task).way(row, env.eef_poses(row)["franka"], end[None], OPEN[None], None, 0.03, 0.15, 5) is None
 
 
 def run(path: Path, trials: int = 4, task: str = WALLED, **settings):
-    options = {"output_file": str(path), "trials": trials, "guarantee": False, "workers": 1, "num_envs": 2, "bridge": "plan", **settings}
+    options = {"output_file": str(path), "trials": trials, "guarantee": False, "workers": 1, "num_envs": 2, "use_skillgen": True, **settings}
     return generate(task, 3, GenerateSettings(**options), None)
 
 
@@ -152,7 +156,7 @@ def test_where_no_way_is_found_an_arch_leads_and_the_log_says_so(tmp_path, monke
 
 
 def test_an_arch_leaves_the_log_as_it_was(tmp_path):
-    made = run(tmp_path / "a.hdf5", trials=2, task=DEFAULT_TASK, bridge="arch")
+    made = run(tmp_path / "a.hdf5", trials=2, task=DEFAULT_TASK, use_skillgen=False)
     assert all("unplanned" not in attempt for attempt in logged(made.path)[1])
     assert "planning" not in made.report.as_dict()
 
@@ -167,29 +171,49 @@ def test_planning_without_ompl_says_what_to_install(tmp_path, monkeypatch):
 
 def test_planning_for_a_robot_that_nothing_plans_for_is_refused(tmp_path):
     with pytest.raises(UserError, match="no planner for the robot of MuJoCo-Drive"):
-        run(tmp_path / "a.hdf5", task="MuJoCo-Drive-Tiago-v0")
+        run(tmp_path / "a.hdf5", task="MuJoCo-Drive-Tiago-v0", use_skillgen=False, bridge="plan")
     assert not list(tmp_path.iterdir())
 
 
-def demo_that_closes(skills: tuple[int | None, ...]) -> SourceDemo:
-    """Comes down 1 cm a step, closes in step 20, and goes up."""
-    height = np.concatenate([0.2 - 0.01 * np.arange(20), 0.01 * np.arange(10)])
-    track = poses.compose(np.broadcast_to(np.eye(3), (30, 3, 3)), np.stack([0 * height, 0 * height, height], axis=-1))
-    grippers = np.where(np.arange(30) < 20, 1.0, -1.0)[:, None]
-    return SourceDemo("demo_0", {"franka": track}, {"franka": track}, {"franka": grippers}, {}, {"franka": (30,)}, {"franka": skills})
+@needs_ompl
+def test_a_segment_that_leads_into_an_obstacle_has_no_room():
+    task = find_task(WALLED)
+    env, end = from_side_to_side(task, 1)
+    row, planner = env.snapshot()[0], make_planner(task)
+    start = env.eef_poses(row)["franka"]
+    inside = end.copy()
+    inside[1, 3] = 0.0
+    into_the_wall = poses.interpolate(end, inside, np.linspace(0, 1, 20))
+    rooms = [planner.way(row, start, segment, np.repeat(OPEN[None], len(segment), axis=0), None, 0.03, 0.15, 5).room for segment in (end[None], into_the_wall)]
+    assert rooms[0] > 0.005 and rooms[1] < 0.001
 
 
-def test_a_skill_begins_within_reach_of_its_grasp():
-    start = demo_that_closes((None,)).skill_start("franka", 0, 0, 30)
-    assert 9 <= start <= 11  # 10 cm above where the gripper closes
+class Rooms:
+    """Finds a way to whatever is asked for, and says of each in turn how much room is left after it."""
+
+    def __init__(self, *rooms: float | None) -> None:
+        self.rooms, self.asked = list(rooms), []
+
+    def __call__(self, start, segment, grippers, held, step, turn, seed) -> Way | None:
+        self.asked.append(segment)
+        room = self.rooms[len(self.asked) - 1]
+        return None if room is None else Way(np.repeat(segment[:1], 3, axis=0), room)
 
 
-def test_a_segment_without_a_grasp_is_all_skill():
-    assert demo_that_closes((None,)).skill_start("franka", 0, 21, 30) == 21
-
-
-def test_a_skill_begins_where_it_was_marked():
-    assert demo_that_closes((4,)).skill_start("franka", 0, 0, 30) == 4
+@pytest.mark.parametrize(
+    ("rooms", "taken"), [((0.04,), 0), ((-0.01, 0.04), 1), ((None, 0.04), 1), ((-0.01, None, 0.002, -0.02, -0.02, 0.001), 2), ((None,) * 6, None)]
+)
+def test_the_first_source_with_room_is_taken_else_that_with_the_most(rooms, taken):
+    spec, demos = two_hands.task(), two_hands.pool().demos
+    way = Rooms(*rooms)
+    planner = Planner(SourcePool(demos + demos), TrialSettings(spec, 0, Bridge("plan")), np.random.default_rng(0))
+    rest = poses.compose(np.eye(3), np.array([0.3, 0.4, 0.3]))
+    track = planner.track("left", rest)
+    planner.plan(track, "left", 0, rest, {"bar": two_hands.source(0, 0.55, 0.05, 0.1).object_poses["bar"][0]}, way)
+    assert len(way.asked) == len(rooms)
+    assert track.unplanned == ([0] if taken is None else [])
+    followed = track.waypoints.poses[track.waypoints.lead :]
+    np.testing.assert_array_equal(followed, way.asked[taken or 0])
 
 
 def test_cubes_start_on_their_sides_of_the_wall():

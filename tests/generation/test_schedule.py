@@ -123,8 +123,53 @@ def test_who_has_begun_and_may_not_go_on_waits():
     assert schedule.ready() == [("left", 0), ("right", 0)]
     schedule.begin("left", 8, synchronous_steps=8)
     schedule.begin("right", 2)
-    assert schedule.advance() == {"right"} and schedule.ready() == []
-    assert schedule.advance() == {"right"} and schedule.ready() == [("right", 1)]
+    assert set(schedule.advance()) == {"right"} and schedule.ready() == []
+    assert set(schedule.advance()) == {"right"} and schedule.ready() == [("right", 1)]
     schedule.begin("right", 9, synchronous_steps=8)
-    assert schedule.advance() == {"right"}
-    assert schedule.advance() == {"left", "right"}
+    assert set(schedule.advance()) == {"right"}
+    assert set(schedule.advance()) == {"left", "right"}
+
+
+# A robot that is driven from place to place ---------------------------------------------------------------------------
+
+
+def executed(monkeypatch, length: int, other: int, states) -> list[dict[str, int]]:
+    """What each control step executes, if left is the body, right has `other` waypoints, and the env says `states` of (navigating, goal reached)."""
+    monkeypatch.setattr("mimicctl.generation.schedule.BODY", "left")
+    spec = dataclasses.replace(task(), subtasks={eef: subtasks[:1] for eef, subtasks in task().subtasks.items()})
+    schedule, steps = Schedule(spec), []
+    for eef, number in schedule.ready():
+        schedule.begin(eef, {"left": length, "right": other}[eef])
+        assert number == 0
+    for state in states:
+        if not schedule.done:
+            steps.append({} if schedule.keep_with(*state) else schedule.advance())
+    assert schedule.done
+    return steps
+
+
+IDLE, UNDER_WAY, THERE = (False, False), (True, False), (True, True)
+
+
+def test_without_navigation_the_source_sets_the_pace(monkeypatch):
+    assert executed(monkeypatch, 4, 4, [IDLE] * 4) == [{"left": i, "right": i} for i in range(4)]
+
+
+@pytest.mark.parametrize("arrives", [THERE, IDLE])
+def test_all_wait_before_the_bodys_last_waypoint_until_the_robot_is_there(monkeypatch, arrives):
+    steps = executed(monkeypatch, 4, 6, [IDLE, *[UNDER_WAY] * 6, arrives, *[IDLE] * 2])
+    assert steps[:3] == [{"left": i, "right": i} for i in range(3)]
+    assert steps[3:7] == [{}] * 4
+    assert steps[7] == {"left": 3, "right": 3} and steps[8:] == [{"right": 4}, {"right": 5}]
+
+
+@pytest.mark.parametrize(("other", "gone_on"), [(20, 9), (9, 8), (5, 4)])
+def test_all_go_on_to_the_bodys_last_waypoint_when_the_robot_is_there_early(monkeypatch, other, gone_on):
+    steps = executed(monkeypatch, 10, other, [IDLE, UNDER_WAY, UNDER_WAY, *[IDLE] * 20])
+    assert steps[2] == {"left": 2, "right": 2}
+    assert steps[3] == {"left": 9, "right": gone_on}
+
+
+def test_a_hand_that_has_ended_does_not_go_back(monkeypatch):
+    steps = executed(monkeypatch, 10, 2, [IDLE, UNDER_WAY, UNDER_WAY, *[IDLE] * 20])
+    assert steps[2:] == [{"left": 2}, {"left": 9}]

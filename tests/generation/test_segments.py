@@ -9,7 +9,7 @@ import pytest
 
 from mimicctl import poses
 from mimicctl.errors import UserError
-from mimicctl.generation.segments import Bridge, Waypoints, bridge_waypoints, grasp_correction, segment_move, select_source, steps_needed, stretched
+from mimicctl.generation.segments import Bridge, Waypoints, bridge_waypoints, grasp_correction, rank_sources, retimed, segment_move, steps_needed
 from mimicctl.generation.source import first_rise, subtask_ends
 from mimicctl.tasks import Subtask
 
@@ -82,7 +82,8 @@ def choose(strategy: str, object_pose: np.ndarray, symmetry: int = 1, room=lambd
     eefs[:, 2, 3] = 0.2
     subtask = dataclasses.replace(SUBTASK, selection_strategy=strategy, nn_k=nn_k)
     eef, rest = poses.yaw_pose(np.array([[0.5, 0, 0.2]] * 2), np.array([eef_yaw, rest_yaw]))
-    return select_source(subtask, then, eefs, eefs, eef, rest, object_pose, symmetry, room, np.ones(3, dtype=bool), np.random.default_rng(seed))
+    demo, _, pose = rank_sources(subtask, then, eefs, eefs, eef, rest, object_pose, symmetry, room, np.ones(3, dtype=bool), np.random.default_rng(seed))[0]
+    return demo, pose
 
 
 @pytest.mark.parametrize("strategy", ["nearest_neighbor_object", "nearest_neighbor_robot_distance"])
@@ -114,7 +115,7 @@ def test_object_without_symmetry_is_compared_with_the_sources_by_its_turn():
     then = poses.yaw_pose(np.zeros((3, 3)), np.array([0.0, 1.0, 2.0]))
     eef = poses.yaw_pose(np.zeros(3), np.array(0.0))
     target = poses.yaw_pose(np.zeros(3), np.array(1.9))
-    demo, _ = select_source(subtask, then, then, then, eef, eef, target, 1, lambda demo, poses: np.ones(len(poses)), np.ones(len(then), dtype=bool), np.random.default_rng(0))
+    demo, *_ = rank_sources(subtask, then, then, then, eef, eef, target, 1, lambda demo, poses: np.ones(len(poses)), np.ones(len(then), dtype=bool), np.random.default_rng(0))[0]
     assert demo == 2
 
 
@@ -159,21 +160,50 @@ def increments(path: np.ndarray) -> np.ndarray:
     return np.linalg.norm(np.diff(path[:, :3, 3], axis=0), axis=1)
 
 
-def test_a_stretched_segment_passes_through_its_waypoints_and_closes_where_it_did():
-    fast = dataclasses.replace(segment(5), grippers=np.array([[1.0], [1.0], [-1.0], [-1.0], [1.0]]))
-    times = steps_needed(fast.poses, 0.05)
-    slow = stretched(fast, times)
-    assert len(slow) == times.sum() > len(fast)
-    assert increments(slow.poses).max() <= 0.05 + 1e-9
-    at = np.cumsum(times) - 1
-    np.testing.assert_allclose(slow.poses[at], fast.poses)
-    np.testing.assert_array_equal(slow.grippers[at], fast.grippers)
-    assert list(np.flatnonzero(np.diff(slow.grippers[:, 0])) + 1) == [at[2], at[4]]
+def followed(targets: np.ndarray, start: np.ndarray, share: float = 0.4) -> np.ndarray:
+    """Positions (L + 1, 3) of a hand that goes a share of what is left to its target in each step."""
+    track = [start]
+    for target in targets:
+        track.append(track[-1] + share * (target - track[-1]))
+    return np.array(track)
+
+
+def down_to_a_stop(steps: int = 60) -> tuple[Waypoints, np.ndarray]:
+    """A segment that closes where a lagging hand has come to rest, and that hand's path (L + 1, 4, 4)."""
+    track, targets = [np.array([0.0, 0.0, 0.3])], []
+    for _ in range(steps):
+        # The operator's target is ahead of the hand, and near the goal beyond it.
+        targets.append(track[-1] - np.array([0.0, 0.0, min(2 * track[-1][2], 0.08)]))
+        track.append(track[-1] + 0.4 * (targets[-1] - track[-1]))
+    rotations = np.broadcast_to(np.eye(3), (steps, 3, 3))
+    grippers = np.where(np.arange(steps) < 50, 1.0, -1.0)[:, None]
+    return Waypoints(poses.compose(rotations, np.array(targets)), grippers, np.zeros(steps)), poses.compose(np.eye(3), np.array(track))
+
+
+def test_a_lagging_hand_follows_a_retimed_segment_along_the_sources_path_and_closes_where_that_did():
+    fast, measured = down_to_a_stop()
+    times = steps_needed(measured, 0.01)
+    slow = retimed(fast, measured, times)
+    assert len(slow) == times.sum() > 1.3 * len(fast)
+    heights = followed(slow.poses[:, :3, 3], measured[0, :3, 3])[:, 2]
+    assert np.abs(np.diff(heights)).max() <= 0.012
+    assert heights.min() > -0.004  # the goal is at 0; with the source's leads it would have come
+    assert followed(np.repeat(fast.poses[:, :3, 3], times, axis=0), measured[0, :3, 3])[:, 2].min() < -0.015
+    closes = int(np.argmax(slow.grippers[:, 0] < 0))
+    assert closes == times[:50].sum() and abs(heights[closes] - measured[50, 2, 3]) < 1e-3
+
+
+def test_a_hand_without_lag_keeps_the_limit_with_every_target():
+    path = random_poses(6)
+    fast = Waypoints(path[1:], np.ones((5, 1)), np.zeros(5))
+    slow = retimed(fast, path, steps_needed(path, 0.05))
+    assert increments(np.concatenate([path[:1], slow.poses])).max() <= 0.05 + 1e-9
+    np.testing.assert_allclose(slow.poses[np.cumsum(steps_needed(path, 0.05)) - 1][:, :3, 3], path[1:, :3, 3])
 
 
 def test_a_segment_slow_enough_is_left_as_it_is():
-    slow = segment()
-    assert stretched(slow, steps_needed(slow.poses, 10.0)) is slow
+    fast, measured = down_to_a_stop()
+    assert retimed(fast, measured, steps_needed(measured, 10.0)) is fast
 
 
 @pytest.mark.parametrize("shape", ["arch", "straight"])
@@ -205,10 +235,10 @@ def test_the_gap_strategy_prefers_what_is_near_the_hand():
     hand, target = poses.yaw_pose(np.array([[0.5, 0.25, 0.2], [0.5, 0, 0]]), np.zeros(2))
     for symmetry in (1, 4):
         subtask = dataclasses.replace(SUBTASK, selection_strategy="nearest_neighbor_gap")
-        demo, _ = select_source(subtask, then, eefs, eefs, hand, hand, target, symmetry, lambda demo, poses: np.ones(len(poses)), np.ones(len(then), dtype=bool), np.random.default_rng(0))
+        demo, *_ = rank_sources(subtask, then, eefs, eefs, hand, hand, target, symmetry, lambda demo, poses: np.ones(len(poses)), np.ones(len(then), dtype=bool), np.random.default_rng(0))[0]
         assert demo == 1
     far_object = poses.yaw_pose(np.array([0.3, 0, 0]), np.array(0.0))
     subtask = dataclasses.replace(subtask, pos_weight=1.0)
     then[1, 0, 3] = 2.0
     eefs[1] = poses.yaw_pose(np.array([2.0, 0.2, 0.2]), np.array(0.0))
-    assert select_source(subtask, then, eefs, eefs, hand, hand, far_object, 1, lambda demo, poses: np.ones(len(poses)), np.ones(len(then), dtype=bool), np.random.default_rng(0))[0] == 0
+    assert rank_sources(subtask, then, eefs, eefs, hand, hand, far_object, 1, lambda demo, poses: np.ones(len(poses)), np.ones(len(then), dtype=bool), np.random.default_rng(0))[0][0] == 0

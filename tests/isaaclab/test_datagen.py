@@ -18,7 +18,8 @@ import numpy as np
 import pytest
 
 from mimicctl import poses
-from mimicctl.generation.segments import Bridge, Waypoints, bridge_waypoints, segment_move, select_source
+from mimicctl.generation.segments import Bridge, Waypoints, bridge_waypoints, rank_sources, segment_move
+from mimicctl.generation.source import SourcePool
 from mimicctl.generation.trajectory import Planner
 from mimicctl.generation.trial import TrialSettings
 from mimicctl.tasks import Subtask, SubtaskConstraint, TaskSpec
@@ -176,17 +177,22 @@ def test_the_nearest_sources_are_theirs_in_their_order(isaac, strategy, monkeypa
             monkeypatch.setattr(torch, "randint", lambda low, high, size, rank=rank: torch.tensor([rank]))
             expected = theirs.select_source_demo(tensor(eef), tensor(now), infos, pos_weight=weights[0], rot_weight=weights[1], nn_k=wanted)
             ranked = SimpleNamespace(choice=lambda choices, rank=rank: choices[rank])
-            demo, _ = select_source(subtask, then, eefs, eefs, eef, eef, now, 1, lambda demo, equivalents: np.ones(len(equivalents)), ranked)
-            assert demo == int(expected)
+            everyone = np.ones(demos, dtype=bool)
+            ours = rank_sources(subtask, then, eefs, eefs, eef, eef, now, 1, lambda demo, equivalents: np.ones(len(equivalents)), everyone, ranked)
+            assert ours[0][0] == int(expected)
 
 
 def test_at_random_every_source_is_chosen_and_none_is_theirs_alone(isaac):
     infos = [SimpleNamespace(eef_pose=tensor(np.eye(4)[None]))] * 4
     theirs = isaac.selection_strategy.make_selection_strategy("random")
-    then = random_poses(np.random.default_rng(0), 4)
+    then, everyone = random_poses(np.random.default_rng(0), 4), np.ones(4, dtype=bool)
     subtask, rng = Subtask("s", "cube"), np.random.default_rng(1)
-    ours = {select_source(subtask, then, then, then, then[0], then[0], then[1], 1, lambda demo, e: np.ones(len(e)), rng)[0] for _ in range(CASES)}
+    ours = {rank_sources(subtask, then, then, then, then[0], then[0], then[1], 1, lambda demo, e: np.ones(len(e)), everyone, rng)[0][0] for _ in range(CASES)}
     assert ours == {int(theirs.select_source_demo(None, None, infos)) for _ in range(CASES)} == {0, 1, 2, 3}
+
+
+_STARTS = {"left": (4, 26), "right": (6, 28)}
+"""Where the skills of both hands begin in every demo of the pool."""
 
 
 def generator(isaac, spec: TaskSpec, **datagen):
@@ -194,11 +200,13 @@ def generator(isaac, spec: TaskSpec, **datagen):
     made = object.__new__(isaac.data_generator.DataGenerator)
     kwargs = lambda s: {"nn_k": s.nn_k, "pos_weight": s.pos_weight, "rot_weight": s.rot_weight}  # noqa: E731
     shared = ("object_ref", "selection_strategy", "first_subtask_start_offset_range", "action_noise", "num_interpolation_steps", "num_fixed_steps")
+    starts = _STARTS if datagen.get("use_skillgen") else {}
     made.env_cfg = SimpleNamespace(
         subtask_configs={
             eef: [
                 isaac.config.SubTaskConfig(
                     subtask_term_offset_range=s.term_offset_range,
+                    subtask_start_offset_range=s.start_offset_range,
                     selection_strategy_kwargs={} if s.selection_strategy == "random" else kwargs(s),
                     apply_noise_during_interpolation=s.apply_noise_during_interpolation,
                     **{name: getattr(s, name) for name in shared},
@@ -210,7 +218,7 @@ def generator(isaac, spec: TaskSpec, **datagen):
         datagen_config=isaac.config.DataGenConfig(**datagen),
     )
     demos = pool().demos
-    spans = {eef: [list(zip((0, *d.ends[eef][:-1]), d.ends[eef], strict=True)) for d in demos] for eef in EEFS}
+    spans = {eef: [list(zip(starts.get(eef, (0, *d.ends[eef][:-1])), d.ends[eef], strict=True)) for d in demos] for eef in EEFS}
     infos = [
         SimpleNamespace(
             eef_pose={eef: tensor(d.eef_poses[eef]) for eef in EEFS},
@@ -243,7 +251,29 @@ def test_boundaries_are_shifted_as_theirs(isaac, monkeypatch):
         draws = SimpleNamespace(integers=lambda low, high, u=ours_order: low + int(next(u) * (high - low)))
         for d, bounds in enumerate(pool().draw_bounds(spec, draws)):
             for eef in EEFS:
-                np.testing.assert_array_equal(list(zip(bounds[eef], bounds[eef][1:], strict=False)), theirs[eef][d])
+                np.testing.assert_array_equal(bounds[eef], theirs[eef][d])
+
+
+def test_skills_are_shifted_as_theirs(isaac, monkeypatch):
+    """With the same uniform numbers: of each hand the first start, then start and end of each subtask."""
+    demos = tuple(dataclasses.replace(demo, starts=_STARTS) for demo in pool().demos)
+    for rng in cases():
+        late, spec = int(rng.integers(0, 3)), task()
+        changed = {}
+        for eef, (grasp, lift) in spec.subtasks.items():
+            starts, ends = (tuple(np.sort(rng.integers(-2, 3, 2)).tolist()) for _ in range(2)), tuple(np.sort(rng.integers(-2, 4, 2)).tolist())
+            first = dataclasses.replace(grasp, first_subtask_start_offset_range=(late, late), start_offset_range=next(starts), term_offset_range=ends)
+            changed[eef] = (first, dataclasses.replace(lift, start_offset_range=next(starts)))
+        spec = dataclasses.replace(spec, subtasks=changed)
+        uniform = rng.uniform(size=(len(EEFS), 5, len(demos)))
+        theirs_order = iter(uniform.reshape(-1, len(demos)))
+        ours_order = iter([uniform[e, k, d] for d in range(len(demos)) for e in range(len(EEFS)) for k in (2, 4, 0, 1, 3)])
+        monkeypatch.setattr(np.random, "randint", lambda low, high, size, u=theirs_order: low + np.floor(next(u) * (high - low)).astype(int))
+        theirs = generator(isaac, spec, use_skillgen=True).randomize_subtask_boundaries()
+        draws = SimpleNamespace(integers=lambda low, high, u=ours_order: low + int(next(u) * (high - low)))
+        for d, bounds in enumerate(SourcePool(demos).draw_bounds(spec, draws)):
+            for eef in EEFS:
+                np.testing.assert_array_equal(bounds[eef], theirs[eef][d])
 
 
 @pytest.mark.parametrize("scheme", [None, "replay", "translate"])
@@ -283,12 +313,12 @@ def test_whole_trajectories_of_two_hands_are_theirs(isaac, scheme, flags):
         tracks, last = {eef: planner.track(eef, hands[eef]) for eef in EEFS}, dict.fromkeys(EEFS)
         for number in (0, 1):
             for eef in EEFS:
-                length, synchronous = planner.plan(tracks[eef], eef, number, hands[eef], now)
+                length, synchronous = planner.plan(tracks[eef], eef, number, hands[eef], now, None)
                 segment = theirs.generate_eef_subtask_trajectory(0, eef, number, bounds, rules, selected)
                 last[eef] = theirs.merge_eef_subtask_trajectory(0, eef, number, last[eef], segment)
                 assert tracks[eef].sources[-1] == selected[eef]
                 assert_same_waypoints(tracks[eef].waypoints, last[eef])
                 assert length == len(last[eef])
                 assert synchronous == rules.get((eef, number), {}).get("synchronous_steps", 0)
-                for _ in range(length):
-                    tracks[eef].advance()
+                for step in range(length):
+                    tracks[eef].go_to(step)

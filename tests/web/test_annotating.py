@@ -189,7 +189,6 @@ def test_ctrl_c_before_anything_was_accepted_leaves_no_output(tmp_path, recordin
     ("flags", "text"),
     [
         (("--web", "--auto"), "needs no browser"),
-        (("--annotate-subtask-start-signals",), "--manual or --web"),
         (("--resume",), "anew each time"),
         (("--manual",), "needs a terminal"),
         (("--manual", "--strict"), "only what is accepted"),

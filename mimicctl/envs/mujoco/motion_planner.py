@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from mimicctl import poses
+from mimicctl.envs.base import Way
 from mimicctl.envs.mujoco import panda
 from mimicctl.envs.mujoco.env import MujocoEnv
 from mimicctl.envs.mujoco.franka_cubes import along_z
@@ -44,7 +45,7 @@ _BUDGET = 6000
 _PACES = (1.0, 0.5)
 """Shares of the bridge's pace at which each way is rehearsed."""
 
-_ARRIVED, _LONGEST_WAIT = 0.01, 20
+_ARRIVED, _LONGEST_WAIT = 0.005, 20
 """[m] How near the hand must have come to the end of the way, and control steps that it is waited for."""
 
 _IK_STEPS, _IK_NEAR = 120, 1e-4
@@ -62,13 +63,16 @@ class PandaMotionPlanner:
         self._model = model = _model_with_margin(task)
         self._data = mujoco.MjData(model)
         self._robot = np.array([bool(panda.link_of(model.body(body).name)) for body in model.geom_bodyid])
+        names = {obstacle.name for obstacle in task.obstacles}
+        self._obstacle = np.array([model.geom(geom).name in names for geom in range(model.ngeom)])
         self._grasp = np.eye(4)
         self._held: str | None = None
         self._clearance = _CLEARANCES[0]
 
     def way(
-        self, snapshot: np.ndarray, start: np.ndarray, end: np.ndarray, gripper: np.ndarray, held: str | None, step: float, turn: float, seed: int
-    ) -> np.ndarray | None:
+        self, snapshot: np.ndarray, start: np.ndarray, segment: np.ndarray, grippers: np.ndarray, held: str | None, step: float, turn: float, seed: int
+    ) -> Way | None:
+        end = segment[0]
         self._data.qpos[:] = self._reader.qpos(snapshot)
         self._held = held
         if held is not None:
@@ -79,9 +83,9 @@ class PandaMotionPlanner:
                 continue
             path = np.stack([self._eef_pose(arm) for arm in _densely(corners)])
             for pace in _PACES:
-                targets = self._rehearsed(snapshot, _timed(path, pace * step, pace * turn), end, gripper, corners)
+                targets = self._rehearsed(snapshot, _timed(path, pace * step, pace * turn), end, grippers[0], corners)
                 if targets is not None:
-                    return targets
+                    return Way(targets, self._room(segment, grippers))
         return None
 
     def _corners(self, snapshot: np.ndarray, start: np.ndarray, end: np.ndarray, seed: int) -> np.ndarray | None:
@@ -212,12 +216,28 @@ class PandaMotionPlanner:
             row = env.snapshot()
             if waited >= 0 and np.linalg.norm(poses.position(self._reader.eef_pose(row[0])) - poses.position(end)) < _ARRIVED:
                 return np.concatenate([targets, np.repeat(end[None], waited, axis=0)])
-            target = targets[waited] if waited < 0 else end
-            env.step(env.target_poses_to_actions(env.eef_poses(row), {_EEF: target[None]}, {_EEF: gripper[None]}))
+            self._drive(targets[waited] if waited < 0 else end, gripper)
             arm = self._reader.qpos(env.snapshot()[0])[self._layout.arm_qpos]
             if any(gap < allowed.get(pair, _REHEARSED_CLEARANCE) for pair, gap in self._near_by_pair(arm)):
                 return None
         return None
+
+    def _room(self, segment: np.ndarray, grippers: np.ndarray) -> float:
+        """The least gap between robot and obstacles [m] when it goes on from where the rehearsal has come to; no more than the least clearance."""
+        env, data, room = self._rehearsal, self._data, _CLEARANCES[0]
+        for target, gripper in zip(segment, grippers, strict=True):
+            self._drive(target, gripper)
+            data.qpos[:] = self._reader.qpos(env.snapshot()[0])
+            self._mujoco.mj_kinematics(self._model, data)
+            self._mujoco.mj_collision(self._model, data)
+            pairs = data.contact.geom
+            meant = np.any(self._obstacle[pairs], axis=1) & np.any(self._robot[pairs], axis=1)
+            room = min(room, np.min(data.contact.dist[meant], initial=room))
+        return float(room)
+
+    def _drive(self, target: np.ndarray, gripper: np.ndarray) -> None:
+        env = self._rehearsal
+        env.step(env.target_poses_to_actions(env.eef_poses(env.snapshot()), {_EEF: target[None]}, {_EEF: gripper[None]}))
 
     def _near_by_pair(self, arm: np.ndarray) -> Iterator[tuple[tuple[int, int], float]]:
         pairs, gaps = self._near(arm)
