@@ -77,10 +77,11 @@ def status_line(task: TaskSpec, progress: Progress) -> str:
     wanted = f" of {rules.wanted}" if rules.wanted else ""
     last = f" (last: {progress.outcomes[-1].value})" if progress.outcomes else ""
     device = f"  [{progress.device}]" if progress.device else ""
+    beside = f"  |  {progress.beside}" if progress.beside else ""
     pace = f"  {progress.demos_per_hour:.0f} demos/h" if progress.saved else ""
     return (
         f"saved {progress.saved}{wanted}  discarded {progress.discarded}{last}  {phase_text(progress)}  step {progress.steps}  "
-        f"success {progress.held}/{rules.hold_needed}  {progress.rate:.0f} Hz{pace}  now: {current_subtask(task, progress.signals)}{device}"
+        f"success {progress.held}/{rules.hold_needed}  {progress.rate:.0f} Hz{pace}  now: {current_subtask(task, progress.signals)}{device}{beside}"
     )
 
 
