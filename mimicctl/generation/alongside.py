@@ -51,8 +51,8 @@ class Standing:
 class Alongside:
     """The process. A context manager, which ends it.
 
-    The recording tells it by an empty message that there is a new demo, which it reads from the file. Neither waits for the other: all that the recording does is to look whether
-    something was said.
+    What is recorded it reads from the file, and it writes files of its own: all that the recording does for it is to give it a nudge when there is a demo more, and to look whether
+    it has said something. Neither can wait: a nudge that there is no room for is left out, since there are others on their way.
 
     Args:
         recording: the file that is being written.
@@ -63,17 +63,21 @@ class Alongside:
         self._standing, self._seen = Standing(), 0
 
     def __enter__(self) -> Alongside:
-        self._connection, theirs = SPAWN.Pipe()
-        self._process = SPAWN.Process(target=_body, args=(*self._process_arguments, theirs))
+        self._told, tells = SPAWN.Pipe(duplex=False)
+        nudged, self._nudge = SPAWN.Pipe(duplex=False)
+        os.set_blocking(self._nudge.fileno(), False)
+        self._process = SPAWN.Process(target=_body, args=(*self._process_arguments, nudged, tells))
         with one_thread_each():
             self._process.start()
-        theirs.close()
+        nudged.close()
+        tells.close()
         self._ended = False
         return self
 
     def __exit__(self, *exception: object) -> None:
         self._process.terminate()
-        self._connection.close()  # it need not wait for somebody who listens
+        self._told.close()  # it need not wait for somebody who listens
+        self._nudge.close()
         self._process.join(_LAST_WORDS)
         self._process.kill()
         self._process.join()
@@ -85,13 +89,13 @@ class Alongside:
             saved: demonstrations that are in the recording.
             say: told what a person should know.
         """
-        with suppress(OSError):  # it has died, which is found out below
-            if saved != self._seen:
-                self._seen = saved
-                self._connection.send(None)
-        while not self._ended and self._connection.poll():
+        if saved != self._seen:
+            self._seen = saved
+            with suppress(OSError):  # no room; or it has died, which is found out below
+                self._nudge.send(None)
+        while not self._ended and self._told.poll():
             try:
-                told = self._connection.recv()
+                told = self._told.recv()
             except (EOFError, OSError):
                 self._ended = True
                 self._process.join(_LAST_WORDS)
@@ -104,41 +108,42 @@ class Alongside:
         return self._standing.text() + (", stopped" if self._ended else "")
 
 
-def _body(run: GrowingRun, recording: Path, task_paths: tuple[str, ...], connection: Connection) -> None:
+def _body(run: GrowingRun, recording: Path, task_paths: tuple[str, ...], nudged: Connection, tells: Connection) -> None:
     """Body of the process."""
     become_worker(task_paths)
     os.nice(_NICENESS)
-    with suppress(KeyboardInterrupt, BrokenPipeError, ConnectionResetError):
-        _generate_beside(run, recording, _Teller(connection))
+    with suppress(KeyboardInterrupt):
+        _generate_beside(run, recording, nudged, _Teller(tells))
 
 
 class _Teller:
     """Sends what both threads of the process have to say."""
 
     def __init__(self, connection: Connection) -> None:
-        self.connection, self._one_at_a_time = connection, threading.Lock()
+        self._connection, self._one_at_a_time = connection, threading.Lock()
         self._facts: dict[str, int | bool] = {}
 
     def say(self, text: str) -> None:
         with self._one_at_a_time, suppress(OSError):  # nobody listens any more: it is about to be ended
-            self.connection.send(text)
+            self._connection.send(text)
 
     def stand(self, **facts: int | bool) -> None:
         with self._one_at_a_time, suppress(OSError):
             self._facts |= facts
-            self.connection.send(Standing(**self._facts))
+            self._connection.send(Standing(**self._facts))
 
 
-def _generate_beside(run: GrowingRun, recording: Path, teller: _Teller) -> None:
+def _generate_beside(run: GrowingRun, recording: Path, nudged: Connection, teller: _Teller) -> None:
     """One thread takes demos in, one generates. Ends by an interruption alone, since a person wants to hear of each demo to the last."""
 
     def pool_changed() -> None:
         teller.stand(pool=len(pool), left_out=len(pool.left_out), waits=pool.waits)
 
     with GrowingPool(run, complete=False, on_change=pool_changed) as pool:
+        pool_changed()
         # From here on there are files to close; what is interrupted before, in the middle of an import, would only complain.
         signal.signal(signal.SIGTERM, signal.default_int_handler)
-        threading.Thread(target=_take_in, args=(pool, recording, teller), daemon=True).start()
+        threading.Thread(target=_take_in, args=(pool, recording, nudged, teller), daemon=True).start()
         settings = run.settings.model_copy(update={"workers": _beside_a_person(run.settings.workers)})
         try:
             generate(
@@ -157,15 +162,15 @@ def _generate_beside(run: GrowingRun, recording: Path, teller: _Teller) -> None:
         threading.Event().wait()
 
 
-def _take_in(pool: GrowingPool, recording: Path, teller: _Teller) -> None:
+def _take_in(pool: GrowingPool, recording: Path, nudged: Connection, teller: _Teller) -> None:
     """What is in the recording already, and what comes, until nobody asks any more."""
     try:
         while True:
             for found in pool.take_in(recording):
                 if found.problem:
                     teller.say(not_joined(found.name, found.problem))
-            teller.connection.recv()
-    except (EOFError, OSError):
+            nudged.recv()
+    except EOFError:
         return
     except UserError as error:
         teller.say(f"No more demos can join the sources for now: {error}")
