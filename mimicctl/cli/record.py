@@ -192,13 +192,13 @@ def _completed(run: GrowingRun, progress: Any, began: float) -> Outcome:
         done = complete(run, on_progress=on_progress, on_event=note)
     outcome = outcome_of(dataclasses.replace(done.made, resumed_at=0), time.monotonic() - began)
     recorded = [("recording", run.recording), ("recorded", progress.saved), ("discarded", progress.discarded)]
-    sources = [("sources", done.pool), ("source demos", done.sources), ("made meanwhile", f"{done.made.resumed_at} attempts")]
+    sources = [("sources", done.pool), ("source demos", done.sources), ("made earlier", f"{done.made.resumed_at} attempts: meanwhile, or before --resume")]
     left_out = [Table("Recorded, but no sources", ("demo", "because"), list(done.left_out.items()))] if done.left_out else []
     data = {
         **(outcome.data or {}),
         "recording": {"file": run.recording, "demos": progress.saved, "discarded": progress.discarded},
         "sources_file": {"file": done.pool, "demos": done.sources, "left_out": done.left_out},
-        "made_meanwhile": done.made.resumed_at,
+        "made_earlier": done.made.resumed_at,
     }
     return Outcome("Recorded and generated.", [*recorded, *sources, *outcome.facts], [*left_out, *outcome.tables], outcome.next_command, data)
 

@@ -99,7 +99,9 @@ class Alongside:
             except (EOFError, OSError):
                 self._ended = True
                 self._process.join(_LAST_WORDS)
-                say(f"The process that generates has died (exit code {self._process.exitcode}). Nothing is lost: it is made up for after the last demonstration.")
+                say(
+                    f"The process that generates has died (exit code {self._process.exitcode}). Nothing is lost: it is made up for after the last demonstration."
+                )
                 break
             if isinstance(told, Standing):
                 self._standing = told
@@ -172,8 +174,8 @@ def _take_in(pool: GrowingPool, recording: Path, nudged: Connection, teller: _Te
             nudged.recv()
     except EOFError:
         return
-    except UserError as error:
-        teller.say(f"No more demos can join the sources for now: {error}")
+    except Exception as error:  # whatever it is: a person records, and what could not be taken in now is tried again afterwards
+        teller.say(f"Nothing more joins the sources for now: {error if isinstance(error, UserError) else f'{type(error).__name__}: {error}'}")
 
 
 def _beside_a_person(workers: int) -> int:

@@ -126,7 +126,14 @@ def _begin_pool(run: GrowingRun, *, resume: bool, overwrite: bool) -> bool:
             seeds = list(source_episodes(dataset, task, without_discarded(dataset), run.settings.names))
             load_pool(task, seeds, env.gripper_actions, str(dataset.path))
             inputs = [{"file": dataset.path.name, "sha256": dataset.content_hash()}]
-    lineage = {"made_by": _MADE_BY, "version": mimicctl.__version__, "task": task.task_id, "recording": run.recording.name, "inputs": inputs, "seeds": len(seeds)}
+    lineage = {
+        "made_by": _MADE_BY,
+        "version": mimicctl.__version__,
+        "task": task.task_id,
+        "recording": run.recording.name,
+        "inputs": inputs,
+        "seeds": len(seeds),
+    }
     partial = partial_path(run.pool_file)
     if continued := find_unfinished(run.pool_file, lineage, resume=resume, overwrite=overwrite):
         with Dataset(partial, need_demos=False) as dataset:

@@ -194,6 +194,7 @@ def test_demos_made_while_others_are_recorded_are_those_made_afterwards(tmp_path
         for saved in range(1, WANTED):
             write(run.recording, recorded[saved - 1])
             reached = follow_until(beside, saved, lambda now, _, due=growth.end_of(saved): now.waits and now.attempts == due, said)
+            assert os.getpriority(os.PRIO_PROCESS, beside._process.pid) == min(19, os.getpriority(os.PRIO_PROCESS, 0) + 10)
             assert reached.pool == saved and "waits for the next demo" in reached.text()
         write(run.recording, recorded[-1])
     assert not said and not list(tmp_path.rglob(".*"))
@@ -205,7 +206,7 @@ def test_demos_made_while_others_are_recorded_are_those_made_afterwards(tmp_path
         assert made.lineage["inputs"] == [{"file": "generated_sources.hdf5", "sha256": pool.content_hash()}]
 
 
-def test_demos_are_the_same_on_the_command_line_however_often_it_is_interrupted(tmp_path, recorded):
+def test_what_ctrl_c_stops_while_recording_and_afterwards_is_resumed(tmp_path):
     generated = tmp_path / "datasets" / "generated.hdf5"
     _interrupt(tmp_path, (*BOTH, "--step-hz", "40"), lambda error: "saved 1 of" in error)
     with Dataset(tmp_path / "datasets" / "dataset.hdf5") as dataset:
@@ -214,7 +215,6 @@ def test_demos_are_the_same_on_the_command_line_however_often_it_is_interrupted(
     assert not generated.exists()
     done = run_cli((*BOTH, "--trials", "30", "--resume"), tmp_path)
     assert done.returncode == 0 and "Recorded and generated." in done.stdout, done.stderr
-    # What was recorded last follows the plan of 5000; nothing was taken back.
     attempts = fingerprint(generated)[1]
     assert [a["trial"] for a in attempts] == list(range(len(attempts))) and sum(a["success"] for a in attempts) >= 30
     assert [a["pool"] for a in attempts] == sorted(a["pool"] for a in attempts)
@@ -274,6 +274,12 @@ def test_a_generation_that_stands_still_does_not_hold_up_the_recording(tmp_path,
         steps.append(seen)
         assert progress.saved == 2
     assert steps[0] == steps[1]
+
+
+@pytest.mark.parametrize(("asked", "cores", "workers"), [(0, 8, 7), (3, 8, 3), (8, 8, 7), (0, 2, 1), (4, 1, 1)])
+def test_a_core_is_left_for_the_recording_where_there_are_several(monkeypatch, asked, cores, workers):
+    monkeypatch.setattr(os, "cpu_count", lambda: cores)
+    assert alongside._beside_a_person(asked) == workers
 
 
 def test_when_the_generating_process_is_killed_a_person_is_told_and_nothing_is_lost(tmp_path, recorded, reference):
