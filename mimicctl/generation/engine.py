@@ -154,10 +154,9 @@ def generate(
             writer = stack.enter_context(DatasetWriter(partial, task_id=task.task_id, lineage=lineage, env_args={"sim_args": sources.sim_args}))
             failed = _failed_writer(stack, failed_path, task, lineage, fresh=not done)
             if not run.complete():
-                results = _results(sources, trial_settings, numbers, settings, done, workers, activity)
-                seen = _with_images(results, task, rendering, workers) if task.cameras else ((result, {}) for result in results)
-                with closing(results), closing(seen):
-                    for result, frames in seen:
+                results = _results(sources, trial_settings, numbers, settings, rendering, done, workers, activity)
+                with closing(results):
+                    for result, frames in results:
                         run.take(result, frames, writer, failed)
                         if run.complete():
                             break
@@ -372,27 +371,29 @@ def _results(
     trial_settings: TrialSettings,
     numbers: range,
     settings: GenerateSettings,
+    rendering: RenderSettings,
     done: list[dict[str, Any]],
     workers: int,
     activity: Activity,
-) -> Iterator[TrialResult]:
-    """Results of the trials after those `done`, in order, piece by piece: the trials of a piece have the same pool, and are of one round if the run is
-    balanced. Close the iterator to stop.
+) -> Iterator[tuple[TrialResult, dict[str, Frames]]]:
+    """Results and images of the trials after those `done`, in order, piece by piece: the trials of a piece have the same pool, and are of one round if the
+    run is balanced. All of a piece is there before the next one is waited for. Close the iterator to stop.
     """
-    attempts = list(done)
+    task, attempts = trial_settings.task, list(done)
     while numbers[len(attempts) :]:
         pool, end = sources.at(len(attempts))
         of_piece = trial_settings
         if settings.balance:
             first, end_of_round = round_of(len(attempts))
-            preferred = preferences(trial_settings.task, [demo.name for demo in pool.demos], attempts[:first], end_of_round - first)
+            preferred = preferences(task, [demo.name for demo in pool.demos], attempts[:first], end_of_round - first)
             of_piece, end = dataclasses.replace(trial_settings, preferences=preferred), min(end, end_of_round)
         results = results_in_order(pool, of_piece, numbers[len(attempts) : end], settings, workers, activity)
-        with closing(results):
-            for result in results:
+        seen = _with_images(results, task, rendering, workers) if task.cameras else ((result, {}) for result in results)
+        with closing(results), closing(seen):
+            for result, frames in seen:
                 result = dataclasses.replace(result, pool=len(pool)) if sources.grows else result
                 attempts.append(result.record())
-                yield result
+                yield result, frames
 
 
 def _with_images(results: Iterator[TrialResult], task: TaskSpec, rendering: RenderSettings, workers: int) -> Iterator[tuple[TrialResult, dict[str, Frames]]]:
