@@ -81,7 +81,7 @@ def annotate_auto(
         with annotation_output(dataset, task, env.sim_args, output_file, "auto", overwrite=overwrite) as output:
             for name, episode in dataset.episodes():
                 if name in wanted:
-                    annotation, annotated = _annotate(env, task, name, episode, starts)
+                    annotation, annotated = annotate_demo(env, task, name, episode, starts=starts)
                 else:
                     annotation, annotated = DemoAnnotation(name, "", "-", dict.fromkeys(task.term_signals), WAS_DISCARDED), None
                 if annotated is not None:
@@ -117,7 +117,12 @@ def refuse_unreplayable(dataset: Dataset, task: TaskSpec) -> None:
         )
 
 
-def _annotate(env: MimicEnv, task: TaskSpec, name: str, episode: Episode, starts: bool) -> tuple[DemoAnnotation, Episode | None]:
+def annotate_demo(env: MimicEnv, task: TaskSpec, name: str, episode: Episode, *, starts: bool = False) -> tuple[DemoAnnotation, Episode | None]:
+    """Replay a recorded demo: what was found in it, and the annotated demo, None if it cannot be annotated.
+
+    Args:
+        starts: mark where each subtask starts too.
+    """
     replayed, snapshots = replay(env, episode)
     annotated = env.episode(snapshots, episode.actions, with_datagen_info=True)
     annotated.success = True

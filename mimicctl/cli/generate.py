@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import signal
 import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Optional
 
@@ -30,6 +32,7 @@ from mimicctl.cli.common import (
 )
 
 if TYPE_CHECKING:
+    from mimicctl.config import GenerateSettings
     from mimicctl.generation.engine import Generated
     from mimicctl.generation.report import Contribution, GenerationReport, Motion
 
@@ -102,15 +105,36 @@ def command(
         "render.rendering_mode": rendering_mode,
     }  # fmt: skip
     run_config = resolve_settings(flags, config, override).config
-    from mimicctl.generation.engine import generate, goal_of
-    from mimicctl.statistics import wilson_interval
+    from mimicctl.generation.engine import generate
 
     settings = run_config.generate
     source = Path(settings.input_file) if settings.input_file else first_existing(run_config.annotate.output_file)
     note(f"Source demonstrations: {source or 'those that come with the task'}.")
     if source:
         note_foreign(source, run_config.task, settings.names)
-    signal.signal(signal.SIGTERM, signal.default_int_handler)  # batch systems and supervisors end a run with it: as clean as Ctrl-C
+    began = time.monotonic()
+    with progress_of(settings) as progress:
+        made = generate(
+            run_config.task,
+            run_config.seed,
+            settings,
+            source,
+            rendering=run_config.render,
+            resume=resume,
+            overwrite=overwrite,
+            on_progress=progress,
+            on_event=note,
+        )
+    show(outcome_of(made, time.monotonic() - began), as_json)
+
+
+@contextmanager
+def progress_of(settings: GenerateSettings) -> Iterator[Callable[[int, int], None]]:
+    """A bar, and what moves it on, which is told attempts and successes. A SIGTERM within is as clean as Ctrl-C."""
+    from mimicctl.generation.engine import goal_of
+    from mimicctl.statistics import wilson_interval
+
+    signal.signal(signal.SIGTERM, signal.default_int_handler)  # batch systems and supervisors end a run with it
     began = time.monotonic()
     counted, goal = goal_of(settings)
     started_with: list[int] = []
@@ -125,21 +149,11 @@ def command(
             done = successes if counted == "successes" else attempts
             reporter.update(done, f"of {attempts} attempts, {rate}, {per_hour:,.0f} demos/h")
 
-        made = generate(
-            run_config.task,
-            run_config.seed,
-            settings,
-            source,
-            rendering=run_config.render,
-            resume=resume,
-            overwrite=overwrite,
-            on_progress=progress,
-            on_event=note,
-        )
-    show(_outcome(made, time.monotonic() - began), as_json)
+        yield progress
 
 
-def _outcome(made: Generated, seconds: float) -> Outcome:
+def outcome_of(made: Generated, seconds: float) -> Outcome:
+    """What a finished run says."""
     report = made.report
     facts = [
         ("file", made.path),

@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+import dataclasses
+import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
-from typing import Annotated, Any, Optional
+from typing import TYPE_CHECKING, Annotated, Any, Optional
 
 import typer
 
-from mimicctl.cli.common import ConfigFile, Json, Lan, Outcome, Override, Overwrite, Port, Resume, Seed, Task, note, resolve_settings, show, size_of
+from mimicctl.cli.common import ConfigFile, Json, Lan, Outcome, Override, Overwrite, Port, Resume, Seed, Table, Task, note, resolve_settings, show, size_of
+
+if TYPE_CHECKING:
+    from mimicctl.generation.growing import GrowingRun
 
 Invert = Annotated[Optional[str], typer.Option(help="Axes that go the other way, as in x,yaw.", show_default=False)]
 DeviceOption = Annotated[
@@ -80,6 +85,12 @@ def record(
         Optional[bool], typer.Option("--save-failed", help="Also write what was not saved, to <output>_failed.hdf5.", show_default=False)
     ] = None,
     operator: Annotated[Optional[str], typer.Option(help="Who records, for the lineage.", show_default=False)] = None,
+    generate: Annotated[bool, typer.Option("--generate", help="Generate meanwhile from what is recorded, and to the goal afterwards.")] = False,
+    trials: Annotated[
+        Optional[int], typer.Option("--trials", "--generation-num-trials", help="With --generate: how many to generate (1000).", show_default=False)
+    ] = None,
+    generated_output_file: Annotated[Optional[str], typer.Option(help="With --generate: where the generated ones go.", show_default=False)] = None,
+    input_file: Annotated[Optional[str], typer.Option(help="With --generate: annotated demonstrations to generate from as well.", show_default=False)] = None,
     web: Web = False,
     lan: Lan = False,
     port: Port = 8765,
@@ -96,20 +107,100 @@ def record(
         "record.num_success_steps": num_success_steps, "record.step_hz": step_hz, "record.sensitivity": sensitivity,
         "record.speed": speed, "record.invert": names_in(invert), "record.operator": operator,
         "record.start": start, "record.countdown": countdown, "record.rest": rest, "record.save_failed": save_failed,
+        "generate.trials": trials, "generate.output_file": generated_output_file, "generate.input_file": input_file,
     }  # fmt: skip
+    if not generate:
+        _refuse_without_generate({"--trials": trials, "--generated-output-file": generated_output_file, "--input-file": input_file})
     run_config = resolve_settings(flags, config, override).config
     from mimicctl.recording.files import recording_file
 
+    began, interrupted = time.monotonic(), False
+    run = _growing_run(run_config) if generate else None
     session = _Session(run_config, wanted=run_config.record.num_demos, recording=True, web=_web(web, lan, port))
-    interrupted = False
-    with recording_file(run_config, session.env.sim_args, resume=resume, overwrite=overwrite) as file:
-        try:
-            session.run(file.writer, failed=file.failed, saved=file.saved, first_attempt=file.next_attempt)
-        except KeyboardInterrupt:
-            interrupted = True
-    show(_outcome(session.progress, file.path, interrupted), as_json)
-    if interrupted and session.progress.saved < session.progress.rules.wanted:
+    progress = session.progress
+    with _begun(run, resume, overwrite) as begin:
+        with recording_file(run_config, session.env.sim_args, resume=resume, overwrite=overwrite) as file:
+            begin()
+            progress.saved = file.saved
+            try:
+                if not progress.finished:
+                    with _alongside(run, file.writer.path) as beside:
+                        session.run(file.writer, failed=file.failed, first_attempt=file.next_attempt, beside=beside)
+            except KeyboardInterrupt:
+                interrupted = True
+        if run and progress.finished and not interrupted:
+            show(_completed(run, progress, began), as_json)
+            return
+    show(_outcome(progress, file.path, interrupted, run), as_json)
+    if interrupted and (run or progress.saved < progress.rules.wanted):
         raise typer.Exit(130)
+
+
+def _refuse_without_generate(flags: dict[str, Any]) -> None:
+    from mimicctl.errors import UserError
+
+    if given := [flag for flag, value in flags.items() if value is not None]:
+        what = f"{' and '.join(given)} {'is' if len(given) == 1 else 'are'} about what is generated beside the recording."
+        raise UserError(what, do=f"add --generate, or leave out {' and '.join(given)}")
+
+
+def _growing_run(run_config: Any) -> GrowingRun:
+    from mimicctl.dataset.writer import checked_output
+    from mimicctl.generation.growing import GrowingRun
+
+    recording = checked_output(run_config.record.output_file)
+    return GrowingRun(run_config.task, run_config.seed, run_config.generate, run_config.render, recording, run_config.record.num_demos)
+
+
+@contextmanager
+def _begun(run: Optional[GrowingRun], resume: bool, overwrite: bool) -> Iterator[Any]:
+    """Gives what makes the files of the generation, if there is one; what is not used of them goes at the end."""
+    if run is None:
+        yield lambda: None
+        return
+    from mimicctl.generation.growing import begin, discard_unused
+
+    begun = False
+
+    def once() -> None:
+        nonlocal begun
+        begin(run, resume=resume, overwrite=overwrite)
+        begun = True
+
+    try:
+        yield once
+    finally:
+        if begun:
+            discard_unused(run)
+
+
+def _alongside(run: Optional[GrowingRun], recording: Path) -> Any:
+    if run is None:
+        return nullcontext()
+    from mimicctl.generation.alongside import Alongside
+
+    return Alongside(run, recording)
+
+
+def _completed(run: GrowingRun, progress: Any, began: float) -> Outcome:
+    """The rest of the generation, and what came of it all."""
+    from mimicctl.cli.generate import outcome_of, progress_of
+    from mimicctl.generation.alongside import complete
+
+    note(f"{progress.saved} demonstrations are recorded, in {run.recording}. From here on all cores generate; Ctrl-C stops it, --resume continues.")
+    with progress_of(run.settings) as on_progress:
+        done = complete(run, on_progress=on_progress, on_event=note)
+    outcome = outcome_of(dataclasses.replace(done.made, resumed_at=0), time.monotonic() - began)
+    recorded = [("recording", run.recording), ("recorded", progress.saved), ("discarded", progress.discarded)]
+    sources = [("sources", done.pool), ("source demos", done.sources), ("made earlier", f"{done.made.resumed_at} attempts: meanwhile, or before --resume")]
+    left_out = [Table("Recorded, but no sources", ("demo", "because"), list(done.left_out.items()))] if done.left_out else []
+    data = {
+        **(outcome.data or {}),
+        "recording": {"file": run.recording, "demos": progress.saved, "discarded": progress.discarded},
+        "sources_file": {"file": done.pool, "demos": done.sources, "left_out": done.left_out},
+        "made_earlier": done.made.resumed_at,
+    }
+    return Outcome("Recorded and generated.", [*recorded, *sources, *outcome.facts], [*left_out, *outcome.tables], outcome.next_command, data)
 
 
 def names_in(text: Optional[str]) -> Optional[list[str]]:
@@ -117,12 +208,20 @@ def names_in(text: Optional[str]) -> Optional[list[str]]:
     return None if text is None else [name.strip() for name in text.split(",") if name.strip()]
 
 
-def _outcome(progress: Any, path: Path, interrupted: bool) -> Outcome:
-    title = "Stopped; everything saved so far is kept." if interrupted else "Recorded."
+def _outcome(progress: Any, path: Path, interrupted: bool, run: Optional[GrowingRun]) -> Outcome:
+    title = "Stopped; everything saved so far is kept." if interrupted or run else "Recorded."
     facts = [("file", path), ("demos", progress.saved), ("discarded", progress.discarded)]
     if path.exists():
         facts.append(("size", size_of(path)))
-    return Outcome(title, facts, next_command="mimicctl annotate --auto" if progress.saved else "mimicctl record --resume")
+    if run is None:
+        return Outcome(title, facts, next_command="mimicctl annotate --auto" if progress.saved else "mimicctl record --resume")
+    from mimicctl.dataset.writer import partial_path
+
+    generated = partial_path(Path(run.settings.output_file).absolute())
+    if generated.exists():
+        facts += [("generated", generated), ("so far", progress.beside)]
+    enough = f", or with --num-demos {progress.saved} to leave it at these" if 0 < progress.saved < run.wanted else ""
+    return Outcome(title, facts, next_command=f"mimicctl record --generate --resume{enough}")
 
 
 def _web(web: bool, lan: bool, port: int) -> Optional[dict[str, Any]]:
@@ -162,16 +261,17 @@ class _Session:
         step_hz = usual[1] if settings.step_hz is None else settings.step_hz
         self.progress = Progress(Rules(wanted, settings.num_success_steps, start, settings.countdown, settings.rest, step_hz))
 
-    def run(self, writer: Any, *, failed: Any = None, saved: int = 0, first_attempt: int = 0) -> None:
+    def run(self, writer: Any, *, failed: Any = None, first_attempt: int = 0, beside: Any = None) -> None:
         from mimicctl.recording.session import run_session
         from mimicctl.recording.status import StatusDisplay
 
-        self.progress.saved = saved
         self.device.start()
         try:
             with StatusDisplay(self.env.task, self.device.help()) as display, self._served(display.say) as show_page:
 
                 def show(progress: Any) -> None:
+                    if beside is not None:
+                        progress.beside = beside.follow(progress.saved, display.say)
                     display.update(progress)
                     show_page(progress)
 

@@ -23,6 +23,7 @@ from mimicctl.dataset.reader import Dataset, demo_number
 from mimicctl.dataset.resume import find_unfinished
 from mimicctl.dataset.writer import DatasetWriter, checked_output, partial_path
 from mimicctl.envs import make_env, require_planner
+from mimicctl.envs.base import MimicEnv
 from mimicctl.errors import RunFailed, UserError
 from mimicctl.generation.balance import preferences, round_of
 from mimicctl.generation.foreign import source_episodes
@@ -31,7 +32,7 @@ from mimicctl.generation.report import GenerationReport, summarise
 from mimicctl.generation.schedule import BODY
 from mimicctl.generation.scheduler import results_in_order
 from mimicctl.generation.segments import Bridge
-from mimicctl.generation.source import SourcePool, load_pool
+from mimicctl.generation.source import SourcePool, Sources, load_pool
 from mimicctl.generation.status import StatusFile, last_failures
 from mimicctl.generation.trial import TrialResult, TrialSettings
 from mimicctl.rendering.replay import drawing_settings, positions_of
@@ -110,6 +111,7 @@ def generate(
     settings: GenerateSettings,
     input_file: Path | None,
     *,
+    growing: Sources | None = None,
     rendering: RenderSettings | None = None,
     resume: bool = False,
     overwrite: bool = False,
@@ -124,6 +126,7 @@ def generate(
 
     Args:
         input_file: annotated source demonstrations; None for the bundled ones.
+        growing: sources that are still being recorded, instead of those of a file.
         rendering: how cameras draw, if the task has any; None for the defaults.
         resume: continue an interrupted run.
         overwrite: replace an existing output.
@@ -134,23 +137,15 @@ def generate(
         UserError: the input does not fit, or the output exists.
         RunFailed: the cap on failures was reached, or processes died again and again. What was made so far is kept, and can be resumed.
     """
-    task, rendering = with_overrides(find_task(task_id), settings), rendering or RenderSettings()
-    _refuse_misfits(task, settings)
-    numbers = numbers_of(settings)
-    output = checked_output(settings.output_file)
-    if settings.shard:
-        output = Shard.parse(settings.shard).path(output)
-    partial = partial_path(output)
-    source = input_file or bundled_source(task)
-    pool, described, sim_args = _load_source(task, source, settings)
-    lineage = _lineage(task, seed, settings, described)
-    if task.cameras:
-        check_opengl()
-        lineage["render"] = drawing_settings(rendering)
+    rendering = rendering or RenderSettings()
+    task, sources, output, lineage = _checked(task_id, seed, settings, input_file, growing, rendering)
+    numbers, partial = numbers_of(settings), partial_path(output)
     done = _attempts_so_far(partial) if find_unfinished(output, lineage, resume=resume, overwrite=overwrite) else []
     if settings.shard:
         # Not compared above: a shard may be continued with more of either.
         lineage["wanted"] = {"trials": settings.trials, "attempts": settings.attempts or settings.trials}
+    if sources.grows:
+        lineage["inputs"] = [sources.described()]
     trial_settings = _of_every_trial(task, seed, settings)
     failed_path = output.with_name(f"{output.stem}_failed{output.suffix}") if settings.keep_failed else None
     run = _Run(settings, done, on_progress)
@@ -159,13 +154,12 @@ def generate(
     status_path = Path(settings.status_file).expanduser().absolute() if settings.status_file else None
     try:
         with StatusFile(status_path, lambda: run.status(activity, partial if partial.exists() else output)), ExitStack() as stack:
-            writer = stack.enter_context(DatasetWriter(partial, task_id=task.task_id, lineage=lineage, env_args={"sim_args": sim_args}))
+            writer = stack.enter_context(DatasetWriter(partial, task_id=task.task_id, lineage=lineage, env_args={"sim_args": sources.sim_args}))
             failed = _failed_writer(stack, failed_path, task, lineage, fresh=not done)
             if not run.complete():
-                results = _results(pool, trial_settings, numbers, settings, done, workers, activity)
-                seen = _with_images(results, task, rendering, workers) if task.cameras else ((result, {}) for result in results)
-                with closing(results), closing(seen):
-                    for result, frames in seen:
+                results = _results(sources, trial_settings, numbers, settings, rendering, done, workers, activity)
+                with closing(results):
+                    for result, frames in results:
                         run.take(result, frames, writer, failed)
                         if run.complete():
                             break
@@ -180,6 +174,37 @@ def generate(
         raise
     report = summarise(task, run.attempts)
     return Generated(output, failed_path, demos, report, resumed_at=len(done))
+
+
+def begin(task_id: str, seed: int, settings: GenerateSettings, growing: Sources, rendering: RenderSettings, *, resume: bool, overwrite: bool) -> Path:
+    """Refuse what `generate` would refuse, and leave a file, perhaps without demos yet, with which it goes on when asked to resume. Returns that file.
+
+    Raises:
+        UserError: as `generate`.
+    """
+    task, sources, output, lineage = _checked(task_id, seed, settings, None, growing, rendering)
+    partial = partial_path(output)
+    if not find_unfinished(output, lineage, resume=resume, overwrite=overwrite):
+        DatasetWriter(partial, task_id=task.task_id, lineage=lineage, env_args={"sim_args": sources.sim_args}).close()
+    return partial
+
+
+def _checked(
+    task_id: str, seed: int, settings: GenerateSettings, input_file: Path | None, growing: Sources | None, rendering: RenderSettings
+) -> tuple[TaskSpec, Sources, Path, dict[str, Any]]:
+    """Task, sources, output and lineage of a run that nothing speaks against so far."""
+    task = with_overrides(find_task(task_id), settings)
+    _refuse_misfits(task, settings)
+    numbers_of(settings)
+    output = checked_output(settings.output_file)
+    if settings.shard:
+        output = Shard.parse(settings.shard).path(output)
+    sources = _load_source(task, input_file or bundled_source(task), settings) if growing is None else growing
+    lineage = _lineage(task, seed, settings, sources)
+    if task.cameras:
+        check_opengl()
+        lineage["render"] = drawing_settings(rendering)
+    return task, sources, output, lineage
 
 
 class _Run:
@@ -224,7 +249,7 @@ class _Run:
         record = result.record()
         self._uncommitted.append(json.dumps(record))
         if result.episode is not None:
-            result.episode.lineage = {"trial": result.index, "sources": record["sources"]}
+            result.episode.lineage = {key: record[key] for key in ("trial", "pool", "sources") if key in record}
         if result.success:
             writer.write(result.episode, self._uncommitted, frames)
             self._uncommitted = []
@@ -285,17 +310,32 @@ def _of_every_trial(task: TaskSpec, seed: int, settings: GenerateSettings) -> Tr
     )
 
 
-def _load_source(task: TaskSpec, path: Path, settings: GenerateSettings) -> tuple[SourcePool, dict[str, Any], dict[str, Any]]:
-    """The demos of a file that are not discarded, the file for the lineage, and the env's timing."""
+@dataclass(frozen=True)
+class _OfFile:
+    """Sources that a file holds, the same for every trial."""
+
+    pool: SourcePool
+    description: dict[str, Any]
+    sim_args: dict[str, Any]
+    grows: bool = False
+    made_by: str = "mimicctl generate"
+
+    def at(self, trial: int) -> tuple[SourcePool, int]:
+        return self.pool, sys.maxsize
+
+    def described(self) -> dict[str, Any]:
+        return self.description
+
+
+def _load_source(task: TaskSpec, path: Path, settings: GenerateSettings) -> _OfFile:
+    """The demos of a file that are not discarded."""
     with Dataset(path) as dataset:
         names = without_discarded(dataset)
         if not names:
             raise UserError("All source demonstrations are discarded.", where=str(path), do="keep some of them (mimicctl web), or give another file")
         env = make_env(task)
         try:
-            if settings.use_navigation_controller and not hasattr(env, "navigation"):
-                what = f"The env of {task.task_id} does not say how its robot gets from place to place."
-                raise UserError(what, where="generate.use_navigation_controller", do="leave it out")
+            require_navigation(env, task, settings)
             episodes = source_episodes(dataset, task, names, settings.names)
             pool = load_pool(task, episodes, env.gripper_actions, str(path), use_skillgen=settings.use_skillgen)
             sim_args = env.sim_args
@@ -304,10 +344,17 @@ def _load_source(task: TaskSpec, path: Path, settings: GenerateSettings) -> tupl
         described = {"file": path.name, "sha256": dataset.content_hash()}
         if len(names) < len(dataset):
             described["discarded"] = sorted(set(dataset.demos) - set(names), key=demo_number)
-        return pool, described, sim_args
+        return _OfFile(pool, described, sim_args)
 
 
-def _lineage(task: TaskSpec, seed: int, settings: GenerateSettings, source: dict[str, Any]) -> dict[str, Any]:
+def require_navigation(env: MimicEnv, task: TaskSpec, settings: GenerateSettings) -> None:
+    """UserError if a navigation controller is to be kept with, and the env has none."""
+    if settings.use_navigation_controller and not hasattr(env, "navigation"):
+        what = f"The env of {task.task_id} does not say how its robot gets from place to place."
+        raise UserError(what, where="generate.use_navigation_controller", do="leave it out")
+
+
+def _lineage(task: TaskSpec, seed: int, settings: GenerateSettings, sources: Sources) -> dict[str, Any]:
     """Where the file comes from; equal for two runs exactly if their demos are."""
     how_much = {"trials", "max_failures", "keep_failed", "shard", "attempts"}
     where = {"input_file", "output_file", "status_file", "num_envs", "workers", "engine", "address"}
@@ -315,7 +362,7 @@ def _lineage(task: TaskSpec, seed: int, settings: GenerateSettings, source: dict
     decisive = {key: value for key, value in settings.model_dump(exclude=how_much | where).items() if key not in _MAY_BE_UNSAID or value}
     decisive["bridge"] = settings.bridge_shape
     return {
-        "made_by": "mimicctl generate",
+        "made_by": sources.made_by,
         "version": mimicctl.__version__,
         "physics": f"mujoco {metadata.version('mujoco')}",
         "task": task.task_id,
@@ -324,7 +371,7 @@ def _lineage(task: TaskSpec, seed: int, settings: GenerateSettings, source: dict
         "settings": decisive,
         "subtasks": {eef: [dataclasses.asdict(s) for s in subtasks] for eef, subtasks in task.subtasks.items()},
         **({"constraints": [dataclasses.asdict(c) for c in task.constraints]} if task.constraints else {}),
-        "inputs": [source],
+        **({} if sources.grows else {"inputs": [sources.described()]}),
         **({"shard": settings.shard} if settings.shard else {}),
     }
 
@@ -341,28 +388,33 @@ def _what_is_kept(partial: Path) -> str:
 
 
 def _results(
-    pool: SourcePool,
+    sources: Sources,
     trial_settings: TrialSettings,
     numbers: range,
     settings: GenerateSettings,
+    rendering: RenderSettings,
     done: list[dict[str, Any]],
     workers: int,
     activity: Activity,
-) -> Iterator[TrialResult]:
-    """Results of the trials after those `done`, in order; of a balanced run round by round. Close the iterator to stop."""
-    if not settings.balance:
-        yield from results_in_order(pool, trial_settings, numbers[len(done) :], settings, workers, activity)
-        return
-    attempts, names = list(done), [demo.name for demo in pool.demos]
+) -> Iterator[tuple[TrialResult, dict[str, Frames]]]:
+    """Results and images of the trials after those `done`, in order, piece by piece: the trials of a piece have the same pool, and are of one round if the
+    run is balanced. All of a piece is there before the next one is waited for. Close the iterator to stop.
+    """
+    task, attempts = trial_settings.task, list(done)
     while numbers[len(attempts) :]:
-        first, end = round_of(len(attempts))
-        preferred = preferences(trial_settings.task, names, attempts[:first], end - first)
-        of_round = dataclasses.replace(trial_settings, preferences=preferred)
-        results = results_in_order(pool, of_round, numbers[len(attempts) : end], settings, workers, activity)
-        with closing(results):
-            for result in results:
+        pool, end = sources.at(len(attempts))
+        of_piece = trial_settings
+        if settings.balance:
+            first, end_of_round = round_of(len(attempts))
+            preferred = preferences(task, [demo.name for demo in pool.demos], attempts[:first], end_of_round - first)
+            of_piece, end = dataclasses.replace(trial_settings, preferences=preferred), min(end, end_of_round)
+        results = results_in_order(pool, of_piece, numbers[len(attempts) : end], settings, workers, activity)
+        seen = _with_images(results, task, rendering, workers) if task.cameras else ((result, {}) for result in results)
+        with closing(results), closing(seen):
+            for result, frames in seen:
+                result = dataclasses.replace(result, pool=len(pool)) if sources.grows else result
                 attempts.append(result.record())
-                yield result
+                yield result, frames
 
 
 def _with_images(results: Iterator[TrialResult], task: TaskSpec, rendering: RenderSettings, workers: int) -> Iterator[tuple[TrialResult, dict[str, Frames]]]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass, field
+from typing import Any, Protocol
 
 import numpy as np
 
@@ -75,6 +76,26 @@ class SourcePool:
                 of_demo[eef] = list(zip(starts, ends, strict=True))
             bounds.append(of_demo)
         return bounds
+
+
+class Sources(Protocol):
+    """Where the trials of a run have their source demos from.
+
+    Attributes:
+        grows: later trials may have more of them.
+        made_by: the command that the lineage names.
+        sim_args: the env's timing.
+    """
+
+    grows: bool
+    made_by: str
+    sim_args: dict[str, Any]
+
+    def at(self, trial: int) -> tuple[SourcePool, int]:
+        """The pool of a trial, and the first trial after it that may have another. May wait for it."""
+
+    def described(self) -> dict[str, Any]:
+        """The file they are in, for the lineage."""
 
 
 def load_pool(task: TaskSpec, demos: Iterable[tuple[str, Episode]], gripper_of, origin: str, *, use_skillgen: bool = False) -> SourcePool:

@@ -72,6 +72,7 @@ class TrialResult:
         motion: eef to how smoothly it moved (`motion_of`); of successes only.
         unplanned: names of the subtasks to which no way was found, so that an arch led there; None if none was looked for.
         episode: None for a failure, unless they are kept.
+        pool: source demos it could draw from, the first so many of a pool that grows; None of one that does not.
     """
 
     index: int
@@ -85,6 +86,7 @@ class TrialResult:
     motion: dict[str, dict[str, float | None]]
     unplanned: tuple[str, ...] | None
     episode: Episode | None
+    pool: int | None = None
 
     def record(self) -> dict:
         """The attempt as it is logged in the file. What is told of each eef is told of the only one by itself."""
@@ -93,6 +95,7 @@ class TrialResult:
         return {
             "trial": self.index,
             "success": self.success,
+            **({"pool": self.pool} if self.pool is not None else {}),
             "sources": sources if several else next(iter(sources.values())),
             "start": {name: list(values) for name, values in self.start.items()},
             "reached": reached if several else next(iter(reached.values())),

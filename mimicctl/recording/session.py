@@ -88,6 +88,7 @@ class Progress:
         view, snapshot: of the scene now; None before the first.
         recorded: whether what is saved is kept; else somebody just drives.
         device: what the device says of itself, if it does.
+        beside: how what goes on beside the recording stands, if anything does.
         began: when the session began, `time.monotonic()`.
     """
 
@@ -103,6 +104,7 @@ class Progress:
     signals: dict[str, bool] = field(default_factory=dict)
     recorded: bool = True
     device: str = ""
+    beside: str = ""
     view: OperatorView | None = None
     snapshot: np.ndarray | None = None
     began: float = field(default_factory=time.monotonic)

@@ -51,10 +51,11 @@ class StatusDisplay:
 
             picture = draw_scene(self._task, progress.view)
             # The map last: in a low terminal it is what may be missing.
-            self._live.update(Group(picture, Text(status_line(self._task, progress), style="bold"), Text(self._help, style="dim")), refresh=True)
+            lines = [Text(line, style="bold") for line in (status_line(self._task, progress), progress.beside) if line]
+            self._live.update(Group(picture, *lines, Text(self._help, style="dim")), refresh=True)
             self._drawn = now
         elif self._live is None and (now - self._drawn > _LINE_EVERY or progress.saved != self._saved):
-            print(status_line(self._task, progress), file=sys.stderr, flush=True)
+            print("  |  ".join(filter(None, (status_line(self._task, progress), progress.beside))), file=sys.stderr, flush=True)
             self._drawn, self._saved = now, progress.saved
 
     def say(self, text: str) -> None:

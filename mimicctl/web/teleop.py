@@ -226,6 +226,7 @@ def status_of(task: TaskSpec, progress: Progress) -> dict[str, Any]:
         "per_hour": round(progress.demos_per_hour),
         "subtask": current_subtask(task, progress.signals),
         "device": progress.device,
+        "beside": progress.beside,
         "signals": {name: bool(value) for name, value in progress.signals.items()},
         "outcomes": len(progress.outcomes),
         "outcome": progress.outcomes[-1].value if progress.outcomes else "",

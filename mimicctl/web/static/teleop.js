@@ -71,7 +71,7 @@ function showStatus(status, facts) {
   at("discarded").textContent = status.discarded ? `${status.discarded} discarded` : "";
   at("held").textContent = `${Math.min(status.held, status.needed)} of ${status.needed} steps`;
   at("success").value = Math.min(status.held / status.needed, 1);
-  const rows = { task: facts.task, now: status.subtask, step: `${status.steps} at ${status.hz} Hz`, pace: status.saved ? `${status.per_hour} an hour` : "", last: status.outcome, hands: status.device, file: facts.file };
+  const rows = { task: facts.task, now: status.subtask, step: `${status.steps} at ${status.hz} Hz`, pace: status.saved ? `${status.per_hour} an hour` : "", last: status.outcome, hands: status.device, generation: status.beside, file: facts.file };
   at("facts").replaceChildren(...Object.entries(rows).flatMap(([name, value]) => (value ? [element("dt", {}, name), element("dd", {}, value)] : [])));
   at("take").textContent = status.take;
   at("hints").replaceChildren(...status.hints.map((hint) => element("li", {}, hint)));
