@@ -11,7 +11,8 @@ import pytest
 
 from mimicctl import poses
 from mimicctl.annotation.auto import annotate_auto, start_signals
-from mimicctl.config import GenerateSettings, resolve
+from mimicctl.config import GenerateSettings
+from mimicctl.config_layers import resolve
 from mimicctl.dataset.reader import Dataset
 from mimicctl.errors import UserError
 from mimicctl.generation.engine import generate
