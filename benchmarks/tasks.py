@@ -2,6 +2,7 @@
 
 python benchmarks/tasks.py
 python benchmarks/tasks.py --task MuJoCo-Lift-Cube-Franka-IK-Rel-v0 --resets 50 --attempts 100
+python benchmarks/tasks.py --task MuJoCo-Stack-Cube-D1-Franka-IK-Rel-v0 --recorded-on MuJoCo-Stack-Cube-D0-Franka-IK-Rel-v0
 """
 
 from __future__ import annotations
@@ -44,9 +45,9 @@ def scripted(task_id: str, resets: int, speed: str) -> str:
     return f"{rate_text(saved, resets):<62} {sorted(steps[:resets])[resets // 2]:4} steps (median)"
 
 
-def generated(task_id: str, attempts: int) -> str:
+def generated(task_id: str, attempts: int, recorded_on: str) -> str:
     with tempfile.TemporaryDirectory() as folder:
-        for command in (["record", "--task", task_id, "--device", "scripted", "--seed", "0"], ["annotate"]):
+        for command in (["record", "--task", recorded_on, "--device", "scripted", "--seed", "0"], ["annotate"]):
             subprocess.run([sys.executable, "-m", "mimicctl", *command], cwd=folder, check=True, capture_output=True)
         flags = ["--task", task_id, "--no-guarantee", "--trials", str(attempts), "--seed", str(SEED), "--json"]
         done = subprocess.run([sys.executable, "-m", "mimicctl", "generate", *flags], cwd=Path(folder), check=True, capture_output=True, text=True)
@@ -59,12 +60,13 @@ def main() -> None:
     parser.add_argument("--task", action="append", help="this one only; may be repeated")
     parser.add_argument("--resets", type=int, default=100)
     parser.add_argument("--attempts", type=int, default=200)
+    parser.add_argument("--recorded-on", default="", help="the task that the sources are recorded on; the task itself unless given")
     options = parser.parse_args()
-    for task_id in options.task or [task.task_id for task in list_tasks() if not task.cameras]:
+    for task_id in options.task or [task.task_id for task in list_tasks() if not task.cameras and not task.obstacles]:
         print(task_id)
         for speed in ("normal", "slow", "fast"):
             print(f"  scripted, {speed:<8} {scripted(task_id, options.resets, speed)}", flush=True)
-        print(f"  generated          {generated(task_id, options.attempts)}", flush=True)
+        print(f"  generated          {generated(task_id, options.attempts, options.recorded_on or task_id)}", flush=True)
 
 
 if __name__ == "__main__":

@@ -11,8 +11,8 @@ from mimicctl import poses
 from mimicctl.devices.base import Command, OperatorView
 from mimicctl.devices.scripted_hand import ALIGNED, APPROACH_HEIGHT, CLOSE, MANNERS, OPEN, PASSING, THERE, ScriptedHand
 
-# Half of the room the hand wants, across and along its jaw, with a neighbour's own size added [m].
-_HAND_HALF_DEPTH, _HAND_HALF_WIDTH = 0.065, 0.14
+# Half of the room that the hand wants, and that its open fingers need, across and along its jaw, with a neighbour's own size added [m].
+_HAND_ROOM, _FINGER_ROOM = (0.065, 0.14), (0.035, 0.09)
 _CLEARANCE = 0.07
 
 
@@ -161,12 +161,13 @@ class ScriptedOperator:
         return poses.matrix_from_rotvec(np.array([0.0, 0.0, turn])) @ poses.rotation(view.eef_pose)
 
     def _crowding(self, name: str, yaw: float) -> int:
-        """How many other objects stand where the hand would be with its jaw along `yaw`."""
+        """How many other objects stand where the hand would be with its jaw along `yaw`; twice, those that its fingers would meet."""
         view = self._hand.seen()
         along = np.array([np.cos(yaw), np.sin(yaw)])
         count = 0
         for other, pose in view.object_poses.items():
             gap = poses.position(pose)[:2] - poses.position(view.object_poses[name])[:2]
             across = abs(along[0] * gap[1] - along[1] * gap[0])
-            count += other != name and across < _HAND_HALF_DEPTH and abs(along @ gap) < _HAND_HALF_WIDTH
+            if other != name:
+                count += sum(across < depth and abs(along @ gap) < width for depth, width in (_HAND_ROOM, _FINGER_ROOM))
         return count

@@ -32,6 +32,9 @@ _CALM_ARRIVING = 8
 _ALIKE = 0.01
 """[m] Where the hand would meet another object whatever is chosen: how much deeper than the best is as good as the best."""
 
+_ROOM = 0.01
+"""[m] That a hand wants to other objects: by about as much noise and lag take it off its path."""
+
 _TURN_WEIGHT = 4.0
 """Of the wrist's turn over the whole segment, beside its turn to where the segment begins: enough that of quarter turns the least is taken."""
 
@@ -102,7 +105,7 @@ def rank_sources(
     source resembles now. Instead of it, "nearest_neighbor_object" then counts how far the wrist would have to turn, and
     whether it would wind up. The face nearest to the jaw is a choice that shows in how hand and object lie to one another,
     at any moment of the segment: a policy, which sees no more than that, can learn it.
-    Choices that would bring the hand into another object are passed over; if all would, those that do it least are left.
+    Choices that would bring the hand into another object, or within a centimetre of it, are passed over; if all would, those that do it least are left.
 
     Args:
         then: (D, 4, 4) pose of the reference object at the start of the segment in each demo.
@@ -137,7 +140,7 @@ def rank_sources(
         distance = distance + 1e3 * rng.permutation(len(then))[:, None]
     wanted = 1 if subtask.selection_strategy == "random" else subtask.nn_k
     gaps = np.stack([clearances(demo, equivalents) for demo in range(len(then))])
-    roomy = np.flatnonzero(gaps >= min(0.0, gaps.max() - _ALIKE))
+    roomy = np.flatnonzero(gaps >= min(_ROOM, gaps.max() - _ALIKE))
     preferred = roomy[considered[roomy // yaw_symmetry]]
     roomy = preferred if len(preferred) else roomy
     ranked = roomy[np.argsort(distance.flat[roomy], kind="stable")]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import difflib
 import functools
+import re
 from collections.abc import Iterable
 from pathlib import Path
 
@@ -30,7 +31,15 @@ from mimicctl.tasks.spec import (
     Tray,
     objective,
 )
-from mimicctl.tasks.stack_cube import STACK_CUBE_ABS, STACK_CUBE_REL, STACK_CUBE_VISUOMOTOR, STACK_CUBE_VISUOMOTOR_COSMOS, STACK_CUBE_WALL_REL
+from mimicctl.tasks.stack_cube import (
+    STACK_CUBE_ABS,
+    STACK_CUBE_D0_REL,
+    STACK_CUBE_D1_REL,
+    STACK_CUBE_REL,
+    STACK_CUBE_VISUOMOTOR,
+    STACK_CUBE_VISUOMOTOR_COSMOS,
+    STACK_CUBE_WALL_REL,
+)
 
 __all__ = [
     "DEFAULT_TASK",
@@ -70,6 +79,8 @@ _REGISTRY = {
         STACK_CUBE_ABS,
         STACK_CUBE_VISUOMOTOR,
         STACK_CUBE_VISUOMOTOR_COSMOS,
+        STACK_CUBE_D0_REL,
+        STACK_CUBE_D1_REL,
         STACK_CUBE_WALL_REL,
         LIFT_CUBE_REL,
         LIFT_CUBE_ABS,
@@ -135,8 +146,9 @@ def canonical_id(task_id: str) -> str:
 
 
 def family_of(task_id: str) -> str:
-    """A task without its backend and its cameras: demonstrations of one of a family serve the others."""
-    return canonical_id(task_id).split("-", 1)[-1].removesuffix("-v0").removesuffix("-Cosmos").removesuffix("-Visuomotor")
+    """A task without its backend, its cameras and its reset distribution (MimicGen's `-D0`, `-D1`): demonstrations of one of a family serve the others."""
+    name = canonical_id(task_id).split("-", 1)[-1].removesuffix("-v0").removesuffix("-Cosmos").removesuffix("-Visuomotor")
+    return re.sub(r"-D\d(?=-|$)", "", name)
 
 
 def with_family(task: TaskSpec) -> list[TaskSpec]:

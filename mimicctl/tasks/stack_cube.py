@@ -7,6 +7,7 @@ cube edge throughout: theirs spawns at half of 40.6 mm and stacks at 46.8 mm.
 from __future__ import annotations
 
 import dataclasses
+import math
 
 from mimicctl.tasks.franka import HAND, HOME
 from mimicctl.tasks.spec import CameraSpec, ObjectSpec, Obstacle, ResetRange, Stack, Subtask, TaskSpec
@@ -72,6 +73,30 @@ def _stack(control: str, action_scale: float, noise: tuple[float, float], source
 # eef by about a centimetre (an action unit is half a metre of target) and topples stacks. benchmarks/README.md has the rates.
 STACK_CUBE_REL = _stack("rel", action_scale=0.5, noise=(0.02, 0.005), source_demos="stack_cube_franka.hdf5")
 STACK_CUBE_ABS = _stack("abs", action_scale=1.0, noise=(0.01, 0.003))
+
+
+def _mimicgen(name: str, half: float) -> TaskSpec:
+    """The stack, its cubes put down as MimicGen's StackThree has them: as near to one another as circles about them allow, and turned at will.
+
+    Args:
+        half: of the side of the square that the centres lie in [m]. It is as far in front of the arm as theirs.
+    """
+    return dataclasses.replace(
+        STACK_CUBE_REL,
+        task_id=f"MuJoCo-Stack-Cube-{name}-Franka-IK-Rel-v0",
+        description=f"The same from anywhere on {200 * half:.0f} x {200 * half:.0f} cm, turned at will, MimicGen's {name}.",
+        reset=ResetRange(
+            x=(round(0.56 - half, 2), round(0.56 + half, 2)),
+            y=(-half, half),
+            yaw=(-math.pi, math.pi),
+            min_separation=math.sqrt(2) * _EDGE,
+            joint_noise=_RESET.joint_noise,
+        ),
+    )
+
+
+STACK_CUBE_D0_REL = _mimicgen("D0", 0.10)
+STACK_CUBE_D1_REL = _mimicgen("D1", 0.20)
 
 # Higher than an arch rises, and near enough that the hand has to come down beside it.
 _WALL = Obstacle("wall", centre=(0.52, 0.0, 0.11), half_size=(0.22, 0.01, 0.11), rgba=(0.62, 0.62, 0.66, 1.0))

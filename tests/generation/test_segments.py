@@ -99,6 +99,12 @@ def test_nearest_chooses_among_k_and_random_among_all():
     assert {choose("random", target, seed=s)[0] for s in range(40)} == {0, 1, 2}
 
 
+@pytest.mark.parametrize(("room_of_nearest", "chosen"), [(0.02, 2), (0.004, 1), (-0.05, 1)])
+def test_a_source_that_passes_within_a_centimetre_of_another_object_comes_after_those_that_do_not(room_of_nearest, chosen):
+    target = poses.yaw_pose(np.array([0.62, 0.0, 0.0]), np.array(0.0))
+    assert choose("nearest_neighbor_object", target, room=lambda demo, poses: np.full(len(poses), room_of_nearest if demo == 2 else 0.1))[0] == chosen
+
+
 @pytest.mark.parametrize("strategy", ["nearest_neighbor_object", "random"])
 @pytest.mark.parametrize(
     ("eef_yaw", "rest_yaw", "seen_at"), [(0, 0, -10), (60, 60, 80), (-120, -120, -100), (170, 170, 170), (60, 0, 80), (0, 60, -10), (-100, 40, -10), (-110, 40, -10)]

@@ -16,7 +16,7 @@ from mimicctl import poses
 from mimicctl.envs.base import Snapshot
 from mimicctl.envs.mujoco import panda
 from mimicctl.envs.mujoco.franka_cubes import GRASP_WIDTH_TOLERANCE, along_z
-from mimicctl.envs.mujoco.ik import joint_step
+from mimicctl.envs.mujoco.ik import step_within
 from mimicctl.envs.mujoco.reader import SceneReader
 from mimicctl.envs.mujoco.robot_env import RobotEnv
 from mimicctl.envs.mujoco.scene import Layout, build_model, layout_of, object_addresses
@@ -172,6 +172,7 @@ class DualFrankaEnv(RobotEnv):
     def __init__(self, task: TaskSpec, num_envs: int = 1) -> None:
         model = build_model(task)
         self.layout = dual_layout(model, task)
+        self._servo_ranges = {eef: panda.servo_range(arm.arm_range).T for eef, arm in self.layout.arms.items()}
         self._jacobian = np.zeros((num_envs, len(task.eef_names), 6, model.nv))
         super().__init__(task, num_envs, model, TrayReader(task, self.layout, model.nq, model.nv))
 
@@ -196,8 +197,8 @@ class DualFrankaEnv(RobotEnv):
         for number, (eef, arm) in enumerate(self.layout.arms.items()):
             error = poses.delta_between(self.reader.hand_pose(rows, eef), targets[eef])
             now = self.reader.qpos(rows)[:, arm.arm_qpos]
-            step = joint_step(self._jacobian[index, number][..., arm.arm_qpos], error)
-            controls[:, arm.arm_ctrl] = np.clip(now + step, *arm.arm_range.T)
+            low, high = self._servo_ranges[eef]
+            controls[:, arm.arm_ctrl] = now + step_within(self._jacobian[index, number][..., arm.arm_qpos], error, low - now, high - now)
             controls[:, arm.finger_ctrl] = np.where(grippers[eef] < 0, 0.0, panda.FINGER_OPEN)
         return controls
 

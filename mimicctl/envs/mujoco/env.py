@@ -11,7 +11,7 @@ from mimicctl import poses
 from mimicctl.envs.base import Snapshot
 from mimicctl.envs.mujoco import panda
 from mimicctl.envs.mujoco.franka_cubes import CubesReader, along_z
-from mimicctl.envs.mujoco.ik import joint_step
+from mimicctl.envs.mujoco.ik import step_within
 from mimicctl.envs.mujoco.robot_env import RobotEnv
 from mimicctl.envs.mujoco.scene import build_model, layout_of
 from mimicctl.tasks.spec import TaskSpec
@@ -30,6 +30,7 @@ class MujocoEnv(RobotEnv):
     def __init__(self, task: TaskSpec, num_envs: int = 1) -> None:
         model = build_model(task)
         self.layout = layout_of(model, task)
+        self._servo_range = panda.servo_range(self.layout.arm_range)
         self._jacobian = np.zeros((num_envs, 6, model.nv))
         super().__init__(task, num_envs, model, CubesReader(task, self.layout, model.nq, model.nv))
 
@@ -54,8 +55,8 @@ class MujocoEnv(RobotEnv):
             target = poses.pose_from_quat(actions[:, :3], actions[:, 3:7])
             error = poses.delta_between(self.reader.hand_pose(rows), target)
         arm_now = self.reader.qpos(rows)[:, self.layout.arm_qpos]
-        step = joint_step(self._point_jacobian(index, rows, offset), error)
-        arm = np.clip(arm_now + step, *self.layout.arm_range.T)
+        low, high = self._servo_range.T
+        arm = arm_now + step_within(self._point_jacobian(index, rows, offset), error, low - arm_now, high - arm_now)
         fingers = np.where(actions[:, -1:] < 0, 0.0, panda.FINGER_OPEN)
         return np.concatenate([arm, fingers, fingers], axis=1)
 

@@ -1,4 +1,4 @@
-"""Differential inverse kinematics by damped least squares, batched over envs."""
+"""Differential inverse kinematics by damped least squares, within the joints' limits, batched over envs."""
 
 from __future__ import annotations
 
@@ -27,3 +27,23 @@ def joint_step(jacobian: np.ndarray, pose_error: np.ndarray, damping: float = DA
     transposed = np.swapaxes(jacobian, -1, -2)
     normal = jacobian @ transposed + (damping * damping) * np.eye(6)
     return (transposed @ np.linalg.solve(normal, pose_error[..., None]))[..., 0]
+
+
+def step_within(jacobian: np.ndarray, pose_error: np.ndarray, lowest: np.ndarray, highest: np.ndarray) -> np.ndarray:
+    """`joint_step` that keeps to limits: joints that would pass theirs stop there, and the others make the best of what is left of the error.
+
+    Cutting off a joint alone would let the rest of the step act without it: an arm at the end of its reach, with its elbow stopped, falls forward.
+
+    Args:
+        lowest, highest: (n, J) displacement at least and at most [rad].
+    """
+    step = joint_step(jacobian, pose_error)
+    stopped = np.zeros(step.shape, dtype=bool)
+    while np.any(passing := ~stopped & ((step < lowest) | (step > highest))):
+        rows = np.flatnonzero(passing.any(axis=-1))
+        stopped |= passing
+        step[rows] = np.clip(step[rows], lowest[rows], highest[rows])
+        held = stopped[rows]
+        left = pose_error[rows] - (jacobian[rows] @ (step[rows] * held)[..., None])[..., 0]
+        step[rows] = np.where(held, step[rows], joint_step(jacobian[rows] * ~held[:, None], left))
+    return step

@@ -35,6 +35,10 @@ POINTING_DOWN = (1.0, 0.0, 0.0, 0.0)
 """xyzw quaternion of a hand above the table. Its w is 0, so a sign rule by w would make quaternions jump to and fro in
 observations and actions; the side of this one is the sign that they keep."""
 
+# Short of straight, where upper arm and forearm are in line. Beyond it the elbow bends the other way, for all of 0.4 rad: an arm that was pushed
+# through there by a far target would come back on that side, and be stuck.
+_ELBOW, _ELBOW_LIMIT = 3, -0.52
+
 # Collision bits. A pair collides when one's type meets the other's affinity. Links of one arm never meet each other.
 ROBOT_TYPE = 1
 OBJECT_TYPE = 2
@@ -85,6 +89,13 @@ def load_pandas(bases: Mapping[str, tuple[float, float]]) -> mujoco.MjSpec:
             geom.contype, geom.conaffinity = _SECOND_ROBOT_TYPE, geom.conaffinity | ROBOT_TYPE
         spec.attach(arm, prefix=prefix_of(name), frame=spec.worldbody.add_frame(pos=[x, y, 0.0]))
     return spec
+
+
+def servo_range(joint_range: np.ndarray) -> np.ndarray:
+    """(7, 2) that servo targets keep to, of the arm's joints, whose own range is `joint_range` (7, 2) [rad]."""
+    kept = joint_range.copy()
+    kept[_ELBOW, 1] = _ELBOW_LIMIT
+    return kept
 
 
 def prefix_of(arm: str) -> str:
