@@ -36,6 +36,7 @@ _DEEPEST = 32  # groups in groups; a ring of links would have no end
 
 _SPACE, _TYPE, _LAYOUT, _ATTRIBUTE, _CONTINUED, _MEMBERS = 0x1, 0x3, 0x8, 0xC, 0x10, 0x11
 _WITHOUT_ADDRESS = (0x0, _SPACE, _TYPE, 0x4, 0x5, 0xB, 0xD, 0xE, 0x12)  # nothing, fill values, filters, comment, dates
+_MOST_TEXTS = 4096  # an attribute has at most 64 kB
 _PLAIN = (0, 1, 2, 3, 4, 5, 8)  # classes of types whose values hold no addresses: numbers, strings of fixed length, enumerations
 _STRING, _VARIABLE = 3, 9
 
@@ -76,15 +77,13 @@ class Content:
     def number(self, at: int, kind: str) -> int:
         return int(self.numbers(np.array([at]), kind)[0])
 
-    def cut(self, start: int, size: int) -> bytes:
-        return self._map[start : start + size]
+    def cut(self, start: int, end: int) -> bytes:
+        return self._map[start:end]
 
-    def name(self, start: int) -> str:
-        """A text that ends with a zero."""
-        end = self._map.find(b"\0", start, start + 1024)
-        if end < 0:
-            raise Unfamiliar("a name without an end")
-        return self._map[start:end].decode(errors="replace")
+    def names(self, at: np.ndarray) -> list[str]:
+        """Texts that end with a zero."""
+        content, find = self._map, self._map.find
+        return [content[start : find(b"\0", start)].decode(errors="replace") for start in at.tolist()]
 
     def require(self, at: np.ndarray, signature: bytes) -> None:
         if (self.numbers(at, "u4") != int.from_bytes(signature, "little")).any():
@@ -93,16 +92,6 @@ class Content:
     def release(self) -> None:
         """Give the memory of what was read back to the system; the bytes can be read again."""
         self._map.madvise(mmap.MADV_DONTNEED)
-
-
-@dataclass(frozen=True)
-class Array:
-    """A dataset below one of the surveyed objects."""
-
-    root: int
-    path: str
-    shape: tuple[int, ...]
-    dtype: np.dtype
 
 
 @dataclass
@@ -115,7 +104,7 @@ class Survey:
         nodes: where their symbol table nodes do.
         end: of the last byte that they need.
         used: bytes that they need.
-        arrays: all datasets.
+        arrays: all datasets: below which of the objects (by its index), path, shape and dtype.
         attributes: of each of the surveyed objects, strings and single numbers.
     """
 
@@ -124,7 +113,7 @@ class Survey:
     nodes: list[np.ndarray] = field(default_factory=list)
     end: int = 0
     used: int = 0
-    arrays: list[Array] = field(default_factory=list)
+    arrays: list[tuple[int, str, tuple[int, ...], np.dtype]] = field(default_factory=list)
     attributes: list[dict[str, Any]] = field(default_factory=list)
 
     def needs(self, start: np.ndarray, size: np.ndarray | int) -> None:
@@ -172,7 +161,7 @@ def members(content: Content, group: int) -> tuple[dict[str, int], Survey]:
         raise Unfamiliar("a group of the newer kind")
     found.groups.append(headers)
     _, names, below = _entries(content, owner, at, found)
-    return {content.name(name): header for name, header in zip(names.tolist(), below.tolist(), strict=True)}, found
+    return dict(zip(content.names(names), below.tolist(), strict=True)), found
 
 
 def survey(content: Content, roots: Sequence[int], *, described: bool = True) -> Survey:
@@ -185,7 +174,7 @@ def survey(content: Content, roots: Sequence[int], *, described: bool = True) ->
         Unfamiliar: something that is not known.
     """
     found = Survey(attributes=[{} for _ in roots])
-    objects, root, prefixes = np.array(roots, np.int64), np.arange(len(roots)), [""] * len(roots)
+    objects, root, paths = np.array(roots, np.int64), np.arange(len(roots)), [""] * len(roots)
     for depth in range(_DEEPEST):
         if not objects.size:
             return found
@@ -196,13 +185,13 @@ def survey(content: Content, roots: Sequence[int], *, described: bool = True) ->
         _attributes(content, messages, found, described=described and depth == 0)
         _arrays(content, messages, found)
         if described:
-            _describe(content, messages, root, prefixes, found)
+            _describe(content, messages, root, paths, found)
         owner, at = messages.of(_MEMBERS)
         found.groups.append(objects[owner])
-        group, names, headers = _entries(content, owner, at, found)
+        group, names, headers = _entries(content, np.arange(len(at)), at, found)
         if described:
-            prefixes = [f"{prefixes[g]}{'/' if prefixes[g] else ''}{content.name(n)}" for g, n in zip(group.tolist(), names.tolist(), strict=True)]
-        objects, root = headers, root[group]
+            paths = [f"{paths[g]}{name}/" for g, name in zip(owner[group].tolist(), content.names(names), strict=True)]
+        objects, root = headers, root[owner[group]]
     raise Unfamiliar("groups without end")
 
 
@@ -311,22 +300,33 @@ def _arrays(content: Content, messages: _Messages, found: Survey) -> None:
         raise Unfamiliar("values that hold addresses")
 
 
-def _describe(content: Content, messages: _Messages, root: np.ndarray, prefixes: list[str], found: Survey) -> None:
-    owners, at = messages.of(_SPACE)
-    shapes = dict(zip(owners.tolist(), _shapes(content, at), strict=True))
-    types = messages.kind == _TYPE
-    for owner, start, size in zip(messages.owner[types].tolist(), messages.at[types].tolist(), messages.size[types].tolist(), strict=True):
-        found.arrays.append(Array(int(root[owner]), prefixes[owner], shapes[owner], _dtype(content.cut(start, size))))
+def _describe(content: Content, messages: _Messages, root: np.ndarray, paths: list[str], found: Survey) -> None:
+    owner, spaces = messages.of(_SPACE)
+    owner, spaces = np.sort(owner), spaces[np.argsort(owner)]
+    types = np.flatnonzero(messages.kind == _TYPE)
+    types = types[np.argsort(messages.owner[types])]
+    if not np.array_equal(owner, messages.owner[types]):
+        raise Unfamiliar("a dataset without a type, or with two")
+    starts, ends = messages.at[types].tolist(), (messages.at + messages.size)[types].tolist()
+    rank, sizes = _dimensions(content, spaces)
+    found.arrays += zip(
+        root[owner].tolist(),
+        [paths[i][:-1] for i in owner.tolist()],
+        [tuple(size[:r]) for size, r in zip(sizes.tolist(), rank.tolist(), strict=True)],
+        [_dtype(content.cut(start, end)) for start, end in zip(starts, ends, strict=True)],
+        strict=True,
+    )
 
 
-def _shapes(content: Content, at: np.ndarray) -> Iterator[tuple[int, ...]]:
+def _dimensions(content: Content, at: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """How many axes dataspaces have, and how long these are: (N,) and (N, most axes), with ones where there is no axis."""
     version, rank = content.numbers(at, "u1"), content.numbers(at + 1, "u1")
     if ((version != 1) & (version != 2)).any():
         raise Unfamiliar("a dataspace of another version")
-    first, sizes = at + np.where(version == 1, 8, 4), np.zeros((len(at), int(rank.max(initial=0))), np.int64)
+    first, sizes = at + np.where(version == 1, 8, 4), np.ones((len(at), int(rank.max(initial=0))), np.int64)
     for axis in range(sizes.shape[1]):
         sizes[rank > axis, axis] = content.numbers(first[rank > axis] + 8 * axis, "i8")
-    return (tuple(size[:r]) for size, r in zip(sizes.tolist(), rank.tolist(), strict=True))
+    return rank, sizes
 
 
 @functools.lru_cache(256)
@@ -358,7 +358,9 @@ def _attributes(content: Content, messages: _Messages, found: Survey, *, describ
     if not np.isin(kind_class[~variable], _PLAIN).all() or not np.isin(content.numbers(kind[variable] + 8, "u1") & 15, _PLAIN).all():
         raise Unfamiliar("an attribute that holds addresses")
     empty = (content.numbers(space, "u1") == 2) & (content.numbers(space + 3, "u1") == 2)
-    count = np.where(empty, 0, [int(np.prod(shape)) for shape in _shapes(content, space)]).astype(np.int64)
+    count = np.where(empty, 0, _dimensions(content, space)[1].prod(axis=1))
+    if (count[variable] > _MOST_TEXTS).any():
+        raise Unfamiliar("an attribute of very many texts")
     _, collections = _repeated(data[variable] + 4, 16, count[variable])
     start = content.numbers(collections, "i8")
     found.addresses.append(collections[start > 0])
@@ -367,16 +369,16 @@ def _attributes(content: Content, messages: _Messages, found: Survey, *, describ
     found.needs(start, content.numbers(start + 8, "i8"))
     if described:
         single = (count == 1).tolist()
-        rows = zip(owner.tolist(), single, name.tolist(), kind.tolist(), kind_size.tolist(), data.tolist(), variable.tolist(), strict=True)
+        rows = zip(owner.tolist(), single, content.names(name), kind.tolist(), (kind + kind_size).tolist(), data.tolist(), variable.tolist(), strict=True)
         texts = _Texts(content)
-        for i, one, name_at, kind_at, size, data_at, is_variable in rows:
+        for i, one, key, kind_at, kind_end, data_at, is_variable in rows:
             if one:
-                found.attributes[i][content.name(name_at)] = texts.at(data_at) if is_variable else _value(content, content.cut(kind_at, size), data_at)
+                found.attributes[i][key] = texts.at(data_at) if is_variable else _value(content, content.cut(kind_at, kind_end), data_at)
 
 
 def _value(content: Content, kind: bytes, at: int) -> Any:
     dtype = _dtype(kind)
-    return np.frombuffer(content.cut(at, dtype.itemsize), dtype)[0]
+    return np.frombuffer(content.cut(at, at + dtype.itemsize), dtype)[0]
 
 
 class _Texts:
@@ -387,7 +389,7 @@ class _Texts:
         self._collections: dict[int, dict[int, int]] = {}
 
     def at(self, place: int) -> str:
-        length, collection, index = np.frombuffer(self._content.cut(place, 16), np.dtype([("n", "<u4"), ("at", "<i8"), ("i", "<u4")]))[0].tolist()
+        length, collection, index = np.frombuffer(self._content.cut(place, place + 16), np.dtype([("n", "<u4"), ("at", "<i8"), ("i", "<u4")]))[0].tolist()
         if collection <= 0 or not length:
             return ""
         if collection not in self._collections:
@@ -396,14 +398,14 @@ class _Texts:
             start = self._collections[collection][index]
         except KeyError:
             raise Unfamiliar("a string that is not there") from None
-        return self._content.cut(start, length).decode(errors="replace")
+        return self._content.cut(start, start + length).decode(errors="replace")
 
     def _objects(self, collection: int) -> Iterator[tuple[int, int]]:
         """Number and place of each string of a collection."""
         head = np.dtype([("i", "<u2"), ("links", "<u2"), ("reserved", "<u4"), ("size", "<i8")])
         at, end = collection + 16, collection + self._content.number(collection + 8, "i8")
         while at + head.itemsize <= end:
-            index, _, _, size = np.frombuffer(self._content.cut(at, head.itemsize), head)[0].tolist()
+            index, _, _, size = np.frombuffer(self._content.cut(at, at + head.itemsize), head)[0].tolist()
             if index == 0 or size < 0:  # the rest is free
                 return
             yield index, at + head.itemsize

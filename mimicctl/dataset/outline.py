@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from mimicctl.dataset.info import keys_of
-from mimicctl.dataset.layout import Array, Content, Unfamiliar, members, root_of, survey
+from mimicctl.dataset.layout import Content, Unfamiliar, members, root_of, survey
 from mimicctl.dataset.reader import Dataset, json_object
 from mimicctl.schema import LINEAGE_ATTR
 
@@ -53,12 +53,12 @@ def _from_bytes(dataset: Dataset) -> Iterator[tuple[str, Outline]]:
             names = dataset.demos[i : i + _AT_ONCE]
             found = survey(content, [headers[name] for name in names])
             content.release()
-            arrays: dict[int, list[Array]] = defaultdict(list)
-            for array in found.arrays:
-                arrays[array.root].append(array)
+            arrays: dict[int, list[tuple]] = defaultdict(list)
+            for k, path, shape, dtype in found.arrays:
+                arrays[k].append((path, shape[1:], dtype))
+            steps = {k: shape[0] for k, path, shape, _ in found.arrays if path == "actions" and shape}
             for k, name in enumerate(names):
-                kinds = tuple((array.path, array.shape[1:], array.dtype) for array in arrays[k])
+                kinds = tuple(arrays[k])
                 if kinds not in alike:
                     alike[kinds] = {path: (shape, str(dtype)) for path, shape, dtype in kinds}
-                steps = next((array.shape[0] for array in arrays[k] if array.path == "actions" and array.shape), 0)
-                yield name, Outline(alike[kinds], steps, found.attributes[k])
+                yield name, Outline(alike[kinds], steps.get(k, 0), found.attributes[k])
