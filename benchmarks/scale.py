@@ -48,7 +48,8 @@ class Cost:
     together: float = 0.0
 
     def __str__(self) -> str:
-        return f"{self.seconds:.0f} s, parent {self.parent:.0f} MB, largest worker {self.worker:.0f} MB, all together {self.together:.0f} MB"
+        worker = f", largest worker {self.worker:.0f} MB" if self.worker else ""
+        return f"{self.seconds:.1f} s, parent {self.parent:.0f} MB{worker}, all together {self.together:.0f} MB"
 
 
 def generate(output: Path, attempts: int, workers: int, *flags: str) -> Cost:
@@ -56,8 +57,9 @@ def generate(output: Path, attempts: int, workers: int, *flags: str) -> Cost:
     command = [sys.executable, "-m", "mimicctl", "generate", "--trials", str(attempts), "--no-guarantee", "--workers", str(workers), "--seed", str(SEED)]
     cost, began = Cost(), time.perf_counter()
     child = subprocess.Popen([*command, "--output-file", str(output), "--overwrite", *flags], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    before: set[int] = set()
     while child.poll() is None:
-        watch(child.pid, cost)
+        before = watch(child.pid, cost, before)
         time.sleep(0.2)
     cost.seconds = time.perf_counter() - began
     if child.returncode:
@@ -65,12 +67,18 @@ def generate(output: Path, attempts: int, workers: int, *flags: str) -> Cost:
     return cost
 
 
-def watch(parent: int, cost: Cost) -> None:
-    """Take the memory of a process and of those that it started, by what the kernel says of their peaks and of now."""
-    memory = {pid: found for pid in (parent, *children(parent)) if (found := peak_and_present(pid))}
+def watch(parent: int, cost: Cost, before: set[int]) -> set[int]:
+    """Take the memory of a process and of those that it started, by what the kernel says of their peaks and of now. Returns the latter processes.
+
+    Args:
+        before: those that there were the last time. One that has only just begun may still be a fork that shares its parent's memory.
+    """
+    started = set(children(parent))
+    memory = {pid: found for pid in (parent, *(started & before)) if (found := peak_and_present(pid))}
     cost.parent = max(cost.parent, memory.get(parent, (0, 0))[0])
     cost.worker = max([cost.worker, *(peak for pid, (peak, _) in memory.items() if pid != parent)])
     cost.together = max(cost.together, sum(present for _, present in memory.values()))
+    return started
 
 
 def children(parent: int) -> list[int]:
@@ -110,7 +118,8 @@ def memory(folder: Path, few: int, many: int) -> None:
             costs[attempts] = generate(output, attempts, workers)
             outputs[attempts].append(output)
             print(f"{attempts:>6} attempts, {workers} workers: {attempts / costs[attempts].seconds:5.1f} attempts/s, {costs[attempts]}", flush=True)
-        ratios = (f"{key} {getattr(costs[many], key) / max(getattr(costs[few], key), 1):.2f}" for key in ("parent", "worker", "together"))
+        kinds = [key for key in ("parent", "worker", "together") if getattr(costs[few], key)]
+        ratios = (f"{key} {getattr(costs[many], key) / getattr(costs[few], key):.2f}" for key in kinds)
         print(f"        the long run takes so many times the memory of the short one: {', '.join(ratios)}", flush=True)
     for paths in outputs.values():
         require_equal(*paths)

@@ -12,7 +12,7 @@ from mimicctl.dataset.layout import Content, Unfamiliar, members, root_of, surve
 from mimicctl.dataset.reader import Dataset, json_object
 from mimicctl.schema import LINEAGE_ATTR
 
-_AT_ONCE = 256
+_AT_ONCE = 128
 """Demos that are looked into at a time."""
 
 Keys = Mapping[str, tuple[tuple[int, ...], str]]

@@ -17,7 +17,7 @@ import numpy as np
 from mimicctl.dataset import carving
 from mimicctl.dataset.layout import END_ADDRESS_AT, LINKS_AT, Content, Survey, Unfamiliar, members, root_of, survey
 
-_AT_ONCE = 256
+_AT_ONCE = 128
 """Demos whose addresses are looked for at a time."""
 
 _BLOCK = 1 << 23
