@@ -1,8 +1,9 @@
-"""Many datasets to one. Stored chunks are copied as they are, compressed or not; nothing is decoded."""
+"""Many datasets to one. What is stored is copied as it is, compressed or not; nothing is decoded."""
 
 from __future__ import annotations
 
 import json
+from collections import defaultdict
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
@@ -16,6 +17,7 @@ import mimicctl
 from mimicctl.dataset.merge_plan import MergePlan, Move, Source, plan_merge
 from mimicctl.dataset.reader import Dataset, file_sha256
 from mimicctl.dataset.shards import plan_shards
+from mimicctl.dataset.splice import append, count_links, enter, part_of
 from mimicctl.dataset.whole_file import META_BLOCK, checked_whole_output, refuse_full_disk, whole_file
 from mimicctl.dataset.writer import append_attempts, write_masks
 from mimicctl.schema import FORMAT_VERSION, INTENDED_ACTIONS, LINEAGE_ATTR
@@ -58,49 +60,72 @@ def merge(
 
 
 def _write(plan: MergePlan, path: Path, on_progress: Callable[[int, int], None]) -> None:
-    first = plan.sources[0]
+    first, done = plan.sources[0], 0
+
+    def advance(demos: float) -> None:
+        on_progress(round(done + demos), len(plan.moves))
+
     with ExitStack() as stack:
         # Beside the copying, on another core.
         pool = ThreadPoolExecutor(1)
         stack.callback(pool.shutdown, cancel_futures=True)
         hashes = [pool.submit(file_sha256, source.path) for source in plan.sources]
-        output = stack.enter_context(h5py.File(path, "w", meta_block_size=META_BLOCK))
-        if first.format_version >= FORMAT_VERSION:
-            output.attrs["format_version"] = first.format_version
-        data = output.create_group("data")
-        last = {move.source: i for i, move in enumerate(plan.moves)}
-        opened: dict[int, Dataset] = {}
-        for i, move in enumerate(plan.moves):
-            if move.source not in opened:
-                opened[move.source] = stack.enter_context(Dataset(plan.sources[move.source].path))
-            _copy_demo(opened[move.source], data, move, plan)
-            if last[move.source] == i:  # no longer than it is needed: each open file keeps caches of its own
-                opened[move.source].close()
-            on_progress(i + 1, len(plan.moves))
-        data.attrs["total"] = plan.steps
-        data.attrs["env_args"] = json.dumps(first.env_args)
-        data.attrs[LINEAGE_ATTR] = json.dumps(_lineage(plan, [h.result() for h in hashes]))
-        if plan.run:
-            append_attempts(output, plan.run.attempts)
-        if plan.masks:
-            write_masks(output, plan.masks)
+        with h5py.File(path, "w") as output:
+            if first.format_version >= FORMAT_VERSION:
+                output.attrs["format_version"] = first.format_version
+            output.create_group("data")
+        spliced: dict[str, int] = {}
+        for source, moves in _by_source(plan):
+            part = None if plan.dropped_keys else part_of(plan.sources[source].path, [move.demo for move in moves])
+            if part:
+                headers = append(path, part, lambda share, moves=moves: advance(share * len(moves)))
+                spliced |= {move.name: headers[move.demo] for move in moves}
+                done += len(moves)
+        with h5py.File(path, "r+", meta_block_size=META_BLOCK) as output:
+            data = output["data"]
+            enter(data, spliced)
+            for source, moves in _by_source(plan):
+                if moves[0].name in spliced:
+                    continue
+                with Dataset(plan.sources[source].path) as dataset:
+                    for move in moves:
+                        _copy_demo(dataset, data, move, plan)
+                        done += 1
+                        advance(0)
+            if not plan.run:  # else they are demos of the run, wherever their shard was made
+                for move in plan.moves:
+                    _tell_origin(data[move.name], plan.sources[move.source].demos[move.demo].lineage, move)
+            data.attrs["total"] = plan.steps
+            data.attrs["env_args"] = json.dumps(first.env_args)
+            data.attrs[LINEAGE_ATTR] = json.dumps(_lineage(plan, [h.result() for h in hashes]))
+            if plan.run:
+                append_attempts(output, plan.run.attempts)
+            if plan.masks:
+                write_masks(output, plan.masks)
+        count_links(path, spliced.values())
+
+
+def _by_source(plan: MergePlan) -> list[tuple[int, list[Move]]]:
+    moves: dict[int, list[Move]] = defaultdict(list)
+    for move in plan.moves:
+        moves[move.source].append(move)
+    return sorted(moves.items())
 
 
 def _copy_demo(dataset: Dataset, data: h5py.Group, move: Move, plan: MergePlan) -> None:
     demo = dataset.group(move.demo)
-    if plan.dropped_keys:
-        copy = data.create_group(move.name)
-        for key, value in demo.attrs.items():
-            copy.attrs[key] = value
-        for path in (*plan.keys, *({INTENDED_ACTIONS} & demo.keys())):
-            folder, _, name = path.rpartition("/")
-            demo.file.copy(demo[path], copy.require_group(folder) if folder else copy, name)
-    else:
-        demo.file.copy(demo, data, move.name)
-        copy = data[move.name]
-    if plan.run:
-        return  # it is a demo of the run, wherever its shard was made
-    lineage = dataset.demo_lineage(move.demo)
+    if not plan.dropped_keys:
+        h5py.h5o.copy(demo.parent.id, move.demo.encode(), data.id, move.name.encode())
+        return
+    copy = data.create_group(move.name)
+    for key, value in demo.attrs.items():
+        copy.attrs[key] = value
+    for path in (*plan.keys, *({INTENDED_ACTIONS} & demo.keys())):
+        folder, _, name = path.rpartition("/")
+        demo.file.copy(demo[path], copy.require_group(folder) if folder else copy, name)
+
+
+def _tell_origin(copy: h5py.Group, lineage: dict[str, Any], move: Move) -> None:
     before = {"merged_from": lineage["merged_from"]} if "merged_from" in lineage else {}
     copy.attrs[LINEAGE_ATTR] = json.dumps({**lineage, "merged_from": {"input": move.source, "demo": move.demo, **before}})
 

@@ -14,7 +14,7 @@ from typing import Any
 import h5py
 import numpy as np
 
-from mimicctl.dataset.info import keys_of
+from mimicctl.dataset.outline import Keys, Outline, outlines
 from mimicctl.dataset.reader import Dataset, demo_number, whole_number
 from mimicctl.errors import UserError, listed
 from mimicctl.schema import FORMAT_VERSION, INTENDED_ACTIONS
@@ -24,23 +24,25 @@ _SPLIT = {"train", "valid"}
 _COMPARED_AT_ONCE = 1 << 22
 """Bytes of an array that are compared in one go."""
 
-Keys = Mapping[str, tuple[tuple[int, ...], str]]
-"""Path of an array to its shape without the first axis and its dtype."""
-
 
 @dataclass(frozen=True)
 class Source:
-    """A file to merge. `lengths` has its demos in natural order, with their control steps."""
+    """A file to merge, with its demos in natural order."""
 
     path: Path
     size: int
-    lengths: dict[str, int]
+    demos: dict[str, Outline]
     task_id: str
     control_hz: float | None
     format_version: int
     env_args: dict[str, Any]
     masks: dict[str, tuple[str, ...]]
     lineage: dict[str, Any]
+
+    @property
+    def lengths(self) -> dict[str, int]:
+        """Control steps of each demo."""
+        return {name: demo.steps for name, demo in self.demos.items()}
 
 
 @dataclass(frozen=True)
@@ -99,7 +101,7 @@ class MergePlan:
     @property
     def steps(self) -> int:
         """Control steps of the merged demos."""
-        return sum(self.sources[move.source].lengths[move.demo] for move in self.moves)
+        return sum(self.sources[move.source].demos[move.demo].steps for move in self.moves)
 
 
 def plan_merge(paths: Sequence[str | Path], *, common_keys: bool = False) -> MergePlan:
@@ -115,7 +117,8 @@ def plan_merge(paths: Sequence[str | Path], *, common_keys: bool = False) -> Mer
         raise UserError("It takes two files to merge.", do="mimicctl merge A.hdf5 B.hdf5 --output-file C.hdf5")
     with ExitStack() as stack:
         datasets = [stack.enter_context(Dataset(path)) for path in paths]
-        sources, found = fitting_sources(datasets, common_keys=common_keys)
+        sources = tuple(map(source_of, datasets))
+        found = require_fitting(sources, common_keys=common_keys)
         try:
             duplicates = tuple(_duplicates(datasets, found.common))
         except (OSError, RuntimeError):  # h5py raises either
@@ -125,26 +128,25 @@ def plan_merge(paths: Sequence[str | Path], *, common_keys: bool = False) -> Mer
     return MergePlan(sources, moves, duplicates, found.common, found.partial, masks_of(sources, moves))
 
 
-def fitting_sources(datasets: Sequence[Dataset], *, common_keys: bool) -> tuple[tuple[Source, ...], Comparison]:
-    """The files, and the arrays that their demos have.
+def require_fitting(sources: Sequence[Source], *, common_keys: bool) -> Comparison:
+    """The arrays that the demos of the files have.
 
     Raises:
         UserError: they do not fit together.
     """
-    sources = tuple(_source(dataset) for dataset in datasets)
-    keys = {(i, name): _kinds(dataset.group(name)) for i, dataset in enumerate(datasets) for name in dataset.demos}
-    found = _compare_keys(sources, keys)
-    problems = [*_disagreements(sources), *_unsound(datasets), *found.clashing]
+    found = _compare_keys(sources, dict(_kinds(sources)))
+    problems = [*_disagreements(sources), *_unsound(sources), *found.clashing]
     if problems or (found.missing and not common_keys):
         raise _refusal(problems + found.missing, solved_by_common_keys=not problems)
-    return sources, found
+    return found
 
 
-def _source(dataset: Dataset) -> Source:
+def source_of(dataset: Dataset) -> Source:
+    """What a file says of itself and of its demos."""
     return Source(
         path=dataset.path,
         size=dataset.path.stat().st_size,
-        lengths=dataset.lengths,
+        demos=outlines(dataset),
         task_id=dataset.task_id,
         control_hz=dataset.control_hz,
         format_version=dataset.format_version,
@@ -183,22 +185,27 @@ def _order(source: Source) -> str:
     return "xyzw" if source.format_version >= FORMAT_VERSION else "wxyz"
 
 
-def _unsound(datasets: Sequence[Dataset]) -> Iterator[str]:
-    for dataset in datasets:
-        for name, steps in dataset.lengths.items():
-            said = whole_number(dataset.attributes(name).get("num_samples"))
-            if not steps or said != steps:
-                yield f"{name} of {dataset.path}: {steps} actions, and num_samples says {'nothing' if said is None else said}"
-        absent = {n for names in dataset.masks.values() for n in names} - set(dataset.demos)
+def _unsound(sources: Sequence[Source]) -> Iterator[str]:
+    for source in sources:
+        for name, demo in source.demos.items():
+            said = whole_number(demo.attributes.get("num_samples"))
+            if not demo.steps or said != demo.steps:
+                yield f"{name} of {source.path}: {demo.steps} actions, and num_samples says {'nothing' if said is None else said}"
+        absent = {n for names in source.masks.values() for n in names} - source.demos.keys()
         if absent:
-            yield f"{dataset.path}: masks name {len(absent)} demos that are not there, for instance {sorted(absent)[0]}"
+            yield f"{source.path}: masks name {len(absent)} demos that are not there, for instance {sorted(absent)[0]}"
 
 
-def _kinds(demo: h5py.Group) -> Keys:
-    """`keys_of`, but signals are signals, be they (T,), (T, 1) or (1, T). Intended actions are left out: recorded demos have none, and need none."""
-    kinds = {path: ((), dtype) if "_signals/" in path else (shape, dtype) for path, (shape, dtype) in keys_of(demo).items()}
-    kinds.pop(INTENDED_ACTIONS, None)
-    return kinds
+def _kinds(sources: Sequence[Source]) -> Iterator[tuple[tuple[int, str], Keys]]:
+    """Keys of each demo, but signals are signals, be they (T,), (T, 1) or (1, T). Intended actions are left out: recorded demos have none, and need none."""
+    compared: dict[int, Keys] = {}  # demos alike share theirs
+    for i, source in enumerate(sources):
+        for name, demo in source.demos.items():
+            if id(demo.keys) not in compared:
+                kinds = {path: ((), dtype) if "_signals/" in path else (shape, dtype) for path, (shape, dtype) in demo.keys.items()}
+                kinds.pop(INTENDED_ACTIONS, None)
+                compared[id(demo.keys)] = kinds
+            yield (i, name), compared[id(demo.keys)]
 
 
 @dataclass(frozen=True)
@@ -215,10 +222,13 @@ def _compare_keys(sources: Sequence[Source], keys: Mapping[tuple[int, str], Keys
     """All demos against the first. Those of a file that differ in the same way are told of once."""
     (first, reference), *_ = keys.items()
     where = f"{first[1]} of {sources[first[0]].path.name}"
-    common = {path: kind for path, kind in reference.items() if all(path in other for other in keys.values())}
+    different = list({id(other): other for other in keys.values()}.values())
+    common = {path: kind for path, kind in reference.items() if all(path in other for other in different)}
     missing: dict[tuple[int, str], list[str]] = defaultdict(list)
     clashing: dict[tuple[int, str], list[str]] = defaultdict(list)
     for (i, name), other in keys.items():
+        if other == reference:
+            continue
         for path in sorted(reference.keys() ^ other.keys()):
             missing[i, f"no {path}, which {where} has" if path in reference else f"{path}, which {where} does not have"].append(name)
         for path in common:
@@ -228,7 +238,7 @@ def _compare_keys(sources: Sequence[Source], keys: Mapping[tuple[int, str], Keys
     def told(found: Mapping[tuple[int, str], list[str]]) -> list[str]:
         return [f"{_some(names)} of {sources[i].path}: {text}" for (i, text), names in found.items()]
 
-    everything = {path for other in keys.values() for path in other}
+    everything = {path for other in different for path in other}
     return Comparison(common, tuple(sorted(everything - common.keys())), told(missing), told(clashing))
 
 

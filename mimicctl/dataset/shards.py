@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from mimicctl.dataset.merge_plan import MergedRun, MergePlan, Move, fitting_sources, masks_of
+from mimicctl.dataset.merge_plan import MergedRun, MergePlan, Move, Source, masks_of, require_fitting, source_of
 from mimicctl.dataset.reader import Dataset
 from mimicctl.errors import RunFailed, UserError, listed
 from mimicctl.shard import Shard
@@ -50,14 +50,15 @@ def plan_shards(paths: Sequence[str | Path]) -> MergePlan:
     """
     with ExitStack() as stack:
         datasets = [stack.enter_context(Dataset(path, need_demos=False)) for path in paths]
-        files = [_described(dataset) for dataset in datasets]
+        sources = tuple(map(source_of, datasets))
+        files = [_described(dataset, source) for dataset, source in zip(datasets, sources, strict=True)]
         problems = [*_strangers(files)] or [*_gaps(files), *itertools.chain.from_iterable(map(_unfinished, files))]
         if problems:
             do = "generate --shard I/N --resume makes or completes a shard; give each once, all with the flags of one run"
             raise UserError("These files are not the whole of one run; nothing was written.", where=listed(problems), do=do)
         attempts = sorted((attempt for file in files for attempt in file.attempts), key=lambda attempt: attempt["trial"])
         attempts, to_spare = _as_one_run(attempts, files[0])
-        sources, found = fitting_sources(datasets, common_keys=False)
+        found = require_fitting(sources, common_keys=False)
     place = {trial: (i, demo) for i, file in enumerate(files) for demo, trial in file.demo_trials.items()}
     succeeded = [attempt["trial"] for attempt in attempts if attempt["success"]]
     moves = tuple(Move(*place[trial], f"demo_{number}") for number, trial in enumerate(succeeded))
@@ -65,19 +66,19 @@ def plan_shards(paths: Sequence[str | Path]) -> MergePlan:
     return MergePlan(sources, moves, (), found.common, (), masks_of(sources, moves), run)
 
 
-def _described(dataset: Dataset) -> _ShardFile:
-    lineage = dataset.lineage
+def _described(dataset: Dataset, source: Source) -> _ShardFile:
+    lineage = source.lineage
     try:
         shard, wanted = Shard.parse(lineage["shard"]), {key: int(lineage["wanted"][key]) for key in ("trials", "attempts")}
     except (KeyError, TypeError, ValueError):
         shard, wanted = None, {}
     return _ShardFile(
-        path=dataset.path,
+        path=source.path,
         shard=shard,
         wanted=wanted,
         run={key: value for key, value in lineage.items() if key not in _OWN},
         attempts=dataset.attempts(),
-        demo_trials={name: dataset.demo_lineage(name).get("trial") for name in dataset.demos},
+        demo_trials={name: demo.lineage.get("trial") for name, demo in source.demos.items()},
     )
 
 

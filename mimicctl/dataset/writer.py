@@ -257,7 +257,7 @@ def write_array(group: h5py.Group, path: str, array: np.ndarray) -> None:
     array = np.ascontiguousarray(array)
     space = h5py.h5s.create_simple(array.shape)
     kind = h5py.h5t.py_create(array.dtype, logical=True)
-    dataset = h5py.h5d.create(group.id, path.encode(), kind, space, lcpl=_make_parents())
+    dataset = h5py.h5d.create(group.id, path.encode(), kind, space, lcpl=_make_parents(path.isascii()))
     dataset.write(h5py.h5s.ALL, h5py.h5s.ALL, array)
 
 
@@ -309,8 +309,9 @@ def write_masks(file: h5py.File, masks: Mapping[str, Sequence[str]]) -> None:
 
 
 @functools.cache
-def _make_parents() -> h5py.h5p.PropLCID:
+def _make_parents(ascii_name: bool) -> h5py.h5p.PropLCID:
     properties = h5py.h5p.create(h5py.h5p.LINK_CREATE)
     properties.set_create_intermediate_group(True)
-    properties.set_char_encoding(h5py.h5t.CSET_UTF8)
+    # A name said to be UTF-8 turns the group into one of the newer kind, which is neither carved out of damaged files nor spliced into others.
+    properties.set_char_encoding(h5py.h5t.CSET_ASCII if ascii_name else h5py.h5t.CSET_UTF8)
     return properties

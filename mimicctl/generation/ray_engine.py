@@ -7,7 +7,7 @@ import os
 import re
 import socket
 from collections import deque
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 from mimicctl.config import GenerateSettings
@@ -25,8 +25,14 @@ _RETRIES = 10
 _PATIENCE = 5.0
 """Seconds in which the head of a cluster has to answer."""
 
+_NICENESS = 0
+"""Of the workers of a cluster that is started here. Ray's own 15 lets whatever else the machine does go first, and the run crawl."""
+
 _AHEAD = 2
-"""Tasks handed in per core, so that none waits for work and results do not pile up."""
+"""Tasks that are handed in and not done, per core, so that none waits for work."""
+
+_HELD = 6
+"""Tasks under way per core, those included that are done before their turn: results must not pile up behind a slow one."""
 
 
 def results_from_ray(pool: SourcePool, trial_settings: TrialSettings, numbers: range, settings: GenerateSettings, activity: Activity) -> Iterator[TrialResult]:
@@ -43,14 +49,21 @@ def results_from_ray(pool: SourcePool, trial_settings: TrialSettings, numbers: r
         task = ray.remote(num_cpus=1, max_retries=_RETRIES, retry_exceptions=[MemoryError])(_run_share)
         common = ray.put((pool, trial_settings, settings.num_envs))
         under_way: deque[Any] = deque()
-        for share in _shares(numbers, settings.num_envs * _ROUNDS, _cores(ray, settings)):
-            under_way.append(task.remote(common, share))
-            activity.begun += len(share)
-            activity.workers = min(len(under_way), _cores(ray, settings))
-            while len(under_way) >= _AHEAD * _cores(ray, settings):
+        pending: list[Any] = []
+        shares = _shares(numbers, settings.num_envs, lambda: _cores(ray, settings))
+        while True:
+            cores = _cores(ray, settings)
+            while len(pending) < _AHEAD * cores and len(under_way) < _HELD * cores and (share := next(shares, None)):
+                pending.append(task.remote(common, share))
+                under_way.append(pending[-1])
+                activity.begun += len(share)
+            activity.workers = min(len(pending), cores)
+            if not under_way:
+                break
+            if pending:
+                _, pending = ray.wait(pending, fetch_local=False)
+            while under_way and under_way[0] not in pending:
                 yield from ray.get(under_way.popleft())
-        while under_way:
-            yield from ray.get(under_way.popleft())
     except RayTaskError as error:
         raise RunFailed(f"A Ray task failed: {error.cause}", do="run again with --engine pool --workers 1 --debug for the traceback") from None
     except RayError as error:
@@ -70,7 +83,9 @@ def _connected(settings: GenerateSettings) -> Any:
         raise UserError("Ray is not installed.", do='pip install "mimicctl[ray]"') from None
     address = settings.address or os.environ.get("RAY_ADDRESS") or "local"
     _refuse_deaf(address)
-    own = {"num_cpus": settings.workers or None, "include_dashboard": False} if address == "local" else {}
+    own = {}
+    if address == "local":
+        own = {"num_cpus": settings.workers or None, "include_dashboard": False, "_system_config": {"worker_niceness": _NICENESS}}
     try:
         ray.init(address, logging_level=logging.ERROR, **own)
     except (ConnectionError, RuntimeError, ValueError) as error:
@@ -99,10 +114,11 @@ def _cores(ray: Any, settings: GenerateSettings) -> int:
     return min(cores, settings.workers or cores)
 
 
-def _shares(numbers: range, size: int, cores: int) -> Iterator[range]:
-    """The numbers in pieces, smaller ones where there are few."""
-    size = max(1, min(size, -(-len(numbers) // cores)))
+def _shares(numbers: range, num_envs: int, cores: Callable[[], int]) -> Iterator[range]:
+    """The numbers in pieces. Towards the end they are smaller, so that all cores are busy until then, but fill the envs of a core where there are enough."""
     while numbers:
+        even = -(-len(numbers) // cores())
+        size = min(num_envs * _ROUNDS, max(even // 2, min(even, num_envs)))
         yield numbers[:size]
         numbers = numbers[size:]
 

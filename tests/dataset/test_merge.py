@@ -221,7 +221,8 @@ def test_output_is_not_replaced_unasked_and_never_an_input(tmp_path, pair):
     assert len(merge(pair, target, overwrite=True).plan.moves) == 15
 
 
-def test_a_merge_that_fails_half_way_leaves_the_old_output(tmp_path, pair, monkeypatch):
+@pytest.mark.parametrize("spliced", [True, False])
+def test_a_merge_that_fails_half_way_leaves_the_old_output(tmp_path, pair, monkeypatch, spliced):
     target = merge(pair, tmp_path / "c.hdf5").path
     before = target.read_bytes()
 
@@ -230,7 +231,16 @@ def test_a_merge_that_fails_half_way_leaves_the_old_output(tmp_path, pair, monke
             raise OSError(28, "No space left on device")
         copy(dataset, data, move, plan)
 
-    monkeypatch.setattr(merging, "_copy_demo", full)
+    def full_for_a_file(path, part, on_progress, append=merging.append):
+        if part.path == pair[1]:
+            raise OSError(28, "No space left on device")
+        return append(path, part, on_progress)
+
+    if spliced:
+        monkeypatch.setattr(merging, "append", full_for_a_file)
+    else:
+        monkeypatch.setattr(merging, "part_of", lambda path, demos: None)
+        monkeypatch.setattr(merging, "_copy_demo", full)
     with pytest.raises(RunFailed, match="free some space"):
         merge(pair, target, overwrite=True)
     assert target.read_bytes() == before and sorted(p.name for p in tmp_path.iterdir()) == ["a.hdf5", "b.hdf5", "c.hdf5"]
@@ -269,7 +279,7 @@ def test_kill_leaves_the_old_output_and_the_next_merge_works(tmp_path, pair):
     child = os.fork()
     if not child:
         try:
-            merge(pair, target, overwrite=True, on_progress=lambda done, total: os.kill(os.getpid(), signal.SIGKILL) if done == 7 else None)
+            merge(pair, target, overwrite=True, on_progress=lambda done, total: os.kill(os.getpid(), signal.SIGKILL) if done >= 7 else None)
         finally:
             os._exit(0)
     _, status = os.waitpid(child, 0)

@@ -1,0 +1,259 @@
+"""Files spliced into others: what comes out is what HDF5 would have copied, and what is not known is left to HDF5."""
+
+from __future__ import annotations
+
+import contextlib
+import re
+from collections.abc import Callable
+from pathlib import Path
+
+import h5py
+import numpy as np
+import pytest
+
+from mimicctl.dataset import carving, layout, splice
+from mimicctl.dataset import merge as merging
+from mimicctl.dataset.info import keys_of
+from mimicctl.dataset.merge import merge
+from mimicctl.dataset.outline import outlines
+from mimicctl.dataset.reader import Dataset
+from mimicctl.dataset.repair import repair
+from mimicctl.dataset.writer import DatasetWriter
+from tests.episodes import make_episode
+
+
+def write(path: Path, demos: int, *, pictures: bool = False, first: int = 0, steps: int = 5) -> Path:
+    with DatasetWriter(path, task_id="t", lineage={"made_by": "a test"}) as writer:
+        for i in range(first, first + demos):
+            episode = make_episode(i, steps + i)
+            if pictures:  # so many frames that the tree of their chunks has several levels
+                episode.obs["camera"] = np.random.default_rng(i).integers(0, 255, (steps + i, 4, 6, 3), np.uint8)
+            writer.write(episode, attempts=[f'{{"trial": {i}}}'])
+    return path
+
+
+def described(path: Path) -> dict[str, tuple]:
+    """Every object of the demos: attributes, values, how they are stored, and links to it."""
+    found = {}
+
+    def add(name: str, item: h5py.Group | h5py.Dataset) -> None:
+        attributes = {key: value.tolist() if hasattr(value, "tolist") else value for key, value in item.attrs.items()}
+        values = (
+            (item[()].tobytes() if not item.dtype.hasobject else str(item[()]), item.dtype, item.shape, item.chunks) if isinstance(item, h5py.Dataset) else ()
+        )
+        found[name] = (attributes, *values, h5py.h5o.get_info(item.id).rc)
+
+    with h5py.File(path, "r") as file:
+        file["data"].visititems(add)
+    return found
+
+
+def merged_both_ways(inputs: list[Path], monkeypatch) -> tuple[Path, Path]:
+    spliced = merge(inputs, inputs[0].with_name("spliced.hdf5")).path
+    with monkeypatch.context() as patch:
+        patch.setattr(merging, "part_of", lambda path, demos: None)
+        return spliced, merge(inputs, inputs[0].with_name("copied.hdf5")).path
+
+
+def decorate(file: h5py.File) -> None:
+    """What a demo of someone else may hold."""
+    demo = file["data/demo_0"]
+    demo.attrs["texts"] = ["one", "two of variable length"]
+    demo.attrs["fixed"] = np.array([b"ab", b"cde"])
+    demo.attrs["matrix"] = np.arange(6.0).reshape(2, 3)
+    demo.attrs["nothing"] = h5py.Empty("f4")
+    demo.attrs["empty text"] = ""
+    demo.attrs["größe"] = 1.5
+    for i in range(60):  # more than fit the object's header
+        demo.attrs[f"note {i}"] = f"{i}" * 100
+    demo["actions"].attrs["unit"] = "m"
+    demo["scalar"] = 3
+    demo["names"] = np.array([b"left", b"right"])
+    demo["flags"] = np.array([True, False])
+    demo["half"] = np.zeros((0, 4), np.float16)
+    demo.create_dataset("compact", data=np.arange(4), dtype=">i2")
+    demo.create_dataset("chunked", data=np.arange(5000).reshape(-1, 2), chunks=(3, 1), compression="gzip", shuffle=True, fletcher32=True)
+    demo.create_dataset("unwritten", shape=(10, 2), dtype="f4", chunks=(2, 2), fillvalue=7)
+    demo.create_dataset("never allocated", shape=(10,), dtype="f8")
+    for i in range(300):
+        demo[f"many/deep/{i}"] = np.arange(i)
+
+
+@pytest.mark.parametrize("pictures", [False, True])
+def test_spliced_demos_are_those_that_hdf5_copies(tmp_path, monkeypatch, pictures):
+    inputs = [write(tmp_path / "a.hdf5", 10, pictures=pictures, steps=70), write(tmp_path / "b.hdf5", 20, pictures=pictures, first=10)]
+    assert splice.part_of(inputs[0], [f"demo_{i}" for i in range(10)]) and splice.part_of(inputs[1], [f"demo_{i}" for i in range(20)])
+    spliced, copied = merged_both_ways(inputs, monkeypatch)
+    assert described(spliced) == described(copied) and len(described(spliced)) > 400
+    with Dataset(spliced) as a, Dataset(copied) as b:
+        assert a.content_hash() == b.content_hash() and a.lineage == b.lineage and a.demos == b.demos
+
+
+def test_all_kinds_of_arrays_and_attributes(tmp_path, monkeypatch):
+    inputs = [write(tmp_path / "a.hdf5", 3), write(tmp_path / "b.hdf5", 3, first=3)]
+    for path in inputs:
+        with h5py.File(path, "r+") as file:
+            decorate(file)
+            for demo in ("demo_1", "demo_2"):
+                for key in sorted(file["data/demo_0"].keys() - file[f"data/{demo}"].keys()):
+                    file.copy(f"data/demo_0/{key}", file[f"data/{demo}"])
+        assert splice.part_of(path, ["demo_0", "demo_1", "demo_2"]) is not None
+        with Dataset(path) as dataset:
+            for name, outline in outlines(dataset).items():
+                assert outline.keys == keys_of(dataset.group(name)) and outline.steps == dataset.length(name) and outline.lineage == dataset.demo_lineage(name)
+                single = {k: v for k, v in dataset.attributes(name).items() if isinstance(v, str) or (np.ndim(v) == 0 and not isinstance(v, h5py.Empty))}
+                assert outline.attributes == single
+    spliced, copied = merged_both_ways(inputs, monkeypatch)
+    assert described(spliced) == described(copied)
+
+
+def test_no_address_is_cut_by_the_end_of_a_block(tmp_path, monkeypatch):
+    inputs = [write(tmp_path / "a.hdf5", 3), write(tmp_path / "b.hdf5", 3, first=3)]
+    whole = merge(inputs, tmp_path / "whole.hdf5").path.read_bytes()
+    for block in (61, 4096, 4099):
+        monkeypatch.setattr(splice, "_BLOCK", block)
+        assert _without_dates(merge(inputs, tmp_path / f"{block}.hdf5").path.read_bytes()) == _without_dates(whole)
+
+
+def _without_dates(content: bytes) -> bytes:
+    return content[: len(content) * 9 // 10]  # the end has the new lineages, which HDF5 dates
+
+
+def test_nothing_is_found_of_the_tables_that_were_left_behind(tmp_path):
+    inputs = [write(tmp_path / "a.hdf5", 8, steps=100), write(tmp_path / "b.hdf5", 40, first=7, steps=100)]
+    assert splice.part_of(inputs[1], [f"demo_{i}" for i in range(1, 40)]), "one demo is not worth it"
+    merged = merge(inputs, tmp_path / "m.hdf5")
+    assert [d.source for d in merged.plan.duplicates] == [1]
+    with h5py.File(merged.path, "r") as file:
+        groups: list[int] = []
+        file.visititems(lambda name, item: groups.append(h5py.h5o.get_info(item.id).addr) if isinstance(item, h5py.Group) else None)
+        groups.append(h5py.h5o.get_info(file["/"].id).addr)
+    assert sorted(carving.group_addresses(merged.path)) == sorted(groups)
+
+
+def test_a_damaged_merged_file_can_be_repaired(tmp_path):
+    merged = merge([write(tmp_path / "a.hdf5", 8), write(tmp_path / "b.hdf5", 8, first=8)], tmp_path / "m.hdf5").path
+    with Dataset(merged) as dataset:
+        before = {name: dict(dataset.arrays(name)) for name in dataset.demos}
+    content = bytearray(merged.read_bytes())
+    node = content.index(b"SNOD", content.rindex(b"TREE\0\0"))  # a part of the table of contents
+    content[node : node + 328] = bytes(328)
+    merged.write_bytes(content)
+    salvage = repair(merged, tmp_path / "r.hdf5")
+    assert len(salvage.demos) == 16
+    with Dataset(tmp_path / "r.hdf5") as dataset:
+        for name in dataset.demos:
+            arrays = dict(dataset.arrays(name))
+            assert any(all(np.array_equal(arrays[path], other[path]) for path in arrays) for other in before.values())
+
+
+def test_a_spliced_file_can_be_continued_and_changed(tmp_path):
+    merged = merge([write(tmp_path / "a.hdf5", 3), write(tmp_path / "b.hdf5", 3, first=3)], tmp_path / "m.hdf5").path
+    before = described(merged)
+    with DatasetWriter(merged, task_id="t", lineage={}) as writer:
+        assert writer.write(make_episode(50, 9)) == "demo_6"
+    with h5py.File(merged, "r+") as file:
+        del file["data/demo_2"]
+        file["data"].move("demo_3", "demo_2")
+        file["data/demo_4/actions"][...] = 0
+        file["data/demo_5"].attrs["more"] = "x" * 1000
+    after = described(merged)
+    assert all(after[name] == value for name, value in before.items() if name.startswith(("demo_0", "demo_1")))
+    assert after["demo_2/actions"] == before["demo_3/actions"] and after["demo_5/actions"] == before["demo_5/actions"]
+
+
+def _hard_link(demo: h5py.Group) -> None:
+    demo["again"] = demo["actions"]
+
+
+def _soft_link(demo: h5py.Group) -> None:
+    demo["again"] = h5py.SoftLink(f"{demo.name}/actions")
+
+
+def _strings(demo: h5py.Group) -> None:
+    demo["texts"] = ["a", "bc"]
+
+
+def _reference(demo: h5py.Group) -> None:
+    demo["where"] = np.array([demo["actions"].ref], h5py.ref_dtype)
+
+
+def _reference_attribute(demo: h5py.Group) -> None:
+    demo.attrs["where"] = demo["actions"].ref
+
+
+def _compound(demo: h5py.Group) -> None:
+    demo["rows"] = np.zeros(3, [("a", "f4"), ("b", "i4")])
+
+
+def _named_type(demo: h5py.Group) -> None:
+    demo["type"] = np.dtype("f4")
+    demo.create_dataset("typed", (3,), dtype=demo["type"])
+
+
+def _other_name(demo: h5py.Group) -> None:
+    demo["größe"] = np.zeros(3)
+
+
+def _order_kept(demo: h5py.Group) -> None:
+    demo.create_group("ordered", track_order=True)["x"] = np.zeros(3)
+
+
+UNFAMILIAR = [_hard_link, _soft_link, _strings, _reference, _reference_attribute, _compound, _named_type, _other_name, _order_kept]
+
+
+@pytest.mark.parametrize("add", UNFAMILIAR, ids=lambda add: add.__name__)
+def test_what_is_not_known_is_left_to_hdf5(tmp_path, add: Callable[[h5py.Group], None]):
+    inputs = [write(tmp_path / "a.hdf5", 2), write(tmp_path / "b.hdf5", 2, first=2)]
+    for path in inputs:
+        with h5py.File(path, "r+") as file:
+            for demo in file["data"].values():
+                add(demo)
+        assert splice.part_of(path, ["demo_0", "demo_1"]) is None
+    if add in (_hard_link, _strings, _compound, _other_name, _order_kept):
+        with Dataset(merge(inputs, tmp_path / "m.hdf5").path) as merged, Dataset(inputs[1]) as source:
+            for path, array in source.arrays("demo_1"):
+                assert np.array_equal(dict(merged.arrays("demo_3"))[path], array)
+
+
+def test_newer_files_and_those_with_a_block_before_them_are_left_to_hdf5(tmp_path):
+    path = write(tmp_path / "a.hdf5", 2)
+    for options in ({"libver": "latest"}, {"libver": "v110"}, {"userblock_size": 512}, {"fs_strategy": "page"}, {"track_order": True}):
+        with h5py.File(path, "r") as source, h5py.File(tmp_path / "b.hdf5", "w", **options) as file:
+            source.copy("data", file)
+        assert splice.part_of(tmp_path / "b.hdf5", ["demo_0", "demo_1"]) is None
+        with Dataset(tmp_path / "b.hdf5") as dataset:
+            assert {name: outline.keys for name, outline in outlines(dataset).items()} == {name: keys_of(dataset.group(name)) for name in dataset.demos}
+
+
+def test_a_file_full_of_holes_is_left_to_hdf5(tmp_path):
+    path = write(tmp_path / "a.hdf5", 10, steps=500)
+    assert splice.part_of(path, [f"demo_{i}" for i in range(10)]) is not None
+    assert splice.part_of(path, ["demo_0", "demo_1"]) is not None, "what comes later is not copied"
+    assert splice.part_of(path, ["demo_0", "demo_9"]) is None
+
+
+def test_damage_is_never_taken_for_something_else(tmp_path):
+    """Whatever byte of the structure is wrong: outlines and a part, or that it is not known, and no other error."""
+    path = write(tmp_path / "a.hdf5", 2)
+    content, rng = path.read_bytes(), np.random.default_rng(0)
+    unknown = 0
+    for signature in (b"TREE", b"SNOD", b"HEAP", b"GCOL", b"\x01\0\x06\0"):  # the last one is the header of a dataset
+        places = [match.start() for match in re.finditer(re.escape(signature), content)]
+        for _ in range(40):
+            damaged = bytearray(content)
+            damaged[rng.choice(places) + rng.integers(0, 200)] = rng.integers(0, 256)
+            path.write_bytes(damaged)
+            unknown += splice.part_of(path, ["demo_0", "demo_1"]) is None
+            with contextlib.suppress(layout.Unfamiliar), layout.Content(path) as opened:
+                layout.survey(opened, list(layout.members(opened, layout.members(opened, layout.root_of(opened))[0]["data"])[0].values()))
+    assert 20 < unknown < 200
+
+
+def test_a_tree_that_bites_its_tail_ends(tmp_path):
+    path = write(tmp_path / "a.hdf5", 2)
+    content = bytearray(path.read_bytes())
+    tree = content.rindex(b"TREE\0\0")
+    content[tree + 5], content[tree + 32 : tree + 40] = 3, tree.to_bytes(8, "little")
+    path.write_bytes(content)
+    assert splice.part_of(path, ["demo_0", "demo_1"]) is None
