@@ -74,10 +74,12 @@ class Outcome:
 def resolve_settings(flags: dict[str, Any], config: Path | None, override: list[str] | None) -> Resolved:
     """The run config with this command's flags on top. From here on the tasks of its `tasks.paths` are known too."""
     from mimicctl.config import resolve
-    from mimicctl.tasks import look_in
+    from mimicctl.tasks import IsaacLab, look_in, run_isaaclab
 
     resolved = resolve(flags, config_file=config, overrides=override or (), environ=os.environ)
     look_in(resolved.config.tasks.paths)
+    isaaclab = resolved.config.isaaclab
+    run_isaaclab(IsaacLab("", isaaclab.physics, isaaclab.device, isaaclab.visualizer, tuple(isaaclab.overrides)))
     return resolved
 
 

@@ -17,11 +17,13 @@ from mimicctl.tasks.spec import (
     CameraSpec,
     Goal,
     HandBox,
+    IsaacLab,
     Lift,
     LiftTogether,
     Modality,
     ObjectSpec,
     Obstacle,
+    OwnSuccess,
     ResetRange,
     Stack,
     Subtask,
@@ -38,11 +40,13 @@ __all__ = [
     "CameraSpec",
     "Goal",
     "HandBox",
+    "IsaacLab",
     "Lift",
     "LiftTogether",
     "Modality",
     "ObjectSpec",
     "Obstacle",
+    "OwnSuccess",
     "ResetRange",
     "Stack",
     "Subtask",
@@ -57,6 +61,7 @@ __all__ = [
     "looked_in",
     "objective",
     "origin_of",
+    "run_isaaclab",
     "task_read_as",
     "twin_of",
     "with_family",
@@ -93,6 +98,16 @@ def look_in(paths: Iterable[str]) -> None:
 def looked_in() -> tuple[str, ...]:
     """What `look_in` was told; a worker process is told the same."""
     return _paths
+
+
+_isaaclab = IsaacLab(env_id="")
+"""How tasks on Isaac Lab are run."""
+
+
+def run_isaaclab(how: IsaacLab) -> None:
+    """Run tasks on Isaac Lab so, from now on: the section `isaaclab` of the settings."""
+    global _isaaclab
+    _isaaclab = how
 
 
 def list_tasks() -> tuple[TaskSpec, ...]:
@@ -177,13 +192,14 @@ def find_task(task_id: str) -> TaskSpec:
     name = canonical_id(task_id)
     if name in _REGISTRY:
         return _REGISTRY[name]
+    if name.startswith(("Isaac-", "IsaacContrib-")):
+        # What such a task is, its environment's config says.
+        from mimicctl.envs.isaaclab.spec import read_task
+
+        return read_task(name, _isaaclab)
     found = _found()
     if name in found:
         return found[name].task
-    if name.startswith(("Isaac-", "IsaacContrib-")):
-        twin = twin_of(name)
-        hint = f"--task {twin.task_id} is the same task on MuJoCo" if twin else "see mimicctl tasks"
-        raise UserError(f'"{task_id}" runs on Isaac Lab, and this version of mimicctl has the MuJoCo backend only.', do=hint)
     near = difflib.get_close_matches(name, [*_REGISTRY, *found], n=1, cutoff=0.4)
     hint = f"did you mean {near[0]}? (mimicctl tasks lists all)" if near else "mimicctl tasks lists all"
     raise UserError(f'There is no task "{task_id}".', do=hint)

@@ -118,7 +118,8 @@ def _panda(path: Path) -> None:
     # OvPhysX lets the base float if the root of the articulation is below the joint that fixes it.
     UsdPhysics.ArticulationRootAPI.Apply(root)
     places = {"panda_link0": np.eye(4)}
-    joints = [joint for joint in urdf.iter("joint") if joint.find("child").get("link") != "panda_link8"]
+    weightless = {link.get("name") for link in urdf.iter("link") if link.get("name") in ("panda_link8", "panda_hand_tcp")}
+    joints = [joint for joint in urdf.iter("joint") if joint.find("child").get("link") not in weightless]
     # The hand hangs on link 8, which has no mass: fixed joints are folded into their parent.
     folded: dict[str, tuple[str, np.ndarray]] = {"panda_link8": ("panda_link7", _origin(_joint_to(urdf, "panda_link8")))}
     for joint in joints:
@@ -166,6 +167,8 @@ def _link(stage: Usd.Stage, link: ElementTree.Element, place: np.ndarray) -> Non
     body.AddTranslateOp().Set(Gf.Vec3d(*(float(value) for value in place[:3, 3])))
     body.AddOrientOp().Set(_quat(place[:3, :3]))
     UsdPhysics.RigidBodyAPI.Apply(body.GetPrim())
+    # Newton (1.6) does not read `disable_gravity` of the task's config; this it does.
+    body.GetPrim().CreateAttribute("mjc:gravcomp", Sdf.ValueTypeNames.Float).Set(1.0)
     mass = UsdPhysics.MassAPI.Apply(body.GetPrim())
     inertial = link.find("inertial")
     if inertial is None:  # small parts whose inertia the URDF does not say
