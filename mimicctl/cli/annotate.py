@@ -9,16 +9,21 @@ import typer
 
 from mimicctl.cli.common import (
     ConfigFile,
+    Headless,
     Json,
     Lan,
     Outcome,
     Override,
     Overwrite,
+    Physics,
     Port,
     Resume,
+    SimDevice,
     Table,
     Task,
+    Visualizer,
     first_existing,
+    isaaclab_flags,
     note,
     note_foreign,
     resolve_settings,
@@ -46,6 +51,10 @@ def command(
         typer.Option("--annotate-subtask-start-signals", help="By hand: where each subtask starts too, for SkillGen.", show_default=False),
     ] = None,
     strict: Annotated[Optional[bool], typer.Option("--strict", help="Fail if any demonstration cannot be annotated.", show_default=False)] = None,
+    physics: Physics = None,
+    sim_device: SimDevice = None,
+    visualizer: Visualizer = None,
+    headless: Headless = False,
     resume: Resume = False,
     overwrite: Overwrite = False,
     config: ConfigFile = None,
@@ -54,7 +63,7 @@ def command(
 ) -> None:
     """Find where each subtask of each recorded demonstration ends."""
     flags = {"annotate.input_file": input_file, "annotate.output_file": output_file, "annotate.strict": strict, "annotate.start_signals": start_signals}
-    flags["task"] = task
+    flags |= {"task": task, **isaaclab_flags(physics, sim_device, visualizer, headless)}
     run_config = resolve_settings(flags, config, override).config
     from mimicctl.errors import UserError
 

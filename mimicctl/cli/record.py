@@ -9,7 +9,26 @@ from typing import Annotated, Any, Optional
 
 import typer
 
-from mimicctl.cli.common import ConfigFile, Json, Lan, Outcome, Override, Overwrite, Port, Resume, Seed, Task, note, resolve_settings, show, size_of
+from mimicctl.cli.common import (
+    ConfigFile,
+    Headless,
+    Json,
+    Lan,
+    Outcome,
+    Override,
+    Overwrite,
+    Physics,
+    Port,
+    Resume,
+    Seed,
+    Task,
+    Visualizer,
+    isaaclab_flags,
+    note,
+    resolve_settings,
+    show,
+    size_of,
+)
 
 Invert = Annotated[Optional[str], typer.Option(help="Axes that go the other way, as in x,yaw.", show_default=False)]
 DeviceOption = Annotated[
@@ -27,6 +46,7 @@ Start = Annotated[
     Optional[str],
     typer.Option(help="Record at_once, from the first motion, or on command, with space (motion for a person, else at once).", show_default=False),
 ]
+OperatorsSimDevice = Annotated[Optional[str], typer.Option("--sim-device", help="Where Isaac Lab's physics run: cpu, cuda, cuda:1 (cpu).", show_default=False)]
 Web = Annotated[bool, typer.Option("--web", help="Show it in the browser, and drive from there unless another device does.")]
 Speed = Annotated[Optional[str], typer.Option(help="slow, normal or fast (normal).", show_default=False)]
 
@@ -41,6 +61,10 @@ def teleop(
     web: Web = False,
     lan: Lan = False,
     port: Port = 8765,
+    physics: Physics = None,
+    sim_device: OperatorsSimDevice = None,
+    visualizer: Visualizer = None,
+    headless: Headless = False,
     seed: Seed = None,
     config: ConfigFile = None,
     override: Override = None,
@@ -55,6 +79,7 @@ def teleop(
         "record.step_hz": step_hz,
         "record.invert": names_in(invert),
         "record.start": "at_once",
+        **isaaclab_flags(physics, sim_device, visualizer, headless),
     }
     session = _Session(resolve_settings(flags, config, override).config, wanted=0, recording=False, web=_web(web, lan, port))
     try:
@@ -83,6 +108,10 @@ def record(
     web: Web = False,
     lan: Lan = False,
     port: Port = 8765,
+    physics: Physics = None,
+    sim_device: OperatorsSimDevice = None,
+    visualizer: Visualizer = None,
+    headless: Headless = False,
     seed: Seed = None,
     resume: Resume = False,
     overwrite: Overwrite = False,
@@ -96,6 +125,7 @@ def record(
         "record.num_success_steps": num_success_steps, "record.step_hz": step_hz, "record.sensitivity": sensitivity,
         "record.speed": speed, "record.invert": names_in(invert), "record.operator": operator,
         "record.start": start, "record.countdown": countdown, "record.rest": rest, "record.save_failed": save_failed,
+        **isaaclab_flags(physics, sim_device, visualizer, headless),
     }  # fmt: skip
     run_config = resolve_settings(flags, config, override).config
     from mimicctl.recording.files import recording_file
@@ -202,7 +232,10 @@ class _Session:
         from mimicctl.web.workspace import Workspace
 
         recordings = Workspace.of_folder(Path(self._config.record.output_file).parent)
-        routes, pages = [*self._page.routes(), *datasets.routes(recordings, Stages())], {"teleop.html": "Drive", "datasets.html": DATASET_PAGES["datasets.html"]}
+        routes, pages = (
+            [*self._page.routes(), *datasets.routes(recordings, Stages())],
+            {"teleop.html": "Drive", "datasets.html": DATASET_PAGES["datasets.html"]},
+        )
         with serving(routes, pages, **self._web, say=say):
             try:
                 yield self._page.show

@@ -60,6 +60,7 @@ __all__ = [
     "look_in",
     "looked_in",
     "objective",
+    "on_isaaclab",
     "origin_of",
     "run_isaaclab",
     "task_read_as",
@@ -143,8 +144,14 @@ def _found_from(paths: tuple[str, ...], folder: Path) -> dict[str, FoundTask]:
 
 
 def canonical_id(task_id: str) -> str:
-    """The id without a `package:` prefix and without the `-Mimic` infix, which names the same task."""
-    return task_id.rsplit(":", 1)[-1].replace("-Mimic", "")
+    """The id without a `package:` prefix and without the `-Mimic` infix, which names the same task; of Isaac Lab's the one before 3.0."""
+    name = task_id.rsplit(":", 1)[-1].replace("-Mimic", "")
+    return f"Isaac-{name.removeprefix('IsaacContrib-').removesuffix('-v0')}-v0" if name.startswith("IsaacContrib-") else name
+
+
+def on_isaaclab(task_id: str) -> bool:
+    """Whether a task of that id runs on Isaac Lab."""
+    return canonical_id(task_id).startswith("Isaac-")
 
 
 def family_of(task_id: str) -> str:
@@ -161,7 +168,7 @@ def twin_of(env_name: str) -> TaskSpec | None:
     """The task that demonstrations of an env are read as: the task itself, or the one on MuJoCo of the same name as one of Isaac Lab's, of either
     generation of their names. None if there is none."""
     name = canonical_id(env_name)
-    if name.startswith(("Isaac-", "IsaacContrib-")):
+    if on_isaaclab(name):
         # A blueprint differs in its camera.
         name = f"MuJoCo-{name.split('-', 1)[1].removesuffix('-v0').removesuffix('-Blueprint')}-v0"
     if name in _REGISTRY:
@@ -192,7 +199,7 @@ def find_task(task_id: str) -> TaskSpec:
     name = canonical_id(task_id)
     if name in _REGISTRY:
         return _REGISTRY[name]
-    if name.startswith(("Isaac-", "IsaacContrib-")):
+    if on_isaaclab(name):
         # What such a task is, its environment's config says.
         from mimicctl.envs.isaaclab.spec import read_task
 

@@ -34,7 +34,7 @@ class Rows:
     def read(self, rows: np.ndarray, name: str) -> np.ndarray:
         """(..., *shape) of one part, from rows (..., K)."""
         where, shape = self._parts[name]
-        return rows[..., where].reshape(*rows.shape[:-1], *shape)
+        return rows[..., where].reshape((*rows.shape[:-1], *shape))
 
     def group(self, rows: np.ndarray, group: str) -> dict[str, np.ndarray]:
         """All parts called `group/...`, by what comes after the slash."""
