@@ -72,7 +72,7 @@ def command(
     if source is None:
         raise UserError("There is no recording to annotate.", where=run_config.record.output_file, do="record one (mimicctl record), or give --input-file")
     note(f"Annotating {source}.")
-    note_foreign(source)
+    note_foreign(source, task or "")
     by_hand = {"task_id": task or "", "starts": settings.start_signals, "resume": resume, "overwrite": overwrite}
     in_browser = in_browser or lan
     if strict and (in_browser or auto is False):

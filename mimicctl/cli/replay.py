@@ -66,7 +66,7 @@ def command(
         played_on = task_read_as(dataset.task_id, task or "")
         wanted = len(demo or dataset.demos)
     note(f"Replaying {path}.")
-    note_foreign(path)
+    note_foreign(path, task or "")
     rate = (played_on.control_hz if sys.stderr.isatty() and not (verify or video) else 0.0) if step_hz is None else step_hz
     found = []
     with ExitStack() as stack:

@@ -22,7 +22,7 @@ PASSING, ALIGNED, THERE = 0.02, 0.006, 0.002
 APPROACH_HEIGHT = 0.09
 """[m] From which a hand goes down."""
 
-_PATIENCE, _PROGRESS, _NEAR_ENOUGH = 8, 2e-4, 3.0
+_PATIENCE, _PROGRESS, _NEAR_ENOUGH = 12, 2e-4, 3.0
 """A hand that has come no nearer in so many steps, by so much [m], is held up by what it touches; so many times the tolerance will do then."""
 
 _TREMBLE_MEMORY = 0.8

@@ -121,7 +121,9 @@ def list_tasks() -> tuple[TaskSpec, ...]:
 
 
 def origin_of(task: TaskSpec) -> str:
-    """Where a task comes from, for people: a file, an entry point, or mimicctl."""
+    """Where a task comes from, for people: a file, an entry point, mimicctl, or Isaac Lab."""
+    if task.isaaclab is not None:
+        return f"Isaac Lab, {task.isaaclab.env_id}"
     return "mimicctl" if task.task_id in _REGISTRY else _found()[task.task_id].origin
 
 

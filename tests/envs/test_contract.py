@@ -18,22 +18,18 @@ _OPEN, _CLOSE = 1.0, -1.0
 _RED, _BLUE, _GREEN = "cube_2", "cube_1", "cube_3"
 
 
-def _isaaclab(tmp_path_factory, physics: str):
+def _isaaclab(request):
+    physics = request.param
     if importlib.util.find_spec("isaaclab") is None or importlib.util.find_spec(physics) is None:
         pytest.skip(f"Isaac Lab 3 with {physics} is not installed (nox -s isaaclab_env)")
-    if "ISAACSIM_ASSET_ROOT" not in os.environ:
-        from tests.isaaclab.stand_in_assets import make_assets
-
-        root = tmp_path_factory.mktemp("assets")
-        make_assets(root)
-        os.environ["ISAACSIM_ASSET_ROOT"] = str(root)
+    os.environ["ISAACSIM_ASSET_ROOT"] = request.getfixturevalue("asset_root")
     task = find_task("Isaac-Stack-Cube-Franka-IK-Rel-v0")
     return make_env(dataclasses.replace(task, isaaclab=dataclasses.replace(task.isaaclab, physics=physics)), 2)
 
 
 @pytest.fixture(scope="module", params=["mujoco", *(pytest.param(physics, marks=pytest.mark.isaaclab) for physics in ("ovphysx", "newton"))])
-def env(request, tmp_path_factory):
-    made = make_env("MuJoCo-Stack-Cube-Franka-IK-Rel-v0", 2) if request.param == "mujoco" else _isaaclab(tmp_path_factory, request.param)
+def env(request):
+    made = make_env("MuJoCo-Stack-Cube-Franka-IK-Rel-v0", 2) if request.param == "mujoco" else _isaaclab(request)
     yield made
     made.close()
 

@@ -59,6 +59,7 @@ def config_of(how: IsaacLab, num_envs: int) -> Any:
         UserError: it cannot be made: a bad override, assets or packages that are missing.
     """
     _import_tasks(how)
+    versions.require_device(how)
     with _heard("make the config of", how.env_id):
         config = versions.parse_config(how.env_id, how, num_envs)
     config.observations.policy.concatenate_terms = False

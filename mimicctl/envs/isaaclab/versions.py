@@ -69,7 +69,7 @@ def physics_text(how: IsaacLab) -> str:
     """For the lineage."""
     physics = physics_of(how)
     package = {"physx": "isaacsim", "ovphysx": "ovphysx", "newton": "newton"}[physics]
-    return f"isaaclab {installed()}, {physics} {metadata.version(package)} on {how.device}"
+    return " ".join([f"isaaclab {installed()}, {physics} {metadata.version(package)} on {how.device}", *how.overrides])
 
 
 # Launching ------------------------------------------------------------------------------------------------
@@ -97,6 +97,14 @@ def _unpinned(allocate: Any) -> Any:
         return allocate(*args, **(kwargs | {"pinned": False} if "pinned" in kwargs else kwargs))
 
     return unpinned
+
+
+def require_device(how: IsaacLab) -> None:
+    """UserError if the device is not there."""
+    import torch
+
+    if how.device != "cpu" and not torch.cuda.is_available():
+        raise UserError("There is no CUDA GPU that torch can use.", where=f"--sim-device {how.device}", do="leave it out: cpu needs none")
 
 
 def parse_config(env_id: str, how: IsaacLab, num_envs: int) -> Any:
