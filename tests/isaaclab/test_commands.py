@@ -92,7 +92,7 @@ def test_annotated_demonstrations_generate_there_and_on_mujoco(isaac, annotated)
 
 def test_demonstrations_of_mujoco_generate_on_isaaclab(generated):
     with Dataset(generated) as dataset:
-        lineage = dataset.lineage()
+        lineage = dataset.lineage
         assert lineage["physics"].startswith("isaaclab 3.") and "ovphysx" in lineage["physics"]
         assert dataset.env_args["sim_args"] == {"dt": 0.01, "decimation": 5, "render_interval": 2, "num_envs": 8}
         for _, episode in dataset.episodes():
