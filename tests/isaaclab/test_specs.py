@@ -9,9 +9,10 @@ import pytest
 
 from mimicctl.config import GenerateSettings
 from mimicctl.envs.isaaclab import launch
+from mimicctl.errors import UserError
 from mimicctl.generation.overrides import with_overrides
 from mimicctl.tasks import Stack, find_task
-from mimicctl.tasks.spec import OwnSuccess
+from mimicctl.tasks.spec import IsaacLab, OwnSuccess
 
 pytestmark = [
     pytest.mark.isaaclab,
@@ -56,3 +57,10 @@ def test_every_mimic_environment_is_understood():
     assert found["Isaac-Locomanipulation-G1-Abs-Mimic-v0"].control_hz == 50.0
     mug = found["Isaac-Place-Mug-Agibot-Left-Arm-RmpFlow-Rel-Mimic-v0"]
     assert mug.control == "rel" and [s.term_offset_range for s in mug.subtasks["agibot"]] == [(15, 30), (0, 0)]
+
+
+def test_overrides_change_the_config_and_slips_are_refused():
+    how = IsaacLab("Isaac-Stack-Cube-Franka-IK-Rel-Mimic-v0", overrides=("env.scene.env_spacing=4.0",))
+    assert launch.config_of(how, 1).scene.env_spacing == 4.0
+    with pytest.raises(UserError, match='no "env.scene.env_spacin"'):
+        launch.config_of(IsaacLab(how.env_id, overrides=("env.scene.env_spacin=4.0",)), 1)

@@ -8,7 +8,7 @@ import os
 import sys
 import tempfile
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager, redirect_stdout
+from contextlib import ExitStack, contextmanager, redirect_stderr, redirect_stdout
 from dataclasses import dataclass
 from typing import Any
 
@@ -17,7 +17,7 @@ from mimicctl.errors import RunFailed, UserError
 from mimicctl.tasks.spec import IsaacLab
 
 _LAST_LINES = 30
-"""Of what Isaac Lab said, shown when it fails."""
+"""Of what Isaac Lab said, shown when it fails in a way that is not known."""
 
 
 @dataclass(frozen=True)
@@ -38,6 +38,9 @@ _started: set[str] = set()
 _running: Simulation | None = None
 _of_running = ExitStack()
 _log: io.BufferedRandom | None = None
+_STREAMS = {1: "stdout", 2: "stderr"}
+_taken: list[int] = []
+"""File descriptors that are native code's alone."""
 
 
 def registry() -> list[str]:
@@ -91,6 +94,7 @@ def open_simulation(how: IsaacLab, num_envs: int) -> Simulation:
         env = gymnasium.make(how.env_id, cfg=config).unwrapped
         _of_running.callback(env.close)
         env.reset()
+    _stop_listening()
     _running = Simulation(env, how, (lambda: success.func(env, **success.params)) if success is not None else None)
     return _running
 
@@ -128,7 +132,7 @@ def _keep_the_terminal() -> None:
     """
     global _log
     _log = tempfile.TemporaryFile()
-    for number, name in ((1, "stdout"), (2, "stderr")):
+    for number, name in _STREAMS.items():
         stream = getattr(sys, name)
         try:
             if stream.fileno() != number:
@@ -138,41 +142,36 @@ def _keep_the_terminal() -> None:
         stream.flush()
         terminal = os.dup(number)
         os.dup2(_log.fileno(), number)
+        _taken.append(number)
         setattr(sys, name, io.TextIOWrapper(os.fdopen(terminal, "wb"), encoding=stream.encoding, errors=stream.errors, line_buffering=True))
+
+
+def _stop_listening() -> None:
+    """What native code says while it steps is of no use, and in a long run it is gigabytes: Newton's solver has a line for every step that is hard."""
+    nowhere = os.open(os.devnull, os.O_WRONLY)
+    for number in _taken:
+        os.dup2(nowhere, number)
+    os.close(nowhere)
 
 
 @contextmanager
 def _heard(doing: str, what: str) -> Iterator[None]:
     """What Isaac Lab prints and logs goes to the log, and is shown if it fails."""
-    import logging
-
     said = io.TextIOWrapper(_log, encoding="utf-8", errors="replace", write_through=True) if _log else io.StringIO()
-    handlers = logging.lastResort
     try:
-        with redirect_stdout(said), _stderr(said):
+        with redirect_stdout(said), redirect_stderr(said):
             yield
     except UserError:
         raise
     except Exception as error:
-        if _log:
-            _log.flush()
+        understood = _understood(error, doing, what)
+        if _log and isinstance(understood, RunFailed):
             _log.seek(0)
-            lines = _log.read().decode(errors="replace").splitlines()[-_LAST_LINES:]
-            print("\n".join(lines), file=sys.stderr)
-        raise _understood(error, doing, what) from error
+            print("\n".join(_log.read().decode(errors="replace").splitlines()[-_LAST_LINES:]), file=sys.stderr)
+        raise understood from error
     finally:
-        logging.lastResort = handlers
         if _log:
             said.detach()
-
-
-@contextmanager
-def _stderr(stream: io.TextIOBase) -> Iterator[None]:
-    kept, sys.stderr = sys.stderr, stream
-    try:
-        yield
-    finally:
-        sys.stderr = kept
 
 
 def _understood(error: Exception, doing: str, what: str) -> UserError:

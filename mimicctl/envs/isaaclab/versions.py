@@ -118,6 +118,8 @@ def parse_config(env_id: str, how: IsaacLab, num_envs: int) -> Any:
     physics = physics_of(how)
     preset = {"newton": ["physics=newton_mjwarp"], "physx": ["physics=isaacsim_physx"]}.get(physics, [])
     config = parse_env_cfg(env_id, device=how.device, num_envs=num_envs, overrides=[*preset, *how.overrides])
+    for override in how.overrides:
+        _require_field(config, override)
     if physics == "ovphysx":
         # 3.0.0's tasks have no preset for it.
         from isaaclab_ov.physics import OvPhysxCfg
@@ -127,6 +129,20 @@ def parse_config(env_id: str, how: IsaacLab, num_envs: int) -> Any:
         # Without it 3.0.0's cloner tells neither of them about the copies of the first env.
         config.scene.replicate_physics = True
     return config
+
+
+def _require_field(config: Any, override: str) -> None:
+    """UserError for a change to what the config does not have, which Isaac Lab passes over in silence."""
+    key = override.partition("=")[0]
+    if not key.startswith("env."):
+        return
+    there = config
+    for name in key.split(".")[1:]:
+        known = there if isinstance(there, dict) else vars(there) if hasattr(there, "__dict__") else {}
+        if name not in known:
+            what = f'The config of the environment has no "{key}": there is no "{name}".'
+            raise UserError(what, where="isaaclab.overrides", do=f"there it has {', '.join(sorted(known)) or 'nothing'}")
+        there = known[name]
 
 
 def simulation(config: Any, how: IsaacLab) -> AbstractContextManager[Any]:
