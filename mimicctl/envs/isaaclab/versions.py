@@ -117,9 +117,11 @@ def parse_config(env_id: str, how: IsaacLab, num_envs: int) -> Any:
         return parse_env_cfg(env_id, device=how.device, num_envs=num_envs)
     physics = physics_of(how)
     preset = {"newton": ["physics=newton_mjwarp"], "physx": ["physics=isaacsim_physx"]}.get(physics, [])
-    config = parse_env_cfg(env_id, device=how.device, num_envs=num_envs, overrides=[*preset, *how.overrides])
-    for override in how.overrides:
-        _require_field(config, override)
+    config = parse_env_cfg(env_id, device=how.device, num_envs=num_envs, overrides=preset)
+    if how.overrides:
+        for override in how.overrides:
+            _require_field(config, override)
+        config = parse_env_cfg(env_id, device=how.device, num_envs=num_envs, overrides=[*preset, *how.overrides])
     if physics == "ovphysx":
         # 3.0.0's tasks have no preset for it.
         from isaaclab_ov.physics import OvPhysxCfg
@@ -132,7 +134,7 @@ def parse_config(env_id: str, how: IsaacLab, num_envs: int) -> Any:
 
 
 def _require_field(config: Any, override: str) -> None:
-    """UserError for a change to what the config does not have, which Isaac Lab passes over in silence."""
+    """UserError for a change to what the config does not have, which Isaac Lab adds to it in silence."""
     key = override.partition("=")[0]
     if not key.startswith("env."):
         return
