@@ -21,7 +21,7 @@ from mimicctl.tasks.spec import IsaacLab
 if TYPE_CHECKING:
     import torch
 
-INSTALL = "pip install isaaclab==3.0.0 ovphysx==0.6.4.72118723 ovstage==0.2.1.385922 mimicctl, in Python 3.12 (8.5 GB; no GPU and no Isaac Sim needed)"
+INSTALL = "in Python 3.12: pip install isaaclab==3.0.0 ovphysx==0.6.4.72118723 ovstage==0.2.1.385922 (8.5 GB; no GPU and no Isaac Sim needed)"
 
 _KITLESS = {"newton": "newton_mjwarp", "ovphysx": "ovphysx"}
 """Ours to Isaac Lab's names of the physics that run without Isaac Sim."""
