@@ -118,10 +118,12 @@ class IsaacLabEnv:
     # Actions ------------------------------------------------------------------------------------------------
 
     def command_to_action(self, snapshot: Snapshot, deltas: Mapping[str, np.ndarray], grippers: Mapping[str, float]) -> np.ndarray:
-        # A relative action is scaled by the controller; an absolute one names the place itself.
-        scale = 1.0 if self.task.control == "rel" else self.task.command_scale
+        if self.task.control != "rel":
+            # Isaac Lab aims the hand and measures the tool point, and how far they are apart each environment has for itself.
+            what = f"{self.task.task_id} takes absolute poses, which a device cannot be turned into on Isaac Lab yet."
+            raise UserError(what, where="--task", do="record on the task with relative control")
         here = {eef: pose[None] for eef, pose in self.eef_poses(snapshot).items()}
-        targets = {eef: poses.apply_delta(pose, scale * deltas[eef][None]) for eef, pose in here.items()}
+        targets = {eef: poses.apply_delta(pose, deltas[eef][None]) for eef, pose in here.items()}
         return self.target_poses_to_actions(here, targets, {eef: np.array([[value]]) for eef, value in grippers.items()})[0]
 
     def target_poses_to_actions(
