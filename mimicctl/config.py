@@ -10,7 +10,7 @@ from typing import Annotated, Any, Literal, get_type_hints
 from pydantic import BaseModel, Field, TypeAdapter, ValidationError, field_validator
 
 from mimicctl.errors import UserError
-from mimicctl.settings import AugmentSettings, ConvertSettings, CosmosSettings, MergeSettings, RobustSettings, Section, TasksSettings
+from mimicctl.settings import AugmentSettings, ConvertSettings, CosmosSettings, IsaacLabSettings, MergeSettings, RobustSettings, Section, TasksSettings
 from mimicctl.shard import Shard
 from mimicctl.tasks import DEFAULT_TASK, Subtask, SubtaskConstraint
 
@@ -252,6 +252,7 @@ class RunConfig(Section):
     task: str = Field(DEFAULT_TASK, description="Task id; mimicctl tasks lists them.")
     seed: int = Field(1, ge=0, description="Of everything that is drawn by chance.")
     tasks: TasksSettings = Field(default_factory=TasksSettings)
+    isaaclab: IsaacLabSettings = Field(default_factory=IsaacLabSettings)
     record: RecordSettings = Field(default_factory=RecordSettings)
     annotate: AnnotateSettings = Field(default_factory=AnnotateSettings)
     generate: GenerateSettings = Field(default_factory=GenerateSettings)

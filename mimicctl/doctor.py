@@ -67,8 +67,23 @@ def examine() -> list[Finding]:
     # A package of several extras is named with the last of them, which needs nothing that is hard to install.
     extras = {name: (least, extra) for extra in ("video", "teleop", "web", "plan") for name, least in requirements(extra).items()}
     findings += [_package(name, least, needed=False, do=f'pip install "mimicctl[{extra}]"') for name, (least, extra) in extras.items()]
+    findings += _isaaclab()
     if all(importlib.util.find_spec(name) for name in ("torch", "torchvision", "robomimic")):
         findings.append(_probe("training", _PROBE_TRAINING, needed=False, do=_TRAIN))
+    return findings
+
+
+def _isaaclab() -> list[Finding]:
+    """It, its physics that need no Isaac Sim, and where it gets its robots from."""
+    from mimicctl.envs.isaaclab.versions import INSTALL
+
+    findings = [_package("isaaclab", "2.3", needed=False, do=INSTALL)]
+    if findings[0].ok:
+        findings += [_package(name, "0", needed=False, do=INSTALL) for name in ("ovphysx", "newton")]
+        root = os.environ.get("ISAACSIM_ASSET_ROOT", "")
+        there = not root or os.path.isdir(os.path.join(root, "Isaac"))
+        do = "ISAACSIM_ASSET_ROOT is to name the folder that holds the folder Isaac"
+        findings.append(Finding("Isaac Lab's assets", root or "NVIDIA's server", there, do=do))
     return findings
 
 

@@ -25,6 +25,17 @@ class TasksSettings(Section):
     paths: list[str] = Field(default_factory=list, description="Task files, and folders of them, beside the folder tasks of the working folder.")
 
 
+class IsaacLabSettings(Section):
+    """How tasks on Isaac Lab are run."""
+
+    physics: Literal["auto", "newton", "ovphysx", "physx"] = Field(
+        "auto", description="ovphysx and newton run without Isaac Sim, physx is Isaac Sim's; auto: the first that is installed of physx, ovphysx, newton."
+    )
+    device: str = Field("cpu", pattern=r"^(cpu|cuda(:\d+)?)$", description="What the physics runs on: cpu, cuda, cuda:1.")
+    visualizer: str = Field("", description="Windows to open, by Isaac Lab's names (newton_gl, rerun, viser, kit); empty: none.")
+    overrides: list[str] = Field(default_factory=list, description="Changes to the environment's config, key=value, as Isaac Lab's own scripts take them.")
+
+
 class MergeSettings(Section):
     """`mimicctl merge`."""
 

@@ -80,3 +80,15 @@ def run_cli(arguments: Sequence[str], cwd: Path, environ: dict[str, str] | None 
     environment = {key: value for key, value in os.environ.items() if not key.startswith("MIMICCTL_")} | (environ or {})
     command = [sys.executable, "-m", "mimicctl", *arguments]
     return subprocess.run(command, cwd=cwd, env=environment, capture_output=True, text=True, stdin=subprocess.DEVNULL, timeout=300)
+
+
+@pytest.fixture(scope="session")
+def asset_root(tmp_path_factory) -> str:
+    """Where Isaac Lab's assets are, for ISAACSIM_ASSET_ROOT: NVIDIA's if the environment says so, else stand-ins."""
+    if "ISAACSIM_ASSET_ROOT" not in os.environ:
+        from tests.isaaclab.stand_in_assets import make_assets
+
+        root = tmp_path_factory.mktemp("assets")
+        make_assets(root)
+        return str(root)
+    return os.environ["ISAACSIM_ASSET_ROOT"]

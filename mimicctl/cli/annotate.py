@@ -9,16 +9,21 @@ import typer
 
 from mimicctl.cli.common import (
     ConfigFile,
+    Headless,
     Json,
     Lan,
     Outcome,
     Override,
     Overwrite,
+    Physics,
     Port,
     Resume,
+    SimDevice,
     Table,
     Task,
+    Visualizer,
     first_existing,
+    isaaclab_flags,
     note,
     note_changed_task,
     note_foreign,
@@ -47,6 +52,10 @@ def command(
         typer.Option("--annotate-subtask-start-signals", help="Where each subtask starts too, for generate --use-skillgen.", show_default=False),
     ] = None,
     strict: Annotated[Optional[bool], typer.Option("--strict", help="Fail if any demonstration cannot be annotated.", show_default=False)] = None,
+    physics: Physics = None,
+    sim_device: SimDevice = None,
+    visualizer: Visualizer = None,
+    headless: Headless = False,
     resume: Resume = False,
     overwrite: Overwrite = False,
     config: ConfigFile = None,
@@ -55,7 +64,7 @@ def command(
 ) -> None:
     """Find where each subtask of each recorded demonstration ends."""
     flags = {"annotate.input_file": input_file, "annotate.output_file": output_file, "annotate.strict": strict, "annotate.start_signals": start_signals}
-    flags["task"] = task
+    flags |= {"task": task, **isaaclab_flags(physics, sim_device, visualizer, headless)}
     run_config = resolve_settings(flags, config, override).config
     from mimicctl.errors import UserError
 
@@ -64,7 +73,7 @@ def command(
     if source is None:
         raise UserError("There is no recording to annotate.", where=run_config.record.output_file, do="record one (mimicctl record), or give --input-file")
     note(f"Annotating {source}.")
-    note_foreign(source)
+    note_foreign(source, task or "")
     note_changed_task(source)
     by_hand = {"task_id": task or "", "starts": settings.start_signals, "resume": resume, "overwrite": overwrite}
     in_browser = in_browser or lan

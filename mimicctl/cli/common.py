@@ -39,6 +39,14 @@ Workers = Annotated[Optional[int], typer.Option("--workers", help="Worker proces
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON document on stdout.")]
 Resume = Annotated[bool, typer.Option("--resume", help="Continue what an earlier run left.")]
 Overwrite = Annotated[bool, typer.Option("--overwrite", help="Replace existing output.")]
+Physics = Annotated[
+    Optional[str], typer.Option("--physics", help="Of a task on Isaac Lab: newton, ovphysx or physx (the best that is installed).", show_default=False)
+]
+SimDevice = Annotated[
+    Optional[str], typer.Option("--sim-device", "--device", help="Where Isaac Lab's physics run: cpu, cuda, cuda:1 (cpu).", show_default=False)
+]
+Visualizer = Annotated[Optional[str], typer.Option("--visualizer", help="Windows of Isaac Lab: newton_gl, rerun, viser, kit (none).", show_default=False)]
+Headless = Annotated[bool, typer.Option("--headless", help="No windows of Isaac Lab, whatever the settings say.")]
 Lan = Annotated[bool, typer.Option("--lan", help="The web app for phones and headsets on the same network too, by HTTPS.")]
 Port = Annotated[int, typer.Option("--port", help="Of the web app.", min=1, max=65535, show_default=True)]
 
@@ -71,13 +79,29 @@ class Outcome:
     data: dict[str, Any] | None = None
 
 
+def isaaclab_flags(physics: str | None, sim_device: str | None, visualizer: str | None, headless: bool) -> dict[str, Any]:
+    """Flags of a task on Isaac Lab, for `resolve_settings`."""
+    if headless and visualizer:
+        from mimicctl.errors import UserError
+
+        raise UserError("--headless asks for no windows, --visualizer for some.", do="leave one of them out")
+    return {"isaaclab.physics": physics, "isaaclab.device": sim_device, "isaaclab.visualizer": "" if headless else visualizer}
+
+
 def resolve_settings(flags: dict[str, Any], config: Path | None, override: list[str] | None) -> Resolved:
     """The run config with this command's flags on top. From here on the tasks of its `tasks.paths` are known too."""
     from mimicctl.config_layers import resolve
-    from mimicctl.tasks import look_in
+    from mimicctl.tasks import IsaacLab, look_in, on_isaaclab, run_isaaclab
 
     resolved = resolve(flags, config_file=config, overrides=override or (), environ=os.environ)
     look_in(resolved.config.tasks.paths)
+    if any(key.startswith("isaaclab.") and value is not None for key, value in flags.items()) and not on_isaaclab(resolved.config.task):
+        from mimicctl.errors import UserError
+
+        what = f"--physics, --sim-device, --visualizer and --headless are about tasks on Isaac Lab, and {resolved.config.task} runs on MuJoCo."
+        raise UserError(what, do="give the --task on Isaac Lab, or leave them out")
+    isaaclab = resolved.config.isaaclab
+    run_isaaclab(IsaacLab("", isaaclab.physics, isaaclab.device, isaaclab.visualizer, tuple(isaaclab.overrides)))
     return resolved
 
 

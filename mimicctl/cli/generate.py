@@ -13,16 +13,21 @@ import typer
 
 from mimicctl.cli.common import (
     ConfigFile,
+    Headless,
     Json,
     Outcome,
     Override,
     Overwrite,
+    Physics,
     Resume,
     Seed,
+    SimDevice,
     Table,
     Task,
+    Visualizer,
     Workers,
     first_existing,
+    isaaclab_flags,
     note,
     note_foreign,
     reporting,
@@ -87,6 +92,10 @@ def command(
         Optional[str], typer.Option(help="How a task's cameras draw: performance, balanced or quality (balanced).", show_default=False)
     ] = None,
     status_file: Annotated[Optional[str], typer.Option(help="JSON file that says every second how the run goes.", show_default=False)] = None,
+    physics: Physics = None,
+    sim_device: SimDevice = None,
+    visualizer: Visualizer = None,
+    headless: Headless = False,
     seed: Seed = None,
     resume: Resume = False,
     overwrite: Overwrite = False,
@@ -102,7 +111,7 @@ def command(
         "generate.status_file": status_file, "generate.guarantee": guarantee, "generate.max_failures": max_failures,
         "generate.keep_failed": keep_failed, "generate.use_skillgen": use_skillgen, "generate.bridge": bridge,
         "generate.max_eef_speed": max_eef_speed, "generate.balance": balance,
-        "render.rendering_mode": rendering_mode,
+        "render.rendering_mode": rendering_mode, **isaaclab_flags(physics, sim_device, visualizer, headless),
     }  # fmt: skip
     run_config = resolve_settings(flags, config, override).config
     from mimicctl.generation.engine import generate

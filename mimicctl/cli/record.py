@@ -11,7 +11,27 @@ from typing import TYPE_CHECKING, Annotated, Any, Optional
 
 import typer
 
-from mimicctl.cli.common import ConfigFile, Json, Lan, Outcome, Override, Overwrite, Port, Resume, Seed, Table, Task, note, resolve_settings, show, size_of
+from mimicctl.cli.common import (
+    ConfigFile,
+    Headless,
+    Json,
+    Lan,
+    Outcome,
+    Override,
+    Overwrite,
+    Physics,
+    Port,
+    Resume,
+    Seed,
+    Table,
+    Task,
+    Visualizer,
+    isaaclab_flags,
+    note,
+    resolve_settings,
+    show,
+    size_of,
+)
 
 if TYPE_CHECKING:
     from mimicctl.generation.growing import GrowingRun
@@ -32,6 +52,7 @@ Start = Annotated[
     Optional[str],
     typer.Option(help="Record at_once, from the first motion, or on command, with space (motion for a person, else at once).", show_default=False),
 ]
+OperatorsSimDevice = Annotated[Optional[str], typer.Option("--sim-device", help="Where Isaac Lab's physics run: cpu, cuda, cuda:1 (cpu).", show_default=False)]
 Web = Annotated[bool, typer.Option("--web", help="Show it in the browser, and drive from there unless another device does.")]
 Speed = Annotated[Optional[str], typer.Option(help="slow, normal or fast (normal).", show_default=False)]
 
@@ -46,6 +67,10 @@ def teleop(
     web: Web = False,
     lan: Lan = False,
     port: Port = 8765,
+    physics: Physics = None,
+    sim_device: OperatorsSimDevice = None,
+    visualizer: Visualizer = None,
+    headless: Headless = False,
     seed: Seed = None,
     config: ConfigFile = None,
     override: Override = None,
@@ -60,6 +85,7 @@ def teleop(
         "record.step_hz": step_hz,
         "record.invert": names_in(invert),
         "record.start": "at_once",
+        **isaaclab_flags(physics, sim_device, visualizer, headless),
     }
     session = _Session(resolve_settings(flags, config, override).config, wanted=0, recording=False, web=_web(web, lan, port))
     try:
@@ -94,6 +120,10 @@ def record(
     web: Web = False,
     lan: Lan = False,
     port: Port = 8765,
+    physics: Physics = None,
+    sim_device: OperatorsSimDevice = None,
+    visualizer: Visualizer = None,
+    headless: Headless = False,
     seed: Seed = None,
     resume: Resume = False,
     overwrite: Overwrite = False,
@@ -108,6 +138,7 @@ def record(
         "record.speed": speed, "record.invert": names_in(invert), "record.operator": operator,
         "record.start": start, "record.countdown": countdown, "record.rest": rest, "record.save_failed": save_failed,
         "generate.trials": trials, "generate.output_file": generated_output_file, "generate.input_file": input_file,
+        **isaaclab_flags(physics, sim_device, visualizer, headless),
     }  # fmt: skip
     if not generate:
         _refuse_without_generate({"--trials": trials, "--generated-output-file": generated_output_file, "--input-file": input_file})
@@ -302,7 +333,10 @@ class _Session:
         from mimicctl.web.workspace import Workspace
 
         recordings = Workspace.of_folder(Path(self._config.record.output_file).parent)
-        routes, pages = [*self._page.routes(), *datasets.routes(recordings, Stages())], {"teleop.html": "Drive", "datasets.html": DATASET_PAGES["datasets.html"]}
+        routes, pages = (
+            [*self._page.routes(), *datasets.routes(recordings, Stages())],
+            {"teleop.html": "Drive", "datasets.html": DATASET_PAGES["datasets.html"]},
+        )
         with serving(routes, pages, **self._web, say=say):
             try:
                 yield self._page.show

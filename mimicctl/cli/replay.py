@@ -10,7 +10,25 @@ from typing import Annotated, Any, Optional
 
 import typer
 
-from mimicctl.cli.common import ConfigFile, Json, Outcome, Override, Table, Task, first_existing, note, note_foreign, resolve_settings, show, stderr
+from mimicctl.cli.common import (
+    ConfigFile,
+    Headless,
+    Json,
+    Outcome,
+    Override,
+    Physics,
+    SimDevice,
+    Table,
+    Task,
+    Visualizer,
+    first_existing,
+    isaaclab_flags,
+    note,
+    note_foreign,
+    resolve_settings,
+    show,
+    stderr,
+)
 
 
 def command(
@@ -25,12 +43,16 @@ def command(
         Optional[float], typer.Option(min=0.0, help="Steps a second, on a terminal (the task's); 0 as fast as possible.", show_default=False)
     ] = None,
     task: Task = None,
+    physics: Physics = None,
+    sim_device: SimDevice = None,
+    visualizer: Visualizer = None,
+    headless: Headless = False,
     config: ConfigFile = None,
     override: Override = None,
     as_json: Json = False,
 ) -> None:
     """Play recorded demonstrations again, and see where they leave the recording."""
-    run_config = resolve_settings({"task": task}, config, override).config
+    run_config = resolve_settings({"task": task, **isaaclab_flags(physics, sim_device, visualizer, headless)}, config, override).config
     from mimicctl.dataset.reader import Dataset
     from mimicctl.errors import UserError
     from mimicctl.recording.playback import play
@@ -44,7 +66,7 @@ def command(
         played_on = task_read_as(dataset.task_id, task or "")
         wanted = len(demo or dataset.demos)
     note(f"Replaying {path}.")
-    note_foreign(path)
+    note_foreign(path, task or "")
     rate = (played_on.control_hz if sys.stderr.isatty() and not (verify or video) else 0.0) if step_hz is None else step_hz
     found = []
     with ExitStack() as stack:

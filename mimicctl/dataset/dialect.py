@@ -97,7 +97,7 @@ def understood(dataset: Dataset, task_id: str = "", names: Mapping[str, str] | N
     """One sentence: what the file was taken for. Of its arrays it looks at the first demo's.
 
     Args:
-        task_id: that the user asked for, of which MimicGen's files do not know; "" if none was.
+        task_id: that the user asked for; "" if none was.
         names: the file's to the task's, where they differ.
     """
     dialect = dataset.dialect
@@ -106,7 +106,8 @@ def understood(dataset: Dataset, task_id: str = "", names: Mapping[str, str] | N
         parts[0] += f", {'annotated' if info_names(dataset) else 'not annotated'}"
     parts.append(_order(dialect))
     twin = twin_of(dialect.env_name) or (twin_of(task_id) if dialect.kind == "mimicgen" else None)
-    parts.append(f"task {dialect.env_name or 'not said'}{_read_as(dialect, twin)}")
+    as_it_is = bool(task_id) and canonical_id(task_id) == canonical_id(dialect.env_name)
+    parts.append(f"task {dialect.env_name or 'not said'}{'' if as_it_is else _read_as(dialect, twin)}")
     called = {name: f"{name} ({ours})" for name, ours in (names or {}).items()}
     found = info_names(dataset)
     parts += [f"{label} {', '.join(called.get(name, name) for name in found[group])}" for label, group in _GROUPS if found.get(group)]

@@ -22,6 +22,9 @@ PASSING, ALIGNED, THERE = 0.02, 0.006, 0.002
 APPROACH_HEIGHT = 0.09
 """[m] From which a hand goes down."""
 
+_PATIENCE, _PROGRESS, _NEAR_ENOUGH = 12, 2e-4, 3.0
+"""A hand that has come no nearer in so many steps, by so much [m], is held up by what it touches; so many times the tolerance will do then."""
+
 _TREMBLE_MEMORY = 0.8
 _FINGERS_STOPPED = 2e-4
 
@@ -76,15 +79,19 @@ class ScriptedHand:
         return self.view
 
     def reach(self, goal_of: Callable[[], np.ndarray], gripper: float, tolerance: float, *, curved: bool = False) -> Iterator[Command]:
-        """Go to a goal that is looked at anew each step, until the eef is within `tolerance` [m]."""
+        """Go to a goal that is looked at anew each step, until the eef is within `tolerance` [m], or comes no nearer."""
         start = poses.position(self.seen().eef_pose).copy()
         length = max(float(np.linalg.norm(poses.position(goal_of()) - start)), 1e-6)
         side = self._sideways(poses.position(goal_of()) - start) if curved else np.zeros(3)
+        gaps: list[float] = []
         while True:
             eef, goal = self.seen().eef_pose, goal_of()
             delta = poses.delta_between(eef, goal)
             gap = float(np.linalg.norm(delta[:3]))
             if gap < tolerance and np.linalg.norm(delta[3:]) < 0.08:
+                return
+            gaps.append(gap)
+            if gap < _NEAR_ENOUGH * tolerance and _held_up(gaps):
                 return
             # The detour is widest half-way and gone at the end.
             bend = np.sin(np.pi * np.clip(1.0 - gap / length, 0.0, 1.0))
@@ -124,3 +131,8 @@ class ScriptedHand:
         across = np.array([-direction[1], direction[0], 0.0])
         length = np.linalg.norm(across)
         return across / max(length, 1e-9) * self.rng.uniform(-1, 1) * self._manner.curve
+
+
+def _held_up(gaps: list[float]) -> bool:
+    """Whether the last of `gaps` [m] are no smaller than those before."""
+    return len(gaps) > _PATIENCE and min(gaps[-_PATIENCE:]) > min(gaps[:-_PATIENCE]) - _PROGRESS

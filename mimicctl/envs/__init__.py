@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
+from importlib import metadata
 from typing import TYPE_CHECKING
 
 from mimicctl.errors import UserError
@@ -12,7 +13,7 @@ if TYPE_CHECKING:
     from mimicctl.envs.base import MimicEnv, MotionPlanner
     from mimicctl.tasks import TaskSpec
 
-__all__ = ["make_env", "make_planner", "require_planner"]
+__all__ = ["make_env", "make_planner", "physics_of", "require_planner"]
 
 
 def make_env(task: str | TaskSpec, num_envs: int = 1) -> MimicEnv:
@@ -22,6 +23,10 @@ def make_env(task: str | TaskSpec, num_envs: int = 1) -> MimicEnv:
         UserError: no such task, or its assets are missing.
     """
     spec = find_task(task) if isinstance(task, str) else task
+    if spec.isaaclab is not None:
+        from mimicctl.envs.isaaclab.env import IsaacLabEnv
+
+        return IsaacLabEnv(spec, num_envs)
     if spec.robot == "tiago":
         from mimicctl.envs.mujoco.drive import DriveEnv
 
@@ -35,9 +40,18 @@ def make_env(task: str | TaskSpec, num_envs: int = 1) -> MimicEnv:
     return MujocoEnv(spec, num_envs)
 
 
+def physics_of(task: TaskSpec) -> str:
+    """What computes the physics of `task`, with its version, for the lineage."""
+    if task.isaaclab is not None:
+        from mimicctl.envs.isaaclab.versions import physics_text
+
+        return physics_text(task.isaaclab)
+    return f"mujoco {metadata.version('mujoco')}"
+
+
 def require_planner(task: TaskSpec) -> None:
     """UserError if nothing plans ways for the robot of `task`, or OMPL is not installed."""
-    if task.robot != "franka":
+    if task.robot != "franka" or task.isaaclab is not None:
         raise UserError(f"There is no planner for the robot of {task.task_id}.", where="--bridge plan", do="use --bridge arch")
     if importlib.util.find_spec("ompl") is None:
         raise UserError("Planning needs OMPL, which is not installed.", where="--bridge plan", do='pip install "mimicctl[plan]"')

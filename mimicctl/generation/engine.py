@@ -10,7 +10,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, closing
 from dataclasses import dataclass
-from importlib import metadata, resources
+from importlib import resources
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +22,7 @@ from mimicctl.dataset.masks import without_discarded
 from mimicctl.dataset.reader import Dataset, demo_number
 from mimicctl.dataset.resume import find_unfinished
 from mimicctl.dataset.writer import DatasetWriter, checked_output, partial_path
-from mimicctl.envs import make_env, require_planner
+from mimicctl.envs import make_env, physics_of, require_planner
 from mimicctl.envs.base import MimicEnv
 from mimicctl.errors import RunFailed, UserError
 from mimicctl.generation.balance import preferences, round_of
@@ -149,7 +149,7 @@ def generate(
     trial_settings = _of_every_trial(task, seed, settings)
     failed_path = output.with_name(f"{output.stem}_failed{output.suffix}") if settings.keep_failed else None
     run = _Run(settings, done, on_progress)
-    workers = settings.workers or os.cpu_count() or 1
+    workers = settings.workers or (1 if task.isaaclab else os.cpu_count()) or 1
     activity = Activity(begun=len(done), on_event=on_event)
     status_path = Path(settings.status_file).expanduser().absolute() if settings.status_file else None
     try:
@@ -333,7 +333,8 @@ def _load_source(task: TaskSpec, path: Path, settings: GenerateSettings) -> _OfF
         names = without_discarded(dataset)
         if not names:
             raise UserError("All source demonstrations are discarded.", where=str(path), do="keep some of them (mimicctl web), or give another file")
-        env = make_env(task)
+        # As many as the trials have: Isaac Lab then goes on with the same ones.
+        env = make_env(task, settings.num_envs)
         try:
             require_navigation(env, task, settings)
             episodes = source_episodes(dataset, task, names, settings.names)
@@ -364,7 +365,7 @@ def _lineage(task: TaskSpec, seed: int, settings: GenerateSettings, sources: Sou
     return {
         "made_by": sources.made_by,
         "version": mimicctl.__version__,
-        "physics": f"mujoco {metadata.version('mujoco')}",
+        "physics": physics_of(task),
         "task": task.task_id,
         KEY: fingerprint(task),
         "seed": seed,

@@ -36,8 +36,10 @@ def source_episodes(dataset: Dataset, task: TaskSpec, demos: Sequence[str], name
             do = f"annotate it first: mimicctl annotate --auto --input-file {dataset.path}"
             raise UserError("The source demonstrations are not annotated: they hold no poses of eef and objects.", where=f"{demo} of {dataset.path}", do=do)
         info = _renamed(episode.datagen_info, task, names, f"{demo} of {dataset.path}")
-        if dataset.dialect.from_isaaclab and task.control == "abs":
-            info |= {path: _tool_of_hand(value) for path, value in info.items() if path.startswith("target_eef_pose/")}
+        on_isaaclab = task.isaaclab is not None
+        if task.control == "abs" and dataset.dialect.from_isaaclab != on_isaaclab:
+            offset = -ISAACLAB_TOOL_OFFSET if on_isaaclab else ISAACLAB_TOOL_OFFSET
+            info |= {path: _along_z(value, offset) for path, value in info.items() if path.startswith("target_eef_pose/")}
         yield demo, replace(episode, datagen_info=info)
 
 
@@ -91,7 +93,7 @@ def _list(groups: Mapping[str, Sequence[str]]) -> str:
     return ", ".join(name for group in groups.values() for name in group) or "nothing"
 
 
-def _tool_of_hand(hand: np.ndarray) -> np.ndarray:
-    tool = np.array(hand)
-    tool[..., :3, 3] += ISAACLAB_TOOL_OFFSET * tool[..., :3, 2]
-    return tool
+def _along_z(pose: np.ndarray, distance: float) -> np.ndarray:
+    moved = np.array(pose)
+    moved[..., :3, 3] += distance * moved[..., :3, 2]
+    return moved

@@ -111,6 +111,9 @@ def _refuse_misfits(run: GrowingRun) -> None:
     if not run.wanted:
         what = "How much is generated while you record goes by how many demonstrations there will be."
         raise UserError(what, where="--generate --num-demos 0", do="say how many: --num-demos 10")
+    if run.task.isaaclab is not None:
+        what = "Beside a recording generation runs on MuJoCo only: a process has room for one simulation of Isaac Lab."
+        raise UserError(what, where=f"--generate --task {run.task_id}", do="record first, then mimicctl annotate and generate")
     if run.settings.shard or run.settings.engine != "pool":
         what = "What is generated beside a recording is generated on this machine, in one piece."
         raise UserError(what, where="--generate with generate.shard or generate.engine", do="record first, then mimicctl annotate and generate")

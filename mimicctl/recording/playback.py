@@ -73,6 +73,8 @@ def play(
             raise UserError(what, where=str(path), do="mimicctl dataset info shows them")
         film = None
         if videos is not None:
+            if task.isaaclab is not None:
+                raise UserError("Replays on Isaac Lab are not filmed.", where="--video", do="leave it out, or replay on MuJoCo: --task MuJoCo-...")
             prepare()
             film = stack.enter_context(closing(Film(task)))
         env = stack.enter_context(closing(make_env(task)))

@@ -18,11 +18,13 @@ from mimicctl.tasks.spec import (
     CameraSpec,
     Goal,
     HandBox,
+    IsaacLab,
     Lift,
     LiftTogether,
     Modality,
     ObjectSpec,
     Obstacle,
+    OwnSuccess,
     ResetRange,
     Stack,
     Subtask,
@@ -47,11 +49,13 @@ __all__ = [
     "CameraSpec",
     "Goal",
     "HandBox",
+    "IsaacLab",
     "Lift",
     "LiftTogether",
     "Modality",
     "ObjectSpec",
     "Obstacle",
+    "OwnSuccess",
     "ResetRange",
     "Stack",
     "Subtask",
@@ -66,7 +70,9 @@ __all__ = [
     "look_in",
     "looked_in",
     "objective",
+    "on_isaaclab",
     "origin_of",
+    "run_isaaclab",
     "task_read_as",
     "twin_of",
     "with_family",
@@ -107,6 +113,16 @@ def looked_in() -> tuple[str, ...]:
     return _paths
 
 
+_isaaclab = IsaacLab(env_id="")
+"""How tasks on Isaac Lab are run."""
+
+
+def run_isaaclab(how: IsaacLab) -> None:
+    """Run tasks on Isaac Lab so, from now on: the section `isaaclab` of the settings."""
+    global _isaaclab
+    _isaaclab = how
+
+
 def list_tasks() -> tuple[TaskSpec, ...]:
     """All that can be used, those that come with mimicctl first."""
     return (*_REGISTRY.values(), *(each.task for each in _found().tasks.values()))
@@ -118,7 +134,9 @@ def broken_tasks() -> list[UserError]:
 
 
 def origin_of(task: TaskSpec) -> str:
-    """Where a task comes from, for people: a file, an entry point, or mimicctl."""
+    """Where a task comes from, for people: a file, an entry point, mimicctl, or Isaac Lab."""
+    if task.isaaclab is not None:
+        return f"Isaac Lab, {task.isaaclab.env_id}"
     return "mimicctl" if task.task_id in _REGISTRY else _found().tasks[task.task_id].origin
 
 
@@ -141,8 +159,14 @@ def _found_from(paths: tuple[str, ...], folder: Path) -> Found:
 
 
 def canonical_id(task_id: str) -> str:
-    """The id without a `package:` prefix and without the `-Mimic` infix, which names the same task."""
-    return task_id.rsplit(":", 1)[-1].replace("-Mimic", "")
+    """The id without a `package:` prefix and without the `-Mimic` infix, which names the same task; of Isaac Lab's the one before 3.0."""
+    name = task_id.rsplit(":", 1)[-1].replace("-Mimic", "")
+    return f"Isaac-{name.removeprefix('IsaacContrib-').removesuffix('-v0')}-v0" if name.startswith("IsaacContrib-") else name
+
+
+def on_isaaclab(task_id: str) -> bool:
+    """Whether a task of that id runs on Isaac Lab."""
+    return canonical_id(task_id).startswith("Isaac-")
 
 
 def family_of(task_id: str) -> str:
@@ -164,7 +188,7 @@ def twin_of(env_name: str) -> TaskSpec | None:
         UserError: there is none, but there may be in a task file that is broken.
     """
     name = canonical_id(env_name)
-    if name.startswith(("Isaac-", "IsaacContrib-")):
+    if on_isaaclab(name):
         # A blueprint differs in its camera.
         name = f"MuJoCo-{name.split('-', 1)[1].removesuffix('-v0').removesuffix('-Blueprint')}-v0"
     task = _known(name)
@@ -195,10 +219,11 @@ def find_task(task_id: str) -> TaskSpec:
     name = canonical_id(task_id)
     if task := _known(name):
         return task
-    if name.startswith(("Isaac-", "IsaacContrib-")):
-        twin = twin_of(name)
-        hint = f"--task {twin.task_id} is the same task on MuJoCo" if twin else "see mimicctl tasks"
-        raise UserError(f'"{task_id}" runs on Isaac Lab, and this version of mimicctl has the MuJoCo backend only.', do=hint)
+    if on_isaaclab(name):
+        # What such a task is, its environment's config says.
+        from mimicctl.envs.isaaclab.spec import read_task
+
+        return read_task(name, _isaaclab)
     _blame_broken(name)
     near = difflib.get_close_matches(name, [task.task_id for task in list_tasks()], n=1, cutoff=0.4)
     hint = f"did you mean {near[0]}? (mimicctl tasks lists all)" if near else "mimicctl tasks lists all"

@@ -242,7 +242,16 @@ class Arrive:
         return f"the base stands within {100 * self.distance:g} cm and {math.degrees(self.angle):.0f} degrees of {self.mark}"
 
 
-Goal = Stack | Lift | LiftTogether | Arrive
+@dataclass(frozen=True)
+class OwnSuccess:
+    """What the simulator's own success term asks for, which is not known here."""
+
+    @property
+    def text(self) -> str:
+        return "Isaac Lab's success term"
+
+
+Goal = Stack | Lift | LiftTogether | Arrive | OwnSuccess
 """What success asks for."""
 
 
@@ -314,6 +323,25 @@ class CameraSpec:
 
 
 @dataclass(frozen=True)
+class IsaacLab:
+    """How Isaac Lab runs a task.
+
+    Attributes:
+        env_id: of the Mimic environment in its registry.
+        physics: "auto" for the best that is installed, "newton", "ovphysx", or "physx", which is Isaac Sim's.
+        device: what the physics runs on: "cpu", "cuda", "cuda:1".
+        visualizer: windows to open, as Isaac Lab calls them; "" for none.
+        overrides: of the environment's config, `key=value`, as Isaac Lab's scripts take them.
+    """
+
+    env_id: str
+    physics: Literal["auto", "newton", "ovphysx", "physx"] = "auto"
+    device: str = "cpu"
+    visualizer: str = ""
+    overrides: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
 class TaskSpec:
     """A task on one backend.
 
@@ -339,6 +367,7 @@ class TaskSpec:
         source_demos, prompt_templates: names of files in `mimicctl/data`; "" if none come with the task.
         cameras: what looks on; they change nothing about the physics.
         semantic_colors: class (an object's name, "table", "ground", "robot", "background") to its RGB in segmentations.
+        isaaclab: how Isaac Lab runs it; None: MuJoCo does.
     """
 
     task_id: str
@@ -353,7 +382,7 @@ class TaskSpec:
     goal: Goal
     constraints: tuple[SubtaskConstraint, ...] = ()
     obstacles: tuple[Obstacle, ...] = ()
-    robot: Literal["franka", "dual_franka", "tiago"] = "franka"
+    robot: Literal["franka", "dual_franka", "tiago", "other"] = "franka"
     bases: dict[str, tuple[float, float]] = field(default_factory=dict)
     hand: tuple[HandBox, ...] = ()
     obs_layout: dict[str, str] = field(default_factory=dict)
@@ -364,6 +393,7 @@ class TaskSpec:
     prompt_templates: str = ""
     cameras: tuple[CameraSpec, ...] = ()
     semantic_colors: dict[str, tuple[int, int, int]] = field(default_factory=dict)
+    isaaclab: IsaacLab | None = None
 
     @property
     def on_floor(self) -> bool:

@@ -86,7 +86,7 @@ def test_relative_yaw_reads_the_same_for_every_face_and_follows_the_hand(env):
 
     hand = poses.rotation(env.eef_poses(env.snapshot([0]))["franka"][0])
     heading = np.degrees(np.arctan2(hand[1, 0], hand[0, 0]))
-    np.testing.assert_allclose(seen_with_cube_turned(heading), [1, 0], atol=0.02)  # aligned, but for the hand's tilt
+    np.testing.assert_allclose(seen_with_cube_turned(heading), [1, 0], atol=0.03)  # aligned, but for the hand's tilt
     for turn in (10, 100, -80, 190):
         # The hand looks down, so the cube's turn is the other way round in its frame.
         np.testing.assert_allclose(seen_with_cube_turned(heading + turn), [np.cos(np.radians(40)), -np.sin(np.radians(40))], atol=0.02)

@@ -130,9 +130,7 @@ class SceneRenderer:
         self._draw(self._smooth, camera, (flags.mjRND_SHADOW, flags.mjRND_SKYBOX, flags.mjRND_CULL_FACE), colours, None)
         return colours[::-1]
 
-    def _draw(
-        self, context: mujoco.MjrContext, camera: CameraSpec, flags: Sequence[mujoco.mjtRndFlag], colours: np.ndarray, depth: np.ndarray | None
-    ) -> None:
+    def _draw(self, context: mujoco.MjrContext, camera: CameraSpec, flags: Sequence[mujoco.mjtRndFlag], colours: np.ndarray, depth: np.ndarray | None) -> None:
         """Fill `colours` (H, W, 3) uint8 and raw `depth` (H, W) float32, bottom row first."""
         self._scene.flags[:] = 0
         for flag in flags:

@@ -21,7 +21,9 @@ INSTALL = "apt-get install libegl1 libopengl0 libgl1 libgl1-mesa-dri (or, less t
 _VARIABLE = "MUJOCO_GL"
 _LIBRARIES = {"Linux": ("egl", "osmesa"), "Darwin": ("cgl",), "Windows": ("wgl",)}
 _OWN_MODULES = ("egl", "osmesa", "cgl")
-_TRY = "from mimicctl.envs.mujoco.gl import new_context; import mujoco; c = new_context(8, 8); mujoco.MjrContext(mujoco.MjModel.from_xml_string('<mujoco/>'), 100)"
+_TRY = (
+    "from mimicctl.envs.mujoco.gl import new_context; import mujoco; c = new_context(8, 8); mujoco.MjrContext(mujoco.MjModel.from_xml_string('<mujoco/>'), 100)"
+)
 _PATIENCE = 60.0
 """Seconds a driver may take to start."""
 
