@@ -9,7 +9,7 @@ from string import Template
 from typing import Literal
 
 from mimicctl.errors import UserError
-from mimicctl.tasks import list_tasks, origin_of
+from mimicctl.tasks import list_tasks, look_again, origin_of
 from mimicctl.tasks.discovery import FOLDER
 
 Like = Literal["lift", "stack"]
@@ -53,6 +53,7 @@ def write_scaffold(name: str, like: Like, folder: Path) -> Scaffold:
             file.write(text)
     except FileExistsError:
         raise UserError("There is a task file of that name already.", where=str(path), do="choose another name, or move the file away") from None
+    look_again()
     return Scaffold(path, task_id)
 
 

@@ -67,6 +67,7 @@ __all__ = [
     "family_of",
     "find_task",
     "list_tasks",
+    "look_again",
     "look_in",
     "looked_in",
     "objective",
@@ -156,6 +157,11 @@ def _found_from(paths: tuple[str, ...], folder: Path) -> Found:
         return find_tasks(paths, folder, _REGISTRY)
     finally:
         _loading = False
+
+
+def look_again() -> None:
+    """A task file was written: what was found before is not all there is."""
+    _found_from.cache_clear()
 
 
 def canonical_id(task_id: str) -> str:
