@@ -93,7 +93,7 @@ def test_series_hold_what_the_file_holds(client, folder):
     assert np.allclose(groups["actions"]["rz"], episode.actions[:, 5], atol=1e-5) and "gripper" not in groups["actions"]
     assert np.allclose(groups["eef position [m]"]["z"], episode.obs["eef_pos"][:, 2], atol=1e-5)
     starts, ends = [f"{name} starts" for name in ("grasp_1", "stack_1", "grasp_2", "stack_2")], ["grasp_1", "stack_1", "grasp_2"]
-    assert list(shown["signals"])[0] == "closed" and sorted(shown["signals"]) == sorted(["closed", *starts, *ends])
+    assert next(iter(shown["signals"])) == "closed" and sorted(shown["signals"]) == sorted(["closed", *starts, *ends])
     grasp = episode.datagen_info["subtask_term_signals/grasp_1"]
     assert all(grasp[first:last].all() for first, last in shown["signals"]["grasp_1"])
     assert sum(last - first for first, last in shown["signals"]["grasp_1"]) == grasp.sum()
