@@ -69,12 +69,14 @@ class Waypoints:
         grippers: (L, G).
         noise: (L,) standard deviation of the action noise, action units.
         lead: how many of them, at the beginning, are the bridge to a segment.
+        hands: (L, 4, 4) where the source's hand was when it was sent there, moved likewise; None: at the targets.
     """
 
     poses: np.ndarray
     grippers: np.ndarray
     noise: np.ndarray
     lead: int = 0
+    hands: np.ndarray | None = None
 
     def __len__(self) -> int:
         return len(self.poses)
@@ -210,7 +212,8 @@ def stretched(segment: Waypoints, times: np.ndarray) -> Waypoints:
     path = segment.poses[index]
     for i in np.flatnonzero(~arrived):
         path[i] = poses.interpolate(segment.poses[before[i]], segment.poses[index[i]], fraction[i : i + 1])[0]
-    return Waypoints(path, segment.grippers[np.where(arrived, index, before)], segment.noise[index])
+    hands = None if segment.hands is None else segment.hands[np.where(arrived, index, before)]
+    return Waypoints(path, segment.grippers[np.where(arrived, index, before)], segment.noise[index], hands=hands)
 
 
 def bridge_waypoints(
@@ -243,6 +246,7 @@ def bridge_waypoints(
         grippers=np.concatenate([np.repeat(segment.grippers[:1], len(lead), axis=0), segment.grippers]),
         noise=np.concatenate([np.full(len(lead), lead_noise), segment.noise]),
         lead=len(lead),
+        hands=None if segment.hands is None else np.concatenate([lead, segment.hands]),
     )
 
 
@@ -297,13 +301,14 @@ def subtask_waypoints(
         correction: (4, 4) from `grasp_correction`; the identity when nothing is held.
         from_measured_pose: begin with the source's measured pose instead of its first command.
     """
-    targets, grippers = demo.target_poses[eef][start:end], demo.gripper_actions[eef][start:end]
+    targets, hands, grippers = demo.target_poses[eef][start:end], demo.eef_poses[eef][start:end], demo.gripper_actions[eef][start:end]
     noise = _noise_levels(demo.gripper_actions[eef], subtask)[start:end]
     if from_measured_pose:
         noise = np.concatenate([noise[:1], noise])
-        targets = np.concatenate([demo.eef_poses[eef][start : start + 1], targets])
+        targets = np.concatenate([hands[:1], targets])
+        hands = np.concatenate([hands[:1], hands])
         grippers = np.concatenate([grippers[:1], grippers])
-    return Waypoints(move @ targets @ correction, grippers, noise)
+    return Waypoints(move @ targets @ correction, grippers, noise, hands=move @ hands @ correction)
 
 
 def _noise_levels(grippers: np.ndarray, subtask: Subtask) -> np.ndarray:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
@@ -34,6 +35,9 @@ Way = Callable[[np.ndarray, np.ndarray, np.ndarray, "str | None", float, float, 
 _LOOK_EVERY = 3
 """Control steps of a source between two looks at how much room it leaves the hand: the hand is many times wider than what it moves in them."""
 
+_THERE, _PATIENCE = 0.01, 20
+"""[m] How far the hand may be from where it was in the source for the gripper to change, and control steps that it is waited for."""
+
 _PEAK_NOISE = 3.0
 """Noise that is hardly ever exceeded, in standard deviations."""
 
@@ -48,6 +52,7 @@ class Track:
         step: waypoint of the subtask under way that is the target now; -1: none is yet.
         sources: number of the source demo of each subtask that was begun.
         waypoints: of the subtask under way; None: none was begun.
+        waited: control steps in a row that it has waited for the hand.
         unplanned: numbers of the subtasks to which no way was found, although one was looked for.
     """
 
@@ -59,23 +64,37 @@ class Track:
     sources: list[int] = field(default_factory=list)
     unplanned: list[int] = field(default_factory=list)
     waypoints: Waypoints | None = None
+    waited: int = 0
     _noise: np.ndarray | None = None
 
     def __post_init__(self) -> None:
         self.pose, self.noise = self.rest, np.zeros(6)
 
-    def follow(self, waypoints: Waypoints, noise: np.ndarray) -> None:
-        """Have waypoints to go on with, and noise (L, 6) for them."""
-        self.waypoints, self._noise, self.step = waypoints, noise, -1
+    def follow(self, waypoints: Waypoints, shakes: np.ndarray) -> None:
+        """Have waypoints to go on with, and noise (L, 6) for them in standard deviations."""
+        self.waypoints, self._noise, self.step = waypoints, shakes * waypoints.noise[:, None], -1
 
     def advance(self) -> None:
-        self.step += 1
+        self.step, self.waited = self.step + 1, 0
         self.pose, self.gripper, self.noise = self.waypoints.poses[self.step], self.waypoints.grippers[self.step], self._noise[self.step]
 
     @property
     def at_stitch(self) -> bool:
         """Whether a bridge or a segment begins with the target."""
         return self.step in (0, self.waypoints.lead)
+
+    def away(self, eef_pose: np.ndarray) -> bool:
+        """Whether the gripper is to change next, and the hand at `eef_pose` (4, 4) is not where the source's was when it did."""
+        if self.waypoints is None or self.waypoints.hands is None or self.step + 1 >= len(self.waypoints) or self.waited == _PATIENCE:
+            return False
+        if np.all(np.sign(self.waypoints.grippers[self.step + 1]) == np.sign(self.gripper)):
+            return False
+        return float(np.linalg.norm(poses.position(self.waypoints.hands[self.step + 1]) - poses.position(eef_pose))) > _THERE
+
+    def wait(self, shake: np.ndarray) -> None:
+        """Bring the hand to where the source's was; it is shaken by `shake` (6,), in standard deviations, as on the way."""
+        self.waited += 1
+        self.pose, self.noise = self.waypoints.hands[self.step + 1], shake * self.waypoints.noise[self.step + 1]
 
     def hold(self) -> None:
         """Stay at the target; what only waits is not shaken."""
@@ -143,8 +162,8 @@ class Planner:
         # The median of a whole demo, which takes its time: only where it is gone by.
         usual_step = self._pool.demos[demo].usual_step(eef) if subtask.num_interpolation_steps == "auto" else np.inf
         waypoints = bridge_waypoints(begin, segment, subtask, settings.bridge, found, usual_step=usual_step, max_step=self._max_step)
-        noise = np.minimum(waypoints.noise, self._max_noise)
-        track.follow(waypoints, self._rng.standard_normal((len(waypoints), 6)) * noise[:, None])
+        waypoints = dataclasses.replace(waypoints, noise=np.minimum(waypoints.noise, self._max_noise))
+        track.follow(waypoints, self._rng.standard_normal((len(waypoints), 6)))
         return len(waypoints), synchronous
 
     @property
@@ -174,6 +193,10 @@ class Planner:
     def _source_times(self, demo: int, eef: str, number: int) -> np.ndarray:
         start, end = self._bounds[demo][eef][number : number + 2]
         return steps_needed(self._pool.demos[demo].target_poses[eef][start:end], self._max_step)
+
+    def shake(self) -> np.ndarray:
+        """(6,) in standard deviations."""
+        return self._rng.standard_normal(6)
 
     def _length(self, demo: int, eef: str, number: int) -> int:
         start, end = self._bounds[demo][eef][number : number + 2]

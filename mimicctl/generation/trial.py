@@ -133,7 +133,7 @@ class _Trial:
         if not self.tracks:
             self.tracks = {eef: self.planner.track(eef, pose) for eef, pose in eef_poses.items()}
             self.stitches = {eef: [] for eef in self.tracks}
-        moving: set[str] = set()
+        moving, waiting = set[str](), set[str]()
         if self.schedule.done:
             self.settling += 1
         else:
@@ -141,14 +141,15 @@ class _Trial:
                 objects = object_poses()
                 for eef, number in ready:
                     self.schedule.begin(eef, *self.planner.plan(self.tracks[eef], eef, number, eef_poses[eef], objects, way))
-            moving = self.schedule.advance()
+            waiting = {eef for eef, track in self.tracks.items() if track.away(eef_poses[eef])}
+            moving = self.schedule.advance(waiting)
         for eef, track in self.tracks.items():
             if eef in moving:
                 track.advance()
                 if track.at_stitch:
                     self.stitches[eef].append(len(self.actions))
             else:
-                track.hold()
+                track.wait(self.planner.shake()) if eef in waiting else track.hold()
 
     def finished(self) -> bool:
         hold = self.settings.task.success_hold_steps
