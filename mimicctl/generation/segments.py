@@ -69,14 +69,14 @@ class Waypoints:
         grippers: (L, G).
         noise: (L,) standard deviation of the action noise, action units.
         lead: how many of them, at the beginning, are the bridge to a segment.
-        hands: (L, 4, 4) where the source's hand was when it was sent there, moved likewise; None: at the targets.
+        places: (L, 3) where the source's hand was when it was sent there, or what it had in its grip, moved likewise; None: not known.
     """
 
     poses: np.ndarray
     grippers: np.ndarray
     noise: np.ndarray
     lead: int = 0
-    hands: np.ndarray | None = None
+    places: np.ndarray | None = None
 
     def __len__(self) -> int:
         return len(self.poses)
@@ -212,8 +212,8 @@ def stretched(segment: Waypoints, times: np.ndarray) -> Waypoints:
     path = segment.poses[index]
     for i in np.flatnonzero(~arrived):
         path[i] = poses.interpolate(segment.poses[before[i]], segment.poses[index[i]], fraction[i : i + 1])[0]
-    hands = None if segment.hands is None else segment.hands[np.where(arrived, index, before)]
-    return Waypoints(path, segment.grippers[np.where(arrived, index, before)], segment.noise[index], hands=hands)
+    places = None if segment.places is None else segment.places[np.where(arrived, index, before)]
+    return Waypoints(path, segment.grippers[np.where(arrived, index, before)], segment.noise[index], places=places)
 
 
 def bridge_waypoints(
@@ -246,7 +246,7 @@ def bridge_waypoints(
         grippers=np.concatenate([np.repeat(segment.grippers[:1], len(lead), axis=0), segment.grippers]),
         noise=np.concatenate([np.full(len(lead), lead_noise), segment.noise]),
         lead=len(lead),
-        hands=None if segment.hands is None else np.concatenate([lead, segment.hands]),
+        places=None if segment.places is None else np.concatenate([np.repeat(segment.places[:1], len(lead), axis=0), segment.places]),
     )
 
 
@@ -290,6 +290,7 @@ def subtask_waypoints(
     end: int,
     move: np.ndarray,
     correction: np.ndarray,
+    held: str | None = None,
     *,
     from_measured_pose: bool,
 ) -> Waypoints:
@@ -299,16 +300,19 @@ def subtask_waypoints(
         start, end: steps [start, end) of the demo.
         move: (4, 4) from `segment_move`.
         correction: (4, 4) from `grasp_correction`; the identity when nothing is held.
+        held: the object in hand, now and then.
         from_measured_pose: begin with the source's measured pose instead of its first command.
     """
-    targets, hands, grippers = demo.target_poses[eef][start:end], demo.eef_poses[eef][start:end], demo.gripper_actions[eef][start:end]
+    targets, grippers = demo.target_poses[eef][start:end], demo.gripper_actions[eef][start:end]
+    hands = demo.eef_poses[eef][start:end]
+    places = poses.position(move @ (hands @ correction if held is None else demo.object_poses[held][start:end]))
     noise = _noise_levels(demo.gripper_actions[eef], subtask)[start:end]
     if from_measured_pose:
         noise = np.concatenate([noise[:1], noise])
         targets = np.concatenate([hands[:1], targets])
-        hands = np.concatenate([hands[:1], hands])
+        places = np.concatenate([places[:1], places])
         grippers = np.concatenate([grippers[:1], grippers])
-    return Waypoints(move @ targets @ correction, grippers, noise, hands=move @ hands @ correction)
+    return Waypoints(move @ targets @ correction, grippers, noise, places=places)
 
 
 def _noise_levels(grippers: np.ndarray, subtask: Subtask) -> np.ndarray:

@@ -36,7 +36,7 @@ _LOOK_EVERY = 3
 """Control steps of a source between two looks at how much room it leaves the hand: the hand is many times wider than what it moves in them."""
 
 _THERE, _PATIENCE = 0.01, 20
-"""[m] How far the hand may be from where it was in the source for the gripper to change, and control steps that it is waited for."""
+"""[m] How far the hand, or what it holds, may be from where it was in the source for the gripper to change, and control steps that it is waited for."""
 
 _PEAK_NOISE = 3.0
 """Noise that is hardly ever exceeded, in standard deviations."""
@@ -66,13 +66,14 @@ class Track:
     waypoints: Waypoints | None = None
     waited: int = 0
     _noise: np.ndarray | None = None
+    _held: str | None = None
 
     def __post_init__(self) -> None:
         self.pose, self.noise = self.rest, np.zeros(6)
 
-    def follow(self, waypoints: Waypoints, shakes: np.ndarray) -> None:
-        """Have waypoints to go on with, and noise (L, 6) for them in standard deviations."""
-        self.waypoints, self._noise, self.step = waypoints, shakes * waypoints.noise[:, None], -1
+    def follow(self, waypoints: Waypoints, shakes: np.ndarray, held: str | None = None) -> None:
+        """Have waypoints to go on with, noise (L, 6) for them in standard deviations, and an object in hand whose places they know."""
+        self.waypoints, self._noise, self.step, self._held = waypoints, shakes * waypoints.noise[:, None], -1, held
 
     def advance(self) -> None:
         self.step, self.waited = self.step + 1, 0
@@ -83,18 +84,26 @@ class Track:
         """Whether a bridge or a segment begins with the target."""
         return self.step in (0, self.waypoints.lead)
 
-    def away(self, eef_pose: np.ndarray) -> bool:
-        """Whether the gripper is to change next, and the hand at `eef_pose` (4, 4) is not where the source's was when it did."""
-        if self.waypoints is None or self.waypoints.hands is None or self.step + 1 >= len(self.waypoints) or self.waited == _PATIENCE:
+    @property
+    def about_to_change(self) -> bool:
+        """Whether the gripper does something else at the next waypoint."""
+        if self.waypoints is None or self.step + 1 == len(self.waypoints):
             return False
-        if np.all(np.sign(self.waypoints.grippers[self.step + 1]) == np.sign(self.gripper)):
-            return False
-        return float(np.linalg.norm(poses.position(self.waypoints.hands[self.step + 1]) - poses.position(eef_pose))) > _THERE
+        return bool(np.any(np.sign(self.waypoints.grippers[self.step + 1]) != np.sign(self.gripper)))
 
-    def wait(self, shake: np.ndarray) -> None:
-        """Bring the hand to where the source's was; it is shaken by `shake` (6,), in standard deviations, as on the way."""
+    def away(self, eef_pose: np.ndarray, object_poses: Callable[[], dict[str, np.ndarray]]) -> np.ndarray | None:
+        """The way (3,) [m] from where the hand is, or what it holds, to where the source's was at the next waypoint; None: none that is waited for."""
+        if self.waypoints.places is None or self.waited == _PATIENCE:
+            return None
+        here = eef_pose if self._held is None else object_poses()[self._held]
+        way = self.waypoints.places[self.step + 1] - poses.position(here)
+        return way if np.linalg.norm(way) > _THERE else None
+
+    def wait(self, eef_pose: np.ndarray, way: np.ndarray, shake: np.ndarray) -> None:
+        """Go that `way` (3,) from `eef_pose` (4, 4), shaken by `shake` (6,), in standard deviations, as on the way to the next waypoint."""
         self.waited += 1
-        self.pose, self.noise = self.waypoints.hands[self.step + 1], shake * self.waypoints.noise[self.step + 1]
+        self.pose = poses.compose(poses.rotation(self.pose), poses.position(eef_pose) + way)
+        self.noise = shake * self.waypoints.noise[self.step + 1]
 
     def hold(self) -> None:
         """Stay at the target; what only waits is not shaken."""
@@ -128,10 +137,13 @@ class Planner:
         coordination = coordinated_with(settings.task, eef, number)
         closed = not first and track.gripper[0] < 0
         held = in_hand(settings.task, object_poses, eef_pose) if closed else None
-        correction, synchronous = np.eye(4), 0
+        correction, same, synchronous = np.eye(4), None, 0
         if coordination is None:
             demo, move, _ = self._choose(track, eef, number, eef_pose, object_poses, held)
-            correction = self._grasp_correction(self._pool.demos[demo], eef, self._bounds[demo][eef][number], eef_pose, object_poses, held)
+            begun = self._pool.demos[demo], eef, self._bounds[demo][eef][number]
+            same = held if held is not None and self._held_then(*begun) == held else None
+            if same is not None:
+                correction = self._grasp_correction(*begun, eef_pose, object_poses, same)
         else:
             constraint, *partner = coordination
             if tuple(partner) in self._agreed:
@@ -146,7 +158,7 @@ class Planner:
         if way is not None:
             start = self._pool.demos[demo].skill_start(eef, number, start, end)
         segment = subtask_waypoints(
-            self._pool.demos[demo], eef, subtask, start, end, move, correction, from_measured_pose=first or settings.transform_first_robot_pose
+            self._pool.demos[demo], eef, subtask, start, end, move, correction, same, from_measured_pose=first or settings.transform_first_robot_pose
         )
         # The arm lags behind its target, so a bridge from the measured pose takes a step back.
         begin = track.pose if settings.interpolate_from_last_target_pose and not first else eef_pose
@@ -163,7 +175,7 @@ class Planner:
         usual_step = self._pool.demos[demo].usual_step(eef) if subtask.num_interpolation_steps == "auto" else np.inf
         waypoints = bridge_waypoints(begin, segment, subtask, settings.bridge, found, usual_step=usual_step, max_step=self._max_step)
         waypoints = dataclasses.replace(waypoints, noise=np.minimum(waypoints.noise, self._max_noise))
-        track.follow(waypoints, self._rng.standard_normal((len(waypoints), 6)))
+        track.follow(waypoints, self._rng.standard_normal((len(waypoints), 6)), same)
         return len(waypoints), synchronous
 
     @property
@@ -223,21 +235,19 @@ class Planner:
             move = jittered(move, place, shift, turn, self._rng)
         return demo, move
 
+    def _held_then(self, source: SourceDemo, eef: str, start: int) -> str | None:
+        """What `eef` had in its grip at step `start` of a source."""
+        if source.gripper_actions[eef][start, 0] >= 0:
+            return None
+        return in_hand(self._settings.task, {name: track[start] for name, track in source.object_poses.items()}, source.eef_poses[eef][start])
+
     def _grasp_correction(
-        self, source: SourceDemo, eef: str, start: int, eef_pose: np.ndarray, object_poses: dict[str, np.ndarray], held: str | None
+        self, source: SourceDemo, eef: str, start: int, eef_pose: np.ndarray, object_poses: dict[str, np.ndarray], held: str
     ) -> np.ndarray:
-        """Identity unless the same object is in hand now as was then."""
-        if held is None:
-            return np.eye(4)
-        task = self._settings.task
-        source_objects = {name: track[start] for name, track in source.object_poses.items()}
-        source_eef = source.eef_poses[eef][start]
-        source_closed = source.gripper_actions[eef][start, 0] < 0
-        if not source_closed or held != in_hand(task, source_objects, source_eef):
-            return np.eye(4)
-        then = poses.inverse(source_eef) @ source_objects[held]
+        """For an object that is in hand now and was then."""
+        then = poses.inverse(source.eef_poses[eef][start]) @ source.object_poses[held][start]
         now = poses.inverse(eef_pose) @ object_poses[held]
-        return grasp_correction(then, now, task.object(held).yaw_symmetry)
+        return grasp_correction(then, now, self._settings.task.object(held).yaw_symmetry)
 
     def _choose(
         self,

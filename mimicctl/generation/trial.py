@@ -133,7 +133,7 @@ class _Trial:
         if not self.tracks:
             self.tracks = {eef: self.planner.track(eef, pose) for eef, pose in eef_poses.items()}
             self.stitches = {eef: [] for eef in self.tracks}
-        moving, waiting = set[str](), set[str]()
+        moving, away = set[str](), dict[str, np.ndarray]()
         if self.schedule.done:
             self.settling += 1
         else:
@@ -141,15 +141,18 @@ class _Trial:
                 objects = object_poses()
                 for eef, number in ready:
                     self.schedule.begin(eef, *self.planner.plan(self.tracks[eef], eef, number, eef_poses[eef], objects, way))
-            waiting = {eef for eef, track in self.tracks.items() if track.away(eef_poses[eef])}
-            moving = self.schedule.advance(waiting)
+            away = {eef: track.away(eef_poses[eef], object_poses) for eef, track in self.tracks.items() if track.about_to_change}
+            away = {eef: way for eef, way in away.items() if way is not None}
+            moving = self.schedule.advance(away.keys())
         for eef, track in self.tracks.items():
             if eef in moving:
                 track.advance()
                 if track.at_stitch:
                     self.stitches[eef].append(len(self.actions))
+            elif eef in away:
+                track.wait(eef_poses[eef], away[eef], self.planner.shake())
             else:
-                track.wait(self.planner.shake()) if eef in waiting else track.hold()
+                track.hold()
 
     def finished(self) -> bool:
         hold = self.settings.task.success_hold_steps

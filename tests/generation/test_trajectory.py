@@ -15,28 +15,44 @@ def at(*x: float) -> np.ndarray:
     return poses.compose(np.eye(3), np.array([[value, 0.0, 0.0] for value in x]))
 
 
-def closing() -> Track:
-    """About to be sent to 0.2 m, and then to close where its source's hand, which lags behind, had come to 0.15 m."""
+def hands(*x: float) -> np.ndarray:
+    return poses.position(at(*x))
+
+
+def closing(held: str | None = None) -> Track:
+    """About to be sent to 0.2 m, and then to close where its source's hand, which lags behind, or what it held, had come to 0.15 m."""
     track = Track(at(0.0)[0], np.ones(1))
-    track.follow(Waypoints(at(0.2, 0.3), np.array([[1.0], [-1.0]]), np.full(2, NOISE), hands=at(0.1, 0.15)), np.zeros((2, 6)))
+    track.follow(Waypoints(at(0.2, 0.3), np.array([[1.0], [-1.0]]), np.full(2, NOISE), places=hands(0.1, 0.15)), np.zeros((2, 6)), held)
     return track
+
+
+def nothing() -> dict[str, np.ndarray]:
+    raise AssertionError("objects are looked up only where one is held")
 
 
 def test_only_a_change_of_the_gripper_waits():
     track = closing()
-    assert not track.away(at(9.0)[0])
+    assert not track.about_to_change
     track.advance()
-    assert track.away(at(0.2)[0])  # at its target, where the source's hand was not
-    assert not track.away(at(0.155)[0])
+    assert track.about_to_change
+    np.testing.assert_allclose(track.away(at(0.2)[0], nothing), [-0.05, 0.0, 0.0])  # at its target, where the source's hand was not
+    assert track.away(at(0.155)[0], nothing) is None
     track.advance()
-    assert not track.away(at(9.0)[0])  # all waypoints are gone by
+    assert not track.about_to_change  # all waypoints are gone by
 
 
-def test_who_waits_goes_to_where_the_source_was_shaken_as_on_the_way():
+def test_what_is_held_counts_and_not_the_hand_that_holds_it():
+    track = closing(held="cube")
+    track.advance()
+    assert track.away(at(9.0)[0], lambda: {"cube": at(0.15)[0]}) is None
+    np.testing.assert_allclose(track.away(at(0.15)[0], lambda: {"cube": at(0.19)[0]}), [-0.04, 0.0, 0.0])
+
+
+def test_who_waits_goes_the_way_that_is_left_shaken_as_on_the_way():
     track = closing()
     track.advance()
-    track.wait(np.full(6, 2.0))
-    np.testing.assert_array_equal(track.pose, at(0.15)[0])
+    track.wait(at(0.2)[0], np.array([-0.05, 0.0, 0.0]), np.full(6, 2.0))
+    np.testing.assert_allclose(track.pose, at(0.15)[0])
     np.testing.assert_allclose(track.noise, 2 * NOISE)
     assert track.gripper == [1.0]
 
@@ -45,16 +61,16 @@ def test_waiting_comes_to_an_end():
     track = closing()
     track.advance()
     waited = 0
-    while track.away(at(9.0)[0]):
-        track.wait(np.zeros(6))
+    while (way := track.away(at(9.0)[0], nothing)) is not None:
+        track.wait(at(9.0)[0], way, np.zeros(6))
         waited += 1
     assert waited == 20
     track.advance()
     assert track.gripper == [-1.0]
 
 
-def test_stretching_keeps_where_the_hand_was_with_the_change_of_the_gripper():
-    segment = Waypoints(at(0.2, 0.3), np.array([[1.0], [-1.0]]), np.zeros(2), hands=at(0.1, 0.15))
+def test_stretching_keeps_the_place_with_the_change_of_the_gripper():
+    segment = Waypoints(at(0.2, 0.3), np.array([[1.0], [-1.0]]), np.zeros(2), places=hands(0.1, 0.15))
     slow = stretched(segment, np.array([1, 3]))
     np.testing.assert_array_equal(slow.grippers[:, 0], [1, 1, 1, -1])
-    np.testing.assert_array_equal(slow.hands, at(0.1, 0.1, 0.1, 0.15))
+    np.testing.assert_array_equal(slow.places, hands(0.1, 0.1, 0.1, 0.15))
