@@ -241,9 +241,7 @@ class Planner:
             return None
         return in_hand(self._settings.task, {name: track[start] for name, track in source.object_poses.items()}, source.eef_poses[eef][start])
 
-    def _grasp_correction(
-        self, source: SourceDemo, eef: str, start: int, eef_pose: np.ndarray, object_poses: dict[str, np.ndarray], held: str
-    ) -> np.ndarray:
+    def _grasp_correction(self, source: SourceDemo, eef: str, start: int, eef_pose: np.ndarray, object_poses: dict[str, np.ndarray], held: str) -> np.ndarray:
         """For an object that is in hand now and was then."""
         then = poses.inverse(source.eef_poses[eef][start]) @ source.object_poses[held][start]
         now = poses.inverse(eef_pose) @ object_poses[held]

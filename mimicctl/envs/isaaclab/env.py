@@ -139,9 +139,7 @@ class IsaacLabEnv:
             return np.concatenate([arm, grippers[eef]], axis=-1).astype(np.float32)
         return self._asked_actions(eef_poses, targets, grippers)
 
-    def _asked_actions(
-        self, eef_poses: Mapping[str, np.ndarray], targets: Mapping[str, np.ndarray], grippers: Mapping[str, np.ndarray]
-    ) -> np.ndarray:
+    def _asked_actions(self, eef_poses: Mapping[str, np.ndarray], targets: Mapping[str, np.ndarray], grippers: Mapping[str, np.ndarray]) -> np.ndarray:
         """Of the environment, which works out one env's after another."""
         count = len(next(iter(targets.values())))
         # Without noise Isaac Lab would not keep actions within their limits.
