@@ -36,7 +36,8 @@ _LOOK_EVERY = 3
 """Control steps of a source between two looks at how much room it leaves the hand: the hand is many times wider than what it moves in them."""
 
 _THERE, _PATIENCE = 0.01, 20
-"""[m] How far the hand, or what it holds, may be from where it was in the source for the gripper to change, and control steps that it is waited for."""
+"""[m] How far the hand, or what it holds, may be from where it was in the source for the gripper to change, and control steps of a subtask that it is
+waited for: joints of fingers may change sign often."""
 
 _PEAK_NOISE = 3.0
 """Noise that is hardly ever exceeded, in standard deviations."""
@@ -52,7 +53,7 @@ class Track:
         step: waypoint of the subtask under way that is the target now; -1: none is yet.
         sources: number of the source demo of each subtask that was begun.
         waypoints: of the subtask under way; None: none was begun.
-        waited: control steps in a row that it has waited for the hand.
+        waited: control steps of the subtask under way that it has waited for the hand.
         unplanned: numbers of the subtasks to which no way was found, although one was looked for.
     """
 
@@ -74,9 +75,10 @@ class Track:
     def follow(self, waypoints: Waypoints, shakes: np.ndarray, held: str | None = None) -> None:
         """Have waypoints to go on with, noise (L, 6) for them in standard deviations, and an object in hand whose places they know."""
         self.waypoints, self._noise, self.step, self._held = waypoints, shakes * waypoints.noise[:, None], -1, held
+        self.waited = 0
 
     def advance(self) -> None:
-        self.step, self.waited = self.step + 1, 0
+        self.step += 1
         self.pose, self.gripper, self.noise = self.waypoints.poses[self.step], self.waypoints.grippers[self.step], self._noise[self.step]
 
     @property
