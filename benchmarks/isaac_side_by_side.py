@@ -2,8 +2,9 @@
 
     python benchmarks/isaac_side_by_side.py --input-file source.hdf5 --results results.jsonl
 
-Runs in the Python that Isaac Lab 3 is installed in, each run in a process of its own. Both are started the same way, both judge by the environment's
-own success term, and neither draws or shows anything. Each run is written to the results as it ends; rounds turn the order round.
+Runs in the Python that Isaac Lab 3 is installed in, each run in a process of its own. Both are started the same way, with one thread, and neither draws
+or shows anything. Both judge by the environment's own success term, which has to be true once for Isaac Lab and ten steps in a row for mimicctl. Each run
+is written to the results as it ends; every other round is in reverse order.
 """
 
 from __future__ import annotations
@@ -54,6 +55,7 @@ def _options() -> argparse.Namespace:
     parser.add_argument("--physics", default="ovphysx", choices=["ovphysx", "newton", "physx"])
     parser.add_argument("--device", default="cpu")
     parser.add_argument("--num-envs", type=int, default=16)
+    parser.add_argument("--noise", type=float, help="action noise of all subtasks, for both; the task's own unless given")
     parser.add_argument("--attempts", type=int, default=96, help="of each run")
     parser.add_argument("--rounds", type=int, default=1)
     parser.add_argument("--seed", type=int, default=2026, help="of the first round, one more in each after it; nothing was tuned on 2026")
@@ -68,7 +70,9 @@ def _in_own_process(name: str, round_number: int, options: argparse.Namespace) -
     with tempfile.TemporaryDirectory() as folder:
         result, log = Path(folder) / "result.json", Path(folder) / "log"
         arguments = ["--run", name, "--input-file", str(options.input_file), "--results", str(result), "--seed", str(seed)]
-        for option in ("task", "physics", "device", "num_envs", "attempts"):
+        for option in ("task", "physics", "device", "num_envs", "attempts", "noise"):
+            if getattr(options, option) is None:
+                continue
             arguments += [f"--{option.replace('_', '-')}", str(getattr(options, option))]
         began = time.perf_counter()
         with log.open("wb") as said:
@@ -144,6 +148,8 @@ def _isaac_lab(options: argparse.Namespace) -> dict[str, Any]:
     with tempfile.TemporaryDirectory() as folder:
         config, success = generation.setup_env_config(options.task, folder, "generated", options.num_envs, options.device, options.attempts)
         config.datagen_config.generation_guarantee = False
+        for subtask in (subtask for subtasks in config.subtask_configs.values() for subtask in subtasks if options.noise is not None):
+            subtask.action_noise = options.noise
         with versions.simulation(config, how):
             env = gymnasium.make(options.task, cfg=config).unwrapped
             random.seed(options.seed)
@@ -174,14 +180,16 @@ def _mimicctl(options: argparse.Namespace) -> dict[str, Any]:
     clock, steps = _Clock(), [0]
     with tempfile.TemporaryDirectory() as folder, contextlib.ExitStack() as stack:
         task = find_task(options.task)
-        same = {"contact_noise": None} if options.run == "same-noise" else {}
+        noise = {} if options.noise is None else {"action_noise": options.noise, "contact_noise": options.noise / 4}
+        if options.run == "same-noise":
+            noise["contact_noise"] = None
         settings = GenerateSettings(
             trials=options.attempts,
             guarantee=False,
             workers=1,
             num_envs=options.num_envs,
             output_file=str(Path(folder) / "generated.hdf5"),
-            subtasks={eef: [same] * len(subtasks) for eef, subtasks in task.subtasks.items()},
+            subtasks={eef: [noise] * len(subtasks) for eef, subtasks in task.subtasks.items()},
         )
         stack.enter_context(_steps_counted(steps))
 
