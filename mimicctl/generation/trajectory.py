@@ -49,6 +49,7 @@ class Track:
 
     Attributes:
         rest: (4, 4) pose at reset.
+        command_scale: [m] that one unit of an action moves it by.
         pose, gripper, noise: (4, 4), (G,) and (6,), its target now and what is added to the action towards it.
         step: waypoint of the subtask under way that is the target now; -1: none is yet.
         sources: number of the source demo of each subtask that was begun.
@@ -59,6 +60,7 @@ class Track:
 
     rest: np.ndarray
     gripper: np.ndarray
+    command_scale: float
     pose: np.ndarray = field(init=False)
     noise: np.ndarray = field(init=False)
     step: int = -1
@@ -94,8 +96,11 @@ class Track:
         return bool(np.any(np.sign(self.waypoints.grippers[self.step + 1]) != np.sign(self.gripper)))
 
     def away(self, eef_pose: np.ndarray, object_poses: Callable[[], dict[str, np.ndarray]]) -> np.ndarray | None:
-        """The way (3,) [m] from where the hand is, or what it holds, to where the source's was at the next waypoint; None: none that is waited for."""
-        if self.waypoints.places is None or self.waited == _PATIENCE:
+        """The way (3,) [m] from where the hand is, or what it holds, to where the source's was at the next waypoint; None: none that is waited for.
+
+        A hand that the noise cannot have moved that far is off for another reason, and waiting would not help.
+        """
+        if self.waypoints.places is None or self.waited == _PATIENCE or _PEAK_NOISE * self.command_scale * self.waypoints.noise[self.step + 1] < _THERE:
             return None
         here = eef_pose if self._held is None else object_poses()[self._held]
         way = self.waypoints.places[self.step + 1] - poses.position(here)
@@ -123,7 +128,7 @@ class Planner:
 
     def track(self, eef: str, eef_pose: np.ndarray) -> Track:
         """Of an eef at reset. Until its first subtask begins it stays there, its gripper as the sources begin."""
-        return Track(eef_pose, self._pool.demos[0].gripper_actions[eef][0])
+        return Track(eef_pose, self._pool.demos[0].gripper_actions[eef][0], self._settings.task.command_scale)
 
     def plan(self, track: Track, eef: str, number: int, eef_pose: np.ndarray, object_poses: dict[str, np.ndarray], way: Way | None) -> tuple[int, int]:
         """Build the trajectory of subtask `number` from how things stand now, and let `track` follow it.

@@ -164,11 +164,11 @@ def test_without_an_object_a_segment_is_replayed_where_it_was():
 
 
 def test_bridges_and_segments_begin_where_they_are_told_to():
-    """The hand is pushed off its target, too little to wait for it, when the second subtask begins: the bridge starts from the target, or from there."""
+    """The hand is pushed off its target when the second subtask begins: the bridge starts from the target, or from there."""
 
     class Pushed(TwoHands):
         def snapshot(self, env_ids=None):
-            return super().snapshot(env_ids) + np.array([0.0, 0.0, 0.009, *[0.0] * 10])
+            return super().snapshot(env_ids) + np.array([0.0, 0.0, 0.05, *[0.0] * 10])
 
     straight = {"bridge": Bridge("straight"), "keep_failed": True}
 
@@ -180,7 +180,7 @@ def test_bridges_and_segments_begin_where_they_are_told_to():
 
     last, measured = second_bridge(), second_bridge(interpolate_from_last_target_pose=False)
     np.testing.assert_allclose(last, 0.0, atol=1e-6)
-    np.testing.assert_allclose(measured, 0.009 * np.arange(5, -1, -1) / 6, atol=1e-6)
+    np.testing.assert_allclose(measured, 0.05 * np.arange(5, -1, -1) / 6, atol=1e-6)
     assert (
         len(run(task(), trials=1, **straight)[0].episode.actions) + 2
         == len(run(task(), trials=1, transform_first_robot_pose=True, **straight)[0].episode.actions) + 1

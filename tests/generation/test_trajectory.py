@@ -19,10 +19,10 @@ def hands(*x: float) -> np.ndarray:
     return poses.position(at(*x))
 
 
-def closing(held: str | None = None) -> Track:
+def closing(held: str | None = None, noise: float = NOISE) -> Track:
     """About to be sent to 0.2 m, and then to close where its source's hand, which lags behind, or what it held, had come to 0.15 m."""
-    track = Track(at(0.0)[0], np.ones(1))
-    track.follow(Waypoints(at(0.2, 0.3), np.array([[1.0], [-1.0]]), np.full(2, NOISE), places=hands(0.1, 0.15)), np.zeros((2, 6)), held)
+    track = Track(at(0.0)[0], np.ones(1), command_scale=0.5)
+    track.follow(Waypoints(at(0.2, 0.3), np.array([[1.0], [-1.0]]), np.full(2, noise), places=hands(0.1, 0.15)), np.zeros((2, 6)), held)
     return track
 
 
@@ -39,6 +39,12 @@ def test_only_a_change_of_the_gripper_waits():
     assert track.away(at(0.155)[0], nothing) is None
     track.advance()
     assert not track.about_to_change  # all waypoints are gone by
+
+
+def test_a_hand_that_is_hardly_shaken_is_off_for_another_reason_and_not_waited_for():
+    track = closing(noise=0.005)
+    track.advance()
+    assert track.away(at(0.2)[0], nothing) is None
 
 
 def test_what_is_held_counts_and_not_the_hand_that_holds_it():
