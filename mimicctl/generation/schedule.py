@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Set
 from dataclasses import dataclass
 
 from mimicctl.errors import UserError
@@ -107,16 +107,19 @@ class Schedule:
                 place.step = max(place.step, min(place.step + left, place.length - 2))
         return False
 
-    def advance(self) -> dict[str, int]:
+    def advance(self, waiting: Set[str] = frozenset()) -> dict[str, int]:
         """Go one control step on; the eefs that execute a waypoint in it, and which.
+
+        Args:
+            waiting: eefs that do not, for reasons of their own.
 
         Raises:
             UserError: none can, now or ever.
         """
-        moving = {eef for eef, place in self._places.items() if place.length and not place.over}
+        moving = {eef for eef, place in self._places.items() if place.length and not place.over} - waiting
         while halted := {eef for eef in moving if self._halt(eef, moving) is not None}:
             moving -= halted
-        if not moving and not self.done:
+        if not moving and not waiting and not self.done:
             raise self._deadlock()
         for eef in moving:
             self._places[eef].step += 1

@@ -6,7 +6,7 @@ Source: MimicGen (Mandlekar et al., 2023), section 4. Poses are in the env frame
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 import numpy as np
@@ -75,12 +75,16 @@ class Waypoints:
         grippers: (L, G).
         noise: (L,) standard deviation of the action noise, action units.
         lead: how many of them, at the beginning, are the bridge to a segment.
+        places: (L, 3) where the source's hand was when it was sent there, or what it had in its grip, moved likewise; None: not known.
+        held: the object whose places they are; None: the hand's.
     """
 
     poses: np.ndarray
     grippers: np.ndarray
     noise: np.ndarray
     lead: int = 0
+    places: np.ndarray | None = None
+    held: str | None = None
 
     def __len__(self) -> int:
         return len(self.poses)
@@ -221,7 +225,8 @@ def retimed(segment: Waypoints, measured: np.ndarray, times: np.ndarray) -> Wayp
     done = (np.arange(len(index)) - np.repeat(np.cumsum(times) - times, times)) / times[index]
     here = np.stack([poses.interpolate(measured[i], measured[i + 1], np.array([part]))[0] for i, part in zip(index, done, strict=True)])
     leads = poses.delta_between(measured[:-1], segment.poses) / times[:, None]
-    return Waypoints(poses.apply_delta(here, leads[index]), segment.grippers[index], segment.noise[index])
+    places = None if segment.places is None else segment.places[index]
+    return replace(segment, poses=poses.apply_delta(here, leads[index]), grippers=segment.grippers[index], noise=segment.noise[index], places=places)
 
 
 def bridge_waypoints(
@@ -252,11 +257,13 @@ def bridge_waypoints(
     if way is not None and subtask.contact_noise is not None:
         # Off by what noise made it, the hand would come down beside the object: there are no steps left to find back in.
         lead_noise[-_CALM_ARRIVING:] = np.minimum(lead_noise[-_CALM_ARRIVING:], subtask.contact_noise)
-    return Waypoints(
+    return replace(
+        segment,
         poses=np.concatenate([lead, segment.poses]),
         grippers=np.concatenate([np.repeat(segment.grippers[:1], len(lead), axis=0), segment.grippers]),
         noise=np.concatenate([lead_noise, segment.noise]),
         lead=len(lead),
+        places=None if segment.places is None else np.concatenate([np.repeat(segment.places[:1], len(lead), axis=0), segment.places]),
     )
 
 
@@ -300,6 +307,7 @@ def subtask_waypoints(
     end: int,
     move: np.ndarray,
     correction: np.ndarray,
+    held: str | None = None,
     *,
     from_measured_pose: bool,
 ) -> Waypoints:
@@ -309,15 +317,19 @@ def subtask_waypoints(
         start, end: steps [start, end) of the demo.
         move: (4, 4) from `segment_move`.
         correction: (4, 4) from `grasp_correction`; the identity when nothing is held.
+        held: the object in hand, now and then.
         from_measured_pose: begin with the source's measured pose instead of its first command.
     """
     targets, grippers = demo.target_poses[eef][start:end], demo.gripper_actions[eef][start:end]
+    hands = demo.eef_poses[eef][start:end]
+    places = poses.position(move @ (hands @ correction if held is None else demo.object_poses[held][start:end]))
     noise = _noise_levels(demo.gripper_actions[eef], subtask)[start:end]
     if from_measured_pose:
         noise = np.concatenate([noise[:1], noise])
-        targets = np.concatenate([demo.eef_poses[eef][start : start + 1], targets])
+        targets = np.concatenate([hands[:1], targets])
+        places = np.concatenate([places[:1], places])
         grippers = np.concatenate([grippers[:1], grippers])
-    return Waypoints(move @ targets @ correction, grippers, noise)
+    return Waypoints(move @ targets @ correction, grippers, noise, places=places, held=held)
 
 
 def _noise_levels(grippers: np.ndarray, subtask: Subtask) -> np.ndarray:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -40,6 +41,10 @@ _WAYS_TRIED, _ROOMY = 6, 0.005
 """Sources, or equivalent poses of a symmetric object, to which a way is looked for, until one is found from which the robot keeps this far from
 obstacles [m]."""
 
+_THERE, _PATIENCE = 0.01, 20
+"""[m] How far the hand, or what it holds, may be from where it was in the source for the gripper to change, and control steps of a subtask that it is
+waited for: joints of fingers may change sign often."""
+
 _PEAK_NOISE = 3.0
 """Noise that is hardly ever exceeded, in standard deviations."""
 
@@ -50,29 +55,33 @@ class Track:
 
     Attributes:
         rest: (4, 4) pose at reset.
+        command_scale: [m] that one unit of an action moves it by.
         pose, gripper, noise: (4, 4), (G,) and (6,), its target now and what is added to the action towards it.
         step: waypoint of the subtask under way that is the target now; -1: none is yet.
         sources: number of the source demo of each subtask that was begun.
         waypoints: of the subtask under way; None: none was begun.
+        waited: control steps of the subtask under way that it has waited for the hand.
         unplanned: numbers of the subtasks to which no way was found, although one was looked for.
     """
 
     rest: np.ndarray
     gripper: np.ndarray
+    command_scale: float
     pose: np.ndarray = field(init=False)
     noise: np.ndarray = field(init=False)
     step: int = -1
     sources: list[int] = field(default_factory=list)
     unplanned: list[int] = field(default_factory=list)
     waypoints: Waypoints | None = None
+    waited: int = 0
     _noise: np.ndarray | None = None
 
     def __post_init__(self) -> None:
         self.pose, self.noise = self.rest, np.zeros(6)
 
-    def follow(self, waypoints: Waypoints, noise: np.ndarray) -> None:
-        """Have waypoints to go on with, and noise (L, 6) for them."""
-        self.waypoints, self._noise, self.step = waypoints, noise, -1
+    def follow(self, waypoints: Waypoints, shakes: np.ndarray) -> None:
+        """Have waypoints to go on with, and noise (L, 6) for them in standard deviations."""
+        self.waypoints, self._noise, self.step, self.waited = waypoints, shakes * waypoints.noise[:, None], -1, 0
 
     def go_to(self, step: int) -> None:
         self.step = step
@@ -82,6 +91,30 @@ class Track:
     def at_stitch(self) -> bool:
         """Whether a bridge or a segment begins with the target."""
         return self.step in (0, self.waypoints.lead)
+
+    @property
+    def about_to_change(self) -> bool:
+        """Whether the gripper does something else at the next waypoint."""
+        if self.waypoints is None or self.step + 1 == len(self.waypoints):
+            return False
+        return bool(np.any(np.sign(self.waypoints.grippers[self.step + 1]) != np.sign(self.gripper)))
+
+    def away(self, eef_pose: np.ndarray, object_poses: Callable[[], dict[str, np.ndarray]]) -> np.ndarray | None:
+        """The way (3,) [m] from where the hand is, or what it holds, to where the source's was at the next waypoint; None: none that is waited for.
+
+        A hand that the noise cannot have moved that far is off for another reason, and waiting would not help.
+        """
+        if self.waypoints.places is None or self.waited == _PATIENCE or _PEAK_NOISE * self.command_scale * self.waypoints.noise[self.step + 1] < _THERE:
+            return None
+        here = eef_pose if self.waypoints.held is None else object_poses()[self.waypoints.held]
+        way = self.waypoints.places[self.step + 1] - poses.position(here)
+        return way if np.linalg.norm(way) > _THERE else None
+
+    def wait(self, eef_pose: np.ndarray, way: np.ndarray, shake: np.ndarray) -> None:
+        """Go that `way` (3,) from `eef_pose` (4, 4), shaken by `shake` (6,), in standard deviations, as on the way to the next waypoint."""
+        self.waited += 1
+        self.pose = poses.compose(poses.rotation(self.pose), poses.position(eef_pose) + way)
+        self.noise = shake * self.waypoints.noise[self.step + 1]
 
     def hold(self) -> None:
         """Stay at the target; what only waits is not shaken."""
@@ -135,7 +168,7 @@ class Planner:
 
     def track(self, eef: str, eef_pose: np.ndarray) -> Track:
         """Of an eef at reset. Until its first subtask begins it stays there, its gripper as the sources begin."""
-        return Track(eef_pose, self._pool.demos[0].gripper_actions[eef][0])
+        return Track(eef_pose, self._pool.demos[0].gripper_actions[eef][0], self._settings.task.command_scale)
 
     def plan(self, track: Track, eef: str, number: int, eef_pose: np.ndarray, object_poses: dict[str, np.ndarray], way: FindWay | None) -> tuple[int, int]:
         """Build the trajectory of subtask `number` from how things stand now, and let `track` follow it.
@@ -169,9 +202,13 @@ class Planner:
         # The median of a whole demo, which takes its time: only where it is gone by.
         usual_step = self._pool.demos[demo].usual_step(eef) if subtask.num_interpolation_steps == "auto" else np.inf
         waypoints = bridge_waypoints(begin, segment, subtask, settings.bridge, found, usual_step=usual_step, max_step=self._max_step)
-        noise = np.minimum(waypoints.noise, self._max_noise)
-        track.follow(waypoints, self._rng.standard_normal((len(waypoints), 6)) * noise[:, None])
+        waypoints = dataclasses.replace(waypoints, noise=np.minimum(waypoints.noise, self._max_noise))
+        track.follow(waypoints, self._rng.standard_normal((len(waypoints), 6)))
         return len(waypoints), synchronous
+
+    def shake(self) -> np.ndarray:
+        """(6,) in standard deviations."""
+        return self._rng.standard_normal(6)
 
     @property
     def _max_step(self) -> float:
@@ -208,7 +245,8 @@ class Planner:
     def _alone(self, now: _Beginning, choice: _Choice) -> Waypoints:
         """The segment of an uncoordinated subtask, with allowance for how what is in hand lies in it."""
         times = self._times(choice.demo, now.eef, now.number)
-        return self._moved(now, choice.demo, choice.move, self._grasp_correction(now, choice.demo), times)
+        held = self._held_alike(now, choice.demo)
+        return self._moved(now, choice.demo, choice.move, times, held)
 
     def _together(self, now: _Beginning, constraint: SubtaskConstraint, *partner: str | int) -> tuple[int, Waypoints, int]:
         """Source demo and segment of a coordinated subtask, and how many steps at its end go side by side with the partner's."""
@@ -219,37 +257,42 @@ class Planner:
         # Both have to slow down where one of them is too fast.
         common = np.maximum(times[-synchronous:], its_times[-synchronous:])
         times[-synchronous:] = common
-        return demo, self._moved(now, demo, move, np.eye(4), times), int(common.sum())
+        return demo, self._moved(now, demo, move, times), int(common.sum())
 
     def _times(self, demo: int, eef: str, number: int) -> np.ndarray:
         """Control steps (L,) that each step of a source segment takes within the speed limit."""
         return steps_needed(self._pool.demos[demo].path(eef, *self._bounds[demo][eef][number]), self._max_step)
 
-    def _moved(self, now: _Beginning, demo: int, move: np.ndarray, correction: np.ndarray, times: np.ndarray) -> Waypoints:
+    def _moved(self, now: _Beginning, demo: int, move: np.ndarray, times: np.ndarray, held: str | None = None) -> Waypoints:
+        """
+        Args:
+            held: object in hand, now and then, for whose grasp allowance is made.
+        """
         source, subtask = self._pool.demos[demo], self._settings.task.subtasks[now.eef][now.number]
         start, end = self._bounds[demo][now.eef][now.number]
         # A hand that has just arrived stands, and would run ahead of the source if it stood where that was sent to, and not where it was.
+        correction = np.eye(4) if held is None else self._grasp_correction(now, demo, held)
         from_measured = now.number == 0 or self._settings.transform_first_robot_pose or bool(source.starts)
-        segment = subtask_waypoints(source, now.eef, subtask, start, end, move, correction, from_measured_pose=from_measured)
+        segment = subtask_waypoints(source, now.eef, subtask, start, end, move, correction, held, from_measured_pose=from_measured)
         path = move @ source.path(now.eef, start, end) @ correction
         if from_measured:
             path, times = np.concatenate([path[:1], path]), np.concatenate([[1], times])
         return retimed(segment, path, times)
 
-    def _grasp_correction(self, now: _Beginning, demo: int) -> np.ndarray:
-        """Identity (4, 4) unless the same object is in hand now as was then."""
-        if now.held is None:
-            return np.eye(4)
-        task, source = self._settings.task, self._pool.demos[demo]
-        start, _ = self._bounds[demo][now.eef][now.number]
-        source_objects = {name: track[start] for name, track in source.object_poses.items()}
-        source_eef = source.eef_poses[now.eef][start]
-        source_closed = source.gripper_actions[now.eef][start, 0] < 0
-        if not source_closed or now.held != in_hand(task, source_objects, source_eef):
-            return np.eye(4)
-        held_then = poses.inverse(source_eef) @ source_objects[now.held]
-        held_now = poses.inverse(now.eef_pose) @ now.object_poses[now.held]
-        return grasp_correction(held_then, held_now, task.object(now.held).yaw_symmetry)
+    def _held_alike(self, now: _Beginning, demo: int) -> str | None:
+        """The object in hand, if it was in the source's too when the segment began."""
+        source, (start, _) = self._pool.demos[demo], self._bounds[demo][now.eef][now.number]
+        if now.held is None or source.gripper_actions[now.eef][start, 0] >= 0:
+            return None
+        objects = {name: track[start] for name, track in source.object_poses.items()}
+        return now.held if in_hand(self._settings.task, objects, source.eef_poses[now.eef][start]) == now.held else None
+
+    def _grasp_correction(self, now: _Beginning, demo: int, held: str) -> np.ndarray:
+        """(4, 4), for an object that is in hand now and was then."""
+        source, (start, _) = self._pool.demos[demo], self._bounds[demo][now.eef][now.number]
+        held_then = poses.inverse(source.eef_poses[now.eef][start]) @ source.object_poses[held][start]
+        held_now = poses.inverse(now.eef_pose) @ now.object_poses[held]
+        return grasp_correction(held_then, held_now, self._settings.task.object(held).yaw_symmetry)
 
     # Choices ----------------------------------------------------------------------------------------------------
 

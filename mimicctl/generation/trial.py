@@ -142,7 +142,7 @@ class _Trial:
         if not self.tracks:
             self.tracks = {eef: self.planner.track(eef, pose) for eef, pose in eef_poses.items()}
             self.stitches = {eef: [] for eef in self.tracks}
-        moving: dict[str, int] = {}
+        moving, away = dict[str, int](), dict[str, np.ndarray]()
         if self.schedule.done:
             self.settling += 1
         else:
@@ -151,12 +151,16 @@ class _Trial:
                 for eef, number in ready:
                     self.schedule.begin(eef, *self.planner.plan(self.tracks[eef], eef, number, eef_poses[eef], objects, way))
             if navigation is None or not self.schedule.keep_with(*navigation):
-                moving = self.schedule.advance()
+                away = {eef: track.away(eef_poses[eef], object_poses) for eef, track in self.tracks.items() if track.about_to_change}
+                away = {eef: way for eef, way in away.items() if way is not None}
+                moving = self.schedule.advance(away.keys())
         for eef, track in self.tracks.items():
             if eef in moving:
                 track.go_to(moving[eef])
                 if track.at_stitch:
                     self.stitches[eef].append(len(self.actions))
+            elif eef in away:
+                track.wait(eef_poses[eef], away[eef], self.planner.shake())
             else:
                 track.hold()
 

@@ -130,6 +130,15 @@ def test_who_has_begun_and_may_not_go_on_waits():
     assert set(schedule.advance()) == {"left", "right"}
 
 
+def test_who_waits_for_a_reason_of_its_own_holds_up_its_partner_and_nothing_is_stuck():
+    schedule = Schedule(task(together(("left", 0), ("right", 0))))
+    schedule.ready()
+    schedule.begin("left", 4, synchronous_steps=4)
+    schedule.begin("right", 4, synchronous_steps=4)
+    assert schedule.advance({"left"}) == {}
+    assert set(schedule.advance()) == {"left", "right"}
+
+
 # A robot that is driven from place to place ---------------------------------------------------------------------------
 
 

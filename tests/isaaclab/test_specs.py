@@ -36,7 +36,7 @@ def test_the_stack_is_what_it_is_on_mujoco_but_for_what_the_config_says():
         ("cube_3", "grasp_2", (10, 20)),
         ("cube_2", None, (0, 0)),
     ]
-    assert {(s.action_noise, s.contact_noise, s.apply_noise_during_interpolation) for s in task.subtasks["franka"]} == {(0.03, None, False)}
+    assert {(s.action_noise, s.contact_noise, s.apply_noise_during_interpolation) for s in task.subtasks["franka"]} == {(0.03, 0.0075, False)}
 
 
 def test_names_of_either_generation_are_the_same_task():

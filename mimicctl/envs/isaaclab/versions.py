@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import argparse
 import atexit
+import functools
 import importlib.util
 import sys
 from contextlib import AbstractContextManager, nullcontext
@@ -34,6 +35,7 @@ def require() -> None:
         raise UserError("This task runs on Isaac Lab, which is not installed.", where=where, do=INSTALL)
 
 
+@functools.cache
 def installed() -> str:
     return metadata.version("isaaclab")
 
