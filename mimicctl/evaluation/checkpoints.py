@@ -163,6 +163,8 @@ def _task_named_in(policy: Policy) -> TaskSpec:
 def _check_fit(policy: Policy, task: TaskSpec, given: Mapping[str, tuple[int, ...]]) -> None:
     """UserError unless the task gives what the policy observes, in the same shapes (images are drawn in any), and takes its actions."""
     where, do = str(policy.path), "give the --task it was trained on"
+    if task.isaaclab and not on_isaaclab(_env_name(policy)):
+        do = "train on demonstrations of Isaac Lab (mimicctl generate --task Isaac-...), or give the --task it was trained on"
     given = {**given, **{camera.name: policy.obs_shapes.get(camera.name, ()) for camera in task.cameras if camera.name in policy.rgb_keys}}
     missing = [key for key in policy.obs_keys if key not in given]
     if missing:
