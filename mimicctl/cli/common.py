@@ -89,20 +89,30 @@ def isaaclab_flags(physics: str | None, sim_device: str | None, visualizer: str 
 
 
 def resolve_settings(flags: dict[str, Any], config: Path | None, override: list[str] | None) -> Resolved:
-    """The run config with this command's flags on top. From here on the tasks of its `tasks.paths` are known too."""
+    """The run config with this command's flags on top. From here on the tasks of its `tasks.paths` are known too.
+
+    Without a "task" among the flags the task is said later, by a file, and so is the call of `refuse_isaaclab_flags`.
+    """
     from mimicctl.config_layers import resolve
-    from mimicctl.tasks import IsaacLab, look_in, on_isaaclab, run_isaaclab
+    from mimicctl.tasks import IsaacLab, look_in, run_isaaclab
 
     resolved = resolve(flags, config_file=config, overrides=override or (), environ=os.environ)
     look_in(resolved.config.tasks.paths)
-    if any(key.startswith("isaaclab.") and value is not None for key, value in flags.items()) and not on_isaaclab(resolved.config.task):
-        from mimicctl.errors import UserError
-
-        what = f"--physics, --sim-device, --visualizer and --headless are about tasks on Isaac Lab, and {resolved.config.task} runs on MuJoCo."
-        raise UserError(what, do="give the --task on Isaac Lab, or leave them out")
+    if "task" in flags:
+        refuse_isaaclab_flags(flags, resolved.config.task)
     isaaclab = resolved.config.isaaclab
     run_isaaclab(IsaacLab("", isaaclab.physics, isaaclab.device, isaaclab.visualizer, tuple(isaaclab.overrides)))
     return resolved
+
+
+def refuse_isaaclab_flags(flags: dict[str, Any], task_id: str) -> None:
+    """UserError if any of `isaaclab_flags` was given and the task runs on MuJoCo."""
+    from mimicctl.errors import UserError
+    from mimicctl.tasks import on_isaaclab
+
+    if any(key.startswith("isaaclab.") and value is not None for key, value in flags.items()) and not on_isaaclab(task_id):
+        what = f"--physics, --sim-device, --visualizer and --headless are about tasks on Isaac Lab, and {task_id} runs on MuJoCo."
+        raise UserError(what, do="give the --task on Isaac Lab, or leave them out")
 
 
 _UNFOLDED = 100_000

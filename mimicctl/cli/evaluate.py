@@ -7,7 +7,27 @@ from typing import TYPE_CHECKING, Annotated, Any, Optional
 
 import typer
 
-from mimicctl.cli.common import ConfigFile, Json, Outcome, Override, Overwrite, Resume, Table, Task, Workers, note, reporting, resolve_settings, show
+from mimicctl.cli.common import (
+    ConfigFile,
+    Headless,
+    Json,
+    Outcome,
+    Override,
+    Overwrite,
+    Physics,
+    Resume,
+    SimDevice,
+    Table,
+    Task,
+    Visualizer,
+    Workers,
+    isaaclab_flags,
+    note,
+    refuse_isaaclab_flags,
+    reporting,
+    resolve_settings,
+    show,
+)
 
 if TYPE_CHECKING:
     from mimicctl.evaluation.report import Evaluation
@@ -43,6 +63,10 @@ def play(
     norm_factor_max: NormFactorMax = None,
     video: Annotated[Optional[int], typer.Option(help="Film this many rollouts of each checkpoint, the first ones (0).", show_default=False)] = None,
     output_dir: Annotated[Optional[str], typer.Option(help="Where the report goes.", show_default=False)] = None,
+    physics: Physics = None,
+    sim_device: SimDevice = None,
+    visualizer: Visualizer = None,
+    headless: Headless = False,
     config: ConfigFile = None,
     override: Override = None,
     as_json: Json = False,
@@ -51,11 +75,14 @@ def play(
     flags = {
         "eval.checkpoint": checkpoint or None, "eval.rollouts": rollouts, "eval.horizon": horizon, "eval.seed": seed,
         "eval.num_envs": num_envs, "eval.workers": workers, "eval.norm_factor_min": norm_factor_min, "eval.norm_factor_max": norm_factor_max, "eval.video": video, "eval.output_dir": output_dir,
+        **isaaclab_flags(physics, sim_device, visualizer, headless),
     }  # fmt: skip
     run_config = resolve_settings(flags, config, override).config
-    from mimicctl.errors import RunFailed
+    from mimicctl.envs import physics_of
+    from mimicctl.errors import RunFailed, UserError
     from mimicctl.evaluation import checkpoints as found
     from mimicctl.evaluation.play import play as roll_out_all
+    from mimicctl.evaluation.play import spread_over
     from mimicctl.evaluation.report import Evaluation, writable_folder
     from mimicctl.rendering import film
 
@@ -66,7 +93,10 @@ def play(
     videos = folder / "videos" if settings.video else None
     if videos:
         film.prepare()
-    evaluated = found.task_of(checkpoints, task or "", settings.action_range, on_event=note)
+    evaluated = found.task_of(checkpoints, task or "", settings.action_range, num_envs=lambda chosen: spread_over(chosen, settings)[1], on_event=note)
+    refuse_isaaclab_flags(flags, evaluated.task_id)
+    if videos and evaluated.isaaclab:
+        raise UserError("Rollouts on Isaac Lab are not filmed yet.", where="--video", do="leave it out, or give the --task on MuJoCo")
     note(f"Evaluating {len(checkpoints)} checkpoints of {', '.join(map(str, sources))}.")
     labels = dict(zip(checkpoints, found.labels_of(checkpoints), strict=True))
     finished: dict[Path, list[Any]] = {path: [] for path in checkpoints}
@@ -84,7 +114,14 @@ def play(
         if 0 < len(done) < settings.rollouts:
             note(f"Left out: {labels[path]}, {len(done)} of {settings.rollouts} rollouts done. Successes end sooner, so a rate from these would flatter.")
     if complete:
-        facts = {"task": evaluated.task_id, "seed": settings.seed, "horizon": settings.horizon, "rollouts": settings.rollouts, "stopped": stopped is not None}
+        facts = {
+            "task": evaluated.task_id,
+            "physics": physics_of(evaluated),
+            "seed": settings.seed,
+            "horizon": settings.horizon,
+            "rollouts": settings.rollouts,
+            "stopped": stopped is not None,
+        }
         show(_outcome(evaluated, complete, labels, facts, folder, videos), as_json)
     if stopped is not None:
         raise stopped
@@ -196,7 +233,7 @@ def _outcome(task: TaskSpec, evaluations: list[Evaluation], labels: dict[Path, s
     if len(evaluations) > 1:
         compared = [(labels[e.checkpoint], "the best" if e is top else in_words(compare_to(top, e))) for e in evaluations]
         tables.append(Table("Compared with the best, start state by start state", ("checkpoint", "beside the best"), compared))
-    shown = [("task", task.task_id), ("best", top.checkpoint), ("success", top.rate), ("report", report), ("plot", picture)]
+    shown = [("task", task.task_id), ("physics", facts["physics"]), ("best", top.checkpoint), ("success", top.rate), ("report", report), ("plot", picture)]
     if videos:
         shown.append(("videos", videos))
     return Outcome("Evaluated.", shown, tables, data=data)

@@ -89,7 +89,7 @@ def command(
             if not settings.config_json and RECIPES[recipe.name].turn and not recipe.turn:
                 note("Scenes are not turned in training: what the columns of these observations mean is not known for the task of this dataset.")
             if absent := [key for key in recipe.optional_keys if key not in recipe.obs_keys]:
-                note(f"The dataset has no {', '.join(absent)}, which this recipe learns a good deal better with. mimicctl generate writes it.")
+                note(f"The dataset has no {', '.join(absent)}, which this recipe learns a good deal better with. mimicctl generate writes it on MuJoCo.")
             reporter.set_total(recipe.epochs)
             reporter.update(0, "under way")
 

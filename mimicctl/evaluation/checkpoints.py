@@ -12,7 +12,7 @@ from mimicctl.envs import make_env
 from mimicctl.envs.mujoco.gl import choose_gl
 from mimicctl.errors import UserError
 from mimicctl.rendering.replay import with_cameras
-from mimicctl.tasks import TaskSpec, find_task
+from mimicctl.tasks import TaskSpec, find_task, on_isaaclab
 from mimicctl.tasks.fingerprint import changes_since
 
 if TYPE_CHECKING:
@@ -79,6 +79,7 @@ def task_of(
     action_range: tuple[float, float] | None = None,
     *,
     need_images: bool = False,
+    num_envs: Callable[[TaskSpec], int] = lambda task: 1,
     on_event: Callable[[str], None] = lambda text: None,
 ) -> TaskSpec:
     """The task to roll all of them out on. Each is loaded, so that none turns out unfit after hours.
@@ -87,15 +88,18 @@ def task_of(
         task_id: "" to take the checkpoints' word for it.
         action_range: see `Policy`.
         need_images: refuse policies that see none.
+        num_envs: that the rollouts will have; Isaac Lab then goes on with the same ones.
         on_event: called with a sentence if the task is no longer what a policy learnt.
 
     Raises:
-        UserError: a checkpoint cannot be loaded, does not say its task, or was trained on another one; or it sees images and no OpenGL works here.
+        UserError: a checkpoint cannot be loaded, does not say its task, or was trained on another one; or it sees images, and no OpenGL works here or
+            the task is on Isaac Lab.
     """
     from mimicctl.training.policy import Policy
 
     policies = [Policy(path, action_range=action_range) for path in checkpoints]
     for policy in policies:
+        _refuse_images_of_isaaclab(policy, task_id or _env_name(policy), need_images)
         if need_images and not policy.rgb_keys:
             raise UserError(
                 "The policy sees no camera images, so the look of the scene changes nothing for it.",
@@ -103,7 +107,7 @@ def task_of(
                 do="mimicctl eval play says how often it succeeds; or train on a dataset with images (mimicctl train --recipe image-mlp)",
             )
     task = _task_of(policies[0], task_id)
-    env = make_env(task)
+    env = make_env(task, num_envs(task))
     given = {key: value.shape[1:] for key, value in env.observations(env.snapshot()).items()}
     env.close()
     for policy in policies:
@@ -128,8 +132,26 @@ def _task_of(policy: Policy, task_id: str) -> TaskSpec:
     return with_cameras(task.task_id) if policy.rgb_keys else task
 
 
+def _env_name(policy: Policy) -> str:
+    """The env it learnt in; "" if it does not say."""
+    return str(policy.env_args.get("env_name") or "")
+
+
+def _refuse_images_of_isaaclab(policy: Policy, task_id: str, need_images: bool) -> None:
+    """UserError where images of Isaac Lab would be needed, before it is started."""
+    if not on_isaaclab(task_id):
+        return
+    where = f"{policy.path} on {task_id}"
+    if need_images:
+        what = "eval robust changes light, background and textures, which on Isaac Lab its renderer draws, and mimicctl does not use that yet."
+        raise UserError(what, where=where, do="give a --task on MuJoCo; how often a policy that sees no images succeeds on Isaac Lab, mimicctl eval play says")
+    if policy.rgb_keys:
+        what = f"The policy sees camera images ({', '.join(policy.rgb_keys)}), and there are none of Isaac Lab yet."
+        raise UserError(what, where=where, do="give a --task on MuJoCo, or train a policy on states (mimicctl train --recipe mlp)")
+
+
 def _task_named_in(policy: Policy) -> TaskSpec:
-    name = str(policy.env_args.get("env_name") or "")
+    name = _env_name(policy)
     if not name:
         raise UserError("The checkpoint does not say which task it was trained on.", where=str(policy.path), do="give the --task")
     try:
@@ -141,6 +163,8 @@ def _task_named_in(policy: Policy) -> TaskSpec:
 def _check_fit(policy: Policy, task: TaskSpec, given: Mapping[str, tuple[int, ...]]) -> None:
     """UserError unless the task gives what the policy observes, in the same shapes (images are drawn in any), and takes its actions."""
     where, do = str(policy.path), "give the --task it was trained on"
+    if task.isaaclab and not on_isaaclab(_env_name(policy)):
+        do = "train on demonstrations of Isaac Lab (mimicctl generate --task Isaac-...), or give the --task it was trained on"
     given = {**given, **{camera.name: policy.obs_shapes.get(camera.name, ()) for camera in task.cameras if camera.name in policy.rgb_keys}}
     missing = [key for key in policy.obs_keys if key not in given]
     if missing:

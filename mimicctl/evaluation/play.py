@@ -52,7 +52,7 @@ def play(
     """Roll every checkpoint out on the same start states: a checkpoint and one of its rollouts, in the order they get ready.
 
     A result depends on the checkpoint, the task, `seed`, `horizon` and the rollout's number: not on `workers` or `num_envs`, or on workers that were
-    killed. Close the iterator to stop.
+    killed. On Isaac Lab that is so for start states alone. Close the iterator to stop.
 
     Args:
         videos: where the first `settings.video` rollouts of each checkpoint are filmed to.
@@ -61,9 +61,8 @@ def play(
     Raises:
         RunFailed: worker processes failed again and again.
     """
-    workers = min(settings.workers or os.cpu_count() or 1, settings.rollouts)
+    workers, num_envs = spread_over(task, settings)
     films = tuple(videos / label for label in labels_of(checkpoints)) if settings.video and videos else ()
-    num_envs = min(settings.num_envs, -(-settings.rollouts // workers))
     filmed = settings.video if films else 0
     job = _Job(task, tuple(checkpoints), settings.rollouts, settings.horizon, settings.seed, num_envs, settings.action_range, films, filmed)
     numbers = range(len(checkpoints) * settings.rollouts)
@@ -78,6 +77,12 @@ def play(
             yield from results
     finally:
         clear_unfinished(films)
+
+
+def spread_over(task: TaskSpec, settings: EvalSettings) -> tuple[int, int]:
+    """Worker processes, and envs in each of them. Isaac Lab steps many envs in one process, and starting it takes seconds and gigabytes."""
+    workers = min(settings.workers or (1 if task.isaaclab else os.cpu_count()) or 1, settings.rollouts)
+    return workers, min(settings.num_envs, -(-settings.rollouts // workers))
 
 
 def _roll_out(job: _Job, next_number: NextNumber) -> Iterator[tuple[int, tuple[Path, Rollout]]]:

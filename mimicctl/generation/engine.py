@@ -27,7 +27,7 @@ from mimicctl.envs.base import MimicEnv
 from mimicctl.errors import RunFailed, UserError
 from mimicctl.generation.balance import preferences, round_of
 from mimicctl.generation.foreign import source_episodes
-from mimicctl.generation.overrides import with_overrides
+from mimicctl.generation.overrides import settings_for, with_overrides
 from mimicctl.generation.report import GenerationReport, summarise
 from mimicctl.generation.schedule import BODY
 from mimicctl.generation.scheduler import results_in_order
@@ -138,6 +138,7 @@ def generate(
         RunFailed: the cap on failures was reached, or processes died again and again. What was made so far is kept, and can be resumed.
     """
     rendering = rendering or RenderSettings()
+    settings = settings_for(find_task(task_id), settings)
     task, sources, output, lineage = _checked(task_id, seed, settings, input_file, growing, rendering)
     numbers, partial = numbers_of(settings), partial_path(output)
     done = _attempts_so_far(partial) if find_unfinished(output, lineage, resume=resume, overwrite=overwrite) else []
@@ -182,6 +183,7 @@ def begin(task_id: str, seed: int, settings: GenerateSettings, growing: Sources,
     Raises:
         UserError: as `generate`.
     """
+    settings = settings_for(find_task(task_id), settings)
     task, sources, output, lineage = _checked(task_id, seed, settings, None, growing, rendering)
     partial = partial_path(output)
     if not find_unfinished(output, lineage, resume=resume, overwrite=overwrite):

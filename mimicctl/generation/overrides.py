@@ -11,6 +11,11 @@ from mimicctl.generation.schedule import rehearse
 from mimicctl.tasks import Subtask, SubtaskConstraint, TaskSpec
 
 
+def settings_for(task: TaskSpec, settings: GenerateSettings) -> GenerateSettings:
+    """`settings`, with what the task asks for where nobody has set anything: not in a file, a variable or a flag."""
+    return settings.model_copy(update={name: value for name, value in task.generation.items() if name not in settings.model_fields_set})
+
+
 def with_overrides(task: TaskSpec, settings: GenerateSettings) -> TaskSpec:
     """The task with `settings.subtasks` and `settings.constraints` put in.
 

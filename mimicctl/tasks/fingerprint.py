@@ -13,8 +13,8 @@ from mimicctl.tasks.spec import TaskSpec
 KEY = "task_spec"
 """Of a fingerprint in a file's lineage."""
 
-_ELSEWHERE = {"task_id", "subtasks", "constraints", "isaaclab"}
-"""In the lineage in full; of `isaaclab` what matters, as its physics."""
+_ELSEWHERE = {"task_id", "subtasks", "constraints", "generation", "isaaclab"}
+"""In the lineage in full; `generation` among the settings, of `isaaclab` what matters, as its physics."""
 
 _NO_MATTER = {"description", "obs_layout", "sources_of", "source_demos", "prompt_templates"}
 """Nothing that happens in a trial depends on these."""

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass, field
-from typing import Literal
+from typing import Any, Literal
 
 SelectionStrategy = Literal["random", "nearest_neighbor_object", "nearest_neighbor_robot_distance", "nearest_neighbor_gap"]
 
@@ -367,6 +367,7 @@ class TaskSpec:
         source_demos, prompt_templates: names of files in `mimicctl/data`; "" if none come with the task.
         cameras: what looks on; they change nothing about the physics.
         semantic_colors: class (an object's name, "table", "ground", "robot", "background") to its RGB in segmentations.
+        generation: settings of `mimicctl generate` that it asks for, by name, where the user has not set them.
         isaaclab: how Isaac Lab runs it; None: MuJoCo does.
     """
 
@@ -393,6 +394,7 @@ class TaskSpec:
     prompt_templates: str = ""
     cameras: tuple[CameraSpec, ...] = ()
     semantic_colors: dict[str, tuple[int, int, int]] = field(default_factory=dict)
+    generation: dict[str, Any] = field(default_factory=dict)
     isaaclab: IsaacLab | None = None
 
     @property

@@ -9,61 +9,17 @@ import signal
 import subprocess
 import sys
 import time
-from pathlib import Path
 
 import numpy as np
 import pytest
 
 from mimicctl.dataset.reader import Dataset
-from tests.conftest import run_cli
+from tests.isaaclab.conftest import TASK
 
 pytestmark = [
     pytest.mark.isaaclab,
     pytest.mark.skipif(importlib.util.find_spec("ovphysx") is None, reason="Isaac Lab 3 with OvPhysX is not installed (nox -s isaaclab)"),
 ]
-
-TASK = "Isaac-Stack-Cube-Franka-IK-Rel-v0"
-
-
-@pytest.fixture(scope="module")
-def folder(tmp_path_factory) -> Path:
-    return tmp_path_factory.mktemp("work")
-
-
-@pytest.fixture(scope="module")
-def isaac(folder, asset_root):
-    """Run a command in `folder`; its result as JSON, and what it said."""
-
-    def run(*arguments: str, code: int = 0, environ: dict[str, str] | None = None):
-        done = run_cli(arguments, folder, {"ISAACSIM_ASSET_ROOT": asset_root, "OMP_NUM_THREADS": "1", **(environ or {})})
-        assert done.returncode == code, done.stderr[-3000:]
-        return (json.loads(done.stdout) if "--json" in arguments and not code else None), done.stderr
-
-    return run
-
-
-@pytest.fixture(scope="module")
-def recording(isaac, folder) -> Path:
-    isaac("record", "--task", TASK, "--device", "scripted", "--num-demos", "2", "--output-file", "recording.hdf5")
-    return folder / "recording.hdf5"
-
-
-@pytest.fixture(scope="module")
-def annotated(isaac, folder, recording) -> Path:
-    made, _ = isaac("annotate", "--task", TASK, "--input-file", recording.name, "--output-file", "annotated.hdf5", "--json")
-    assert made["demos"] == 2
-    return folder / "annotated.hdf5"
-
-
-@pytest.fixture(scope="module")
-def generated(isaac, folder) -> Path:
-    """From the demonstrations that come with the task on MuJoCo."""
-    made, _ = isaac(
-        "generate", "--task", TASK, "--physics", "ovphysx", "--num-envs", "8", "--trials", "8", "--no-guarantee", "--output-file", "generated.hdf5", "--json"
-    )
-    assert made["attempts"] == 8
-    assert made["demos"] >= 2  # about 13 in 20 succeed with Isaac Lab's own noise
-    return folder / "generated.hdf5"
 
 
 def test_what_was_recorded_says_on_what(recording):

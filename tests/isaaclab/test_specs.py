@@ -10,7 +10,7 @@ import pytest
 from mimicctl.config import GenerateSettings
 from mimicctl.envs.isaaclab import launch
 from mimicctl.errors import UserError
-from mimicctl.generation.overrides import with_overrides
+from mimicctl.generation.overrides import settings_for, with_overrides
 from mimicctl.tasks import Stack, find_task
 from mimicctl.tasks.spec import IsaacLab, OwnSuccess
 
@@ -57,6 +57,14 @@ def test_every_mimic_environment_is_understood():
     assert found["Isaac-Locomanipulation-G1-Abs-Mimic-v0"].control_hz == 50.0
     mug = found["Isaac-Place-Mug-Agibot-Left-Arm-RmpFlow-Rel-Mimic-v0"]
     assert mug.control == "rel" and [s.term_offset_range for s in mug.subtasks["agibot"]] == [(15, 30), (0, 0)]
+
+
+def test_how_segments_are_chosen_is_taken_from_the_config_where_nobody_has_set_it():
+    pour, stack = find_task("Isaac-NutPour-GR1T2-Pink-IK-Abs-Mimic-v0"), find_task("Isaac-Stack-Cube-Franka-IK-Rel-v0")
+    assert not settings_for(pour, GenerateSettings(trials=5)).select_src_per_subtask
+    assert settings_for(stack, GenerateSettings()) == GenerateSettings()
+    mine = settings_for(pour, GenerateSettings(select_src_per_subtask=True))
+    assert mine.select_src_per_subtask and mine.trials == 1000  # not the config's number of trials
 
 
 def test_overrides_change_the_config_and_slips_are_refused():

@@ -16,6 +16,10 @@ _ANYWHERE = ResetRange(x=(-1.0, 1.0), y=(-1.0, 1.0), yaw=(-3.14159, 3.14159), mi
 _CALM = 0.25
 """Noise around a change of the gripper, as a share of Isaac Lab's, which is the same throughout: there it topples what is being stacked."""
 
+_GENERATION = ("select_src_per_subtask", "select_src_per_arm", "transform_first_robot_pose", "interpolate_from_last_target_pose")
+"""What is taken from a config's `datagen_config`: how its segments are chosen and joined. How many demos to make, what to keep and the seed are the
+user's business, and those of Isaac Lab's configs stand for nothing (10 trials, seed 1)."""
+
 
 @functools.cache
 def read_task(task_id: str, how: IsaacLab) -> TaskSpec:
@@ -54,6 +58,7 @@ def task_of(config: Any, task_id: str, how: IsaacLab, twin: TaskSpec | None) -> 
         "subtasks": {eef: _subtasks(subtasks, names.get(eef, ())) for eef, subtasks in config.subtask_configs.items()},
         "constraints": tuple(_constraint(constraint) for constraint in config.task_constraint_configs),
         "horizon": round(config.episode_length_s / dt),
+        "generation": {name: getattr(config.datagen_config, f"generation_{name}") for name in _GENERATION},
         "isaaclab": how,
         "cameras": (),
     }
