@@ -13,16 +13,21 @@ from mimicctl.tasks.discovery import Found, find_tasks
 from mimicctl.tasks.drive import DRIVE_TIAGO
 from mimicctl.tasks.lift_cube import LIFT_CUBE_ABS, LIFT_CUBE_REL
 from mimicctl.tasks.lift_tray import LIFT_TRAY_ABS
+from mimicctl.tasks.organizer import DESKTOP_ORGANIZER_REL, DESKTOP_ORGANIZER_VISUOMOTOR, DESKTOP_ORGANIZER_WIDE_REL
 from mimicctl.tasks.spec import (
     Arrive,
     CameraSpec,
     Goal,
+    Grip,
     HandBox,
+    Label,
     Lift,
     LiftTogether,
     Modality,
     ObjectSpec,
     Obstacle,
+    Part,
+    PutInto,
     ResetRange,
     Stack,
     Subtask,
@@ -46,12 +51,16 @@ __all__ = [
     "Arrive",
     "CameraSpec",
     "Goal",
+    "Grip",
     "HandBox",
+    "Label",
     "Lift",
     "LiftTogether",
     "Modality",
     "ObjectSpec",
     "Obstacle",
+    "Part",
+    "PutInto",
     "ResetRange",
     "Stack",
     "Subtask",
@@ -85,6 +94,9 @@ _REGISTRY = {
         LIFT_CUBE_REL,
         LIFT_CUBE_ABS,
         LIFT_TRAY_ABS,
+        DESKTOP_ORGANIZER_REL,
+        DESKTOP_ORGANIZER_WIDE_REL,
+        DESKTOP_ORGANIZER_VISUOMOTOR,
         DRIVE_TIAGO,
     )
 }

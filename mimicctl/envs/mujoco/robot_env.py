@@ -184,7 +184,7 @@ def draw_object_poses(task: TaskSpec, rng: np.random.Generator) -> list[np.ndarr
     reset = task.reset
     placed: list[np.ndarray] = []
     for item in task.objects:
-        low, high = np.array([*reset.span_of(item.name), reset.yaw]).T
+        low, high = np.array([*reset.span_of(item.name), reset.yaws_of(item.name)]).T
         for _ in range(_PLACEMENT_TRIES):
             x, y, yaw = rng.uniform(low, high)
             if all(np.hypot(x - p[0, 3], y - p[1, 3]) > reset.min_separation for p in placed):
