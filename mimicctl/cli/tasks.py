@@ -119,6 +119,8 @@ def check(
 def _own_start(reset: ResetRange, name: str) -> str:
     """In which ranges of its own an object starts."""
     own = (("x", "m", reset.x_of), ("y", "m", reset.y_of), ("yaw", "rad", reset.yaw_of))
+    if name in reset.inside:
+        return f"in the middle of the {reset.inside[name][0]}"
     return ", ".join(f"{axis} {spans[name][0]:.3g} to {spans[name][1]:.3g} {unit}" for axis, unit, spans in own if name in spans)
 
 

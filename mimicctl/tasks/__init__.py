@@ -38,6 +38,7 @@ from mimicctl.tasks.spec import (
 )
 from mimicctl.tasks.stack_cube import (
     STACK_CUBE_ABS,
+    STACK_CUBE_BIN_REL,
     STACK_CUBE_D0_REL,
     STACK_CUBE_D1_REL,
     STACK_CUBE_REL,
@@ -91,6 +92,7 @@ _REGISTRY = {
         STACK_CUBE_D0_REL,
         STACK_CUBE_D1_REL,
         STACK_CUBE_WALL_REL,
+        STACK_CUBE_BIN_REL,
         LIFT_CUBE_REL,
         LIFT_CUBE_ABS,
         LIFT_TRAY_ABS,

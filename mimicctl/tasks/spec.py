@@ -225,6 +225,7 @@ class ResetRange:
         min_separation: least distance between any two object centres [m].
         joint_noise: standard deviation of the robot's joints about their home [rad, for a base also m].
         x_of, y_of, yaw_of: objects that have a range of their own, within the common one [m, m, rad].
+        inside: object to the container, one that comes before it, in whose middle it starts, and how thick the container's floor is [m].
     """
 
     x: tuple[float, float]
@@ -235,9 +236,12 @@ class ResetRange:
     y_of: dict[str, tuple[float, float]] = field(default_factory=dict)
     x_of: dict[str, tuple[float, float]] = field(default_factory=dict)
     yaw_of: dict[str, tuple[float, float]] = field(default_factory=dict)
+    inside: dict[str, tuple[str, float]] = field(default_factory=dict)
 
     def span_of(self, name: str) -> tuple[tuple[float, float], tuple[float, float]]:
         """Ranges of x and y in which the object `name` may start [m]."""
+        if name in self.inside:
+            return self.span_of(self.inside[name][0])
         return self.x_of.get(name, self.x), self.y_of.get(name, self.y)
 
     def yaws_of(self, name: str) -> tuple[float, float]:

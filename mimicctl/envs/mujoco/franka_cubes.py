@@ -83,7 +83,10 @@ class CubesReader(FrankaReader):
     # What the file holds --------------------------------------------------------------------------------
 
     def observations(self, rows: np.ndarray) -> dict[str, np.ndarray]:
-        names = [item.name for item in self.task.objects]
+        # Nobody moves what cubes are stacked in.
+        containers = {container for container, _ in self.task.reset.inside.values()}
+        cubes = [item for item in self.task.objects if item.name not in containers]
+        names = [item.name for item in cubes]
         eef = self.eef_pose(rows)
         eef_pos = poses.position(eef)
         positions = [self.object_position(rows, name) for name in names]
@@ -97,6 +100,6 @@ class CubesReader(FrankaReader):
             "object": np.concatenate([*posed, *relative], axis=-1),
             "cube_positions": np.concatenate(positions, axis=-1),
             "cube_orientations": np.concatenate(quats, axis=-1),
-            "gripper_to_cube_yaw": self.relative_yaws(poses.rotation(eef), quats),
+            "gripper_to_cube_yaw": self.relative_yaws(rows, poses.rotation(eef), cubes),
         }
         return {key: np.ascontiguousarray(value, dtype=np.float32) for key, value in values.items()}

@@ -87,6 +87,6 @@ class OrganizerReader(FrankaReader):
             **{f"{name}_pos": value for name, value in positions.items()},
             **{f"{name}_quat": value for name, value in quats.items()},
             "object": np.concatenate([*posed, *ways], axis=-1),
-            "gripper_to_object_yaw": self.relative_yaws(poses.rotation(self.eef_pose(rows)), [quats[item.name] for item in self.task.objects]),
+            "gripper_to_object_yaw": self.relative_yaws(rows, poses.rotation(self.eef_pose(rows)), [self.task.object(name) for name in names]),
         }
         return {key: np.ascontiguousarray(value, dtype=np.float32) for key, value in values.items()}
