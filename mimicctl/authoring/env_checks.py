@@ -42,7 +42,8 @@ def _start_states(env: MimicEnv, seed: int) -> str:
             in_x, in_y = reset.span_of(name)
             if not (in_x[0] - 1e-6 <= x <= in_x[1] + 1e-6 and in_y[0] - 1e-6 <= y <= in_y[1] + 1e-6):
                 raise Wrong(f"{name} starts at x {x:.3f}, y {y:.3f}, outside the reset range", "the env's reset must draw from task.reset")
-        gaps = [float(np.linalg.norm(a - b)) for i, a in enumerate(placed) for b in placed[:i]]
+        apart = [place for name, place in zip(env.object_poses(snapshot), placed, strict=True) if name not in reset.inside]
+        gaps = [float(np.linalg.norm(a - b)) for i, a in enumerate(apart) for b in apart[:i]]
         if gaps and min(gaps) < reset.min_separation - 1e-6:
             room = f"{len(placed)} objects do not find room {reset.min_separation:g} m apart; two start {min(gaps):.3f} m apart"
             raise Wrong(room, "widen reset.x or reset.y, or lower min_separation")

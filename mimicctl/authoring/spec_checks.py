@@ -9,7 +9,7 @@ import numpy as np
 from mimicctl.authoring.wrong import Wrong
 from mimicctl.errors import UserError
 from mimicctl.generation.schedule import rehearse
-from mimicctl.tasks import Arrive, Lift, LiftTogether, Stack, TaskSpec
+from mimicctl.tasks import Arrive, Lift, LiftTogether, PutInto, Stack, TaskSpec
 
 _EEFS = {"franka": ("franka",), "tiago": ("base",), "dual_franka": ("left", "right")}
 
@@ -27,6 +27,8 @@ def _names(task: TaskSpec) -> str:
             wanted = [("the goal", name) for name in order]
         case Lift(name) | LiftTogether(name):
             wanted = [("the goal", name)]
+        case PutInto(name, container):
+            wanted = [("the goal", name), ("the goal", container)]
         case Arrive(mark):
             wanted = [("the goal", mark)]
     wanted += [(f'"{s.name}"', s.object_ref) for subtasks in task.subtasks.values() for s in subtasks if s.object_ref is not None]
@@ -61,16 +63,21 @@ def _subtasks(task: TaskSpec) -> str:
 
 def _reset_range(task: TaskSpec) -> str:
     reset = task.reset
-    own = {f"y_of[{name!r}]": span for name, span in reset.y_of.items()}
-    for name, (low, high) in {"x": reset.x, "y": reset.y, "yaw": reset.yaw, **own}.items():
+    common = {"x": reset.x, "y": reset.y, "yaw": reset.yaw}
+    own = {(axis, name): span for axis, spans in (("x", reset.x_of), ("y", reset.y_of), ("yaw", reset.yaw_of)) for name, span in spans.items()}
+    for name, (low, high) in {**common, **{f"{axis}_of[{name!r}]": span for (axis, name), span in own.items()}}.items():
         if not low <= high:
             raise Wrong(f"reset.{name} goes from {low} to {high}", "put the lower end first")
     names = [item.name for item in task.objects]
-    for name, (low, high) in reset.y_of.items():
+    for (axis, name), (low, high) in own.items():
         if name not in names:
-            raise Wrong(f"reset.y_of is about {name}, and there is no such object", f"name one of {', '.join(names)}")
-        if low < reset.y[0] or high > reset.y[1]:
-            raise Wrong(f"{name} has a range of y of its own, {low} to {high}, that leaves reset.y", "make reset.y as wide as the widest")
+            raise Wrong(f"reset.{axis}_of is about {name}, and there is no such object", f"name one of {', '.join(names)}")
+        if low < common[axis][0] or high > common[axis][1]:
+            what = f"{name} has a range of {axis} of its own, {low} to {high}, that leaves reset.{axis}"
+            raise Wrong(what, f"make reset.{axis} as wide as the widest")
+    for name, (container, _) in reset.inside.items():
+        if name not in names or container not in names[: names.index(name)]:
+            raise Wrong(f"reset.inside puts {name} into {container}, and there are no such objects in this order", "list the container before what is in it")
     if not min(reset.min_separation, reset.joint_noise) >= 0:
         raise Wrong("min_separation or joint_noise is below 0", "both are at least 0")
     return f"{100 * (reset.x[1] - reset.x[0]):.0f} x {100 * (reset.y[1] - reset.y[0]):.0f} cm, {np.degrees(reset.yaw[1] - reset.yaw[0]):.0f} degrees"

@@ -12,7 +12,7 @@ import typer
 from mimicctl.cli.common import ConfigFile, Json, Outcome, Override, Seed, Table, note, reporting, resolve_settings, show
 
 if TYPE_CHECKING:
-    from mimicctl.tasks import SubtaskConstraint
+    from mimicctl.tasks import ResetRange, SubtaskConstraint
 
 _CONTROL = {"rel": "relative", "abs": "absolute", "velocity": "velocities"}
 
@@ -57,7 +57,7 @@ def show_task(task_id: str, config: ConfigFile = None, override: Override = None
             else []
         ),
         ("start states", f"x {reset.x[0]} to {reset.x[1]} m, y {reset.y[0]} to {reset.y[1]} m, yaw {reset.yaw[0]:.3g} to {reset.yaw[1]:.3g} rad"),
-        *((f"start of {name}", f"y {low} to {high} m") for name, (low, high) in reset.y_of.items()),
+        *((f"start of {item.name}", own) for item in task.objects if (own := _own_start(reset, item.name))),
         ("success", f"{task.goal.text}, for {task.success_hold_steps} steps"),
     ]
     rows = [
@@ -114,6 +114,14 @@ def check(
     show(Outcome(title, tables=[Table("", ("check", "", "what was seen"), rows)], next_command=following, data=as_dict(task, findings)), as_json)
     if failed:
         raise typer.Exit(1)
+
+
+def _own_start(reset: ResetRange, name: str) -> str:
+    """In which ranges of its own an object starts."""
+    own = (("x", "m", reset.x_of), ("y", "m", reset.y_of), ("yaw", "rad", reset.yaw_of))
+    if name in reset.inside:
+        return f"in the middle of the {reset.inside[name][0]}"
+    return ", ".join(f"{axis} {spans[name][0]:.3g} to {spans[name][1]:.3g} {unit}" for axis, unit, spans in own if name in spans)
 
 
 def _constraint_row(constraint: SubtaskConstraint) -> tuple[str, str, str, str]:

@@ -88,8 +88,8 @@ def command(
                 note("The dataset has camera images, so they are what is learnt from. --recipe mlp learns from states.")
             if not settings.config_json and RECIPES[recipe.name].turn and not recipe.turn:
                 note("Scenes are not turned in training: what the columns of these observations mean is not known for the task of this dataset.")
-            if absent := [key for key in recipe.optional_keys if key not in recipe.obs_keys]:
-                note(f"The dataset has no {', '.join(absent)}, which this recipe learns a good deal better with. mimicctl generate writes it on MuJoCo.")
+            if recipe.optional_keys and not set(recipe.optional_keys) & set(recipe.obs_keys):
+                note(f"The dataset has no {' or '.join(recipe.optional_keys)}, which this recipe learns a good deal better with. mimicctl generate writes it on MuJoCo.")
             reporter.set_total(recipe.epochs)
             reporter.update(0, "under way")
 

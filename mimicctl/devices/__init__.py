@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 
 from mimicctl.devices.base import AXES, AxisSource, Command, Device, Event, OperatorView, Reading
 from mimicctl.errors import UserError
-from mimicctl.tasks import Arrive, Lift, LiftTogether, Stack, TaskSpec
+from mimicctl.tasks import Arrive, Lift, LiftTogether, PutInto, Stack, TaskSpec
 
 if TYPE_CHECKING:
     from mimicctl.config import RecordSettings
@@ -154,7 +154,7 @@ def shaping_for(device: str, task: TaskSpec, settings: RecordSettings) -> Shapin
 
 
 def _scripted(task: TaskSpec, speed: str, seed: int) -> Device:
-    from mimicctl.devices.scripted import PickAndLift, PickAndPlace, ScriptedOperator
+    from mimicctl.devices.scripted import PickAndLift, PickAndPlace, PickAndPutInto, ScriptedOperator
     from mimicctl.devices.scripted_drive import ScriptedDriver
     from mimicctl.devices.scripted_pair import ScriptedPair
 
@@ -166,6 +166,8 @@ def _scripted(task: TaskSpec, speed: str, seed: int) -> Device:
             errands = [PickAndPlace(up.name, low.name, up.edge, low.edge) for low, up in itertools.pairwise(task.object(name) for name in names)]
         case Lift(name, height):
             errands = [PickAndLift(name, height)]
+        case PutInto(name, container, _, (_, _, floor)):
+            errands = [PickAndPutInto(task.object(name), task.object(container), floor)]
         case LiftTogether():
             return ScriptedPair(task.goal, speed=speed, seed=seed)
         case Arrive(mark):

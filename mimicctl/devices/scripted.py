@@ -10,6 +10,7 @@ import numpy as np
 from mimicctl import poses
 from mimicctl.devices.base import Command, OperatorView
 from mimicctl.devices.scripted_hand import ALIGNED, APPROACH_HEIGHT, CLOSE, MANNERS, OPEN, PASSING, THERE, ScriptedHand
+from mimicctl.tasks.objects import ObjectSpec
 
 # Half of the room that the hand wants, and that its open fingers need, across and along its jaw, with a neighbour's own size added [m].
 _HAND_ROOM, _FINGER_ROOM = (0.065, 0.14), (0.035, 0.09)
@@ -42,7 +43,20 @@ class PickAndLift:
         return f"lifts {self.pick}"
 
 
-Errand = PickAndPlace | PickAndLift
+@dataclass(frozen=True)
+class PickAndPutInto:
+    """One errand: put `pick` into `container`, over its rim and down onto its floor, which is at `floor` in its frame [m]."""
+
+    pick: ObjectSpec
+    container: ObjectSpec
+    floor: float
+
+    @property
+    def text(self) -> str:
+        return f"puts {self.pick.name} into {self.container.name}"
+
+
+Errand = PickAndPlace | PickAndLift | PickAndPutInto
 
 
 class ScriptedOperator:
@@ -83,16 +97,34 @@ class ScriptedOperator:
 
     def _play(self) -> Iterator[Command]:
         for errand in self._errands:
-            yield from self._pick(errand.pick)
-            yield from self._place(errand) if isinstance(errand, PickAndPlace) else self._lift(errand)
+            match errand:
+                case PickAndPlace():
+                    yield from self._pick(errand.pick)
+                    yield from self._place(errand)
+                case PickAndLift():
+                    yield from self._pick(errand.pick)
+                    yield from self._lift(errand)
+                case PickAndPutInto():
+                    grip = errand.pick.held_at.height
+                    yield from self._pick(errand.pick.name, grip, errand.pick.half_size[2] - grip, errand.pick.yaw_symmetry)
+                    yield from self._put_into(errand)
         while True:
             yield Command(np.zeros(6), OPEN)
 
-    def _pick(self, name: str) -> Iterator[Command]:
+    def _pick(self, name: str, height: float = 0.0, above: float = 0.0, faces: int = 4) -> Iterator[Command]:
+        """Grasp an object across two of its equal sides, of which there are `faces` and which its x axis goes through.
+
+        Args:
+            height: of the grasp above its origin [m].
+            above: what of it is higher than that, and has to be cleared [m].
+        """
         rng = self._hand.rng
-        rotation = self._grasp_rotation(name)
+        rotation = self._grasp_rotation(name, faces)
         approach = np.array([*rng.normal(0.0, 2 * self._manner.aim, 2), APPROACH_HEIGHT + rng.uniform(-0.02, 0.02)])
         grasp = np.array([*rng.normal(0.0, self._manner.aim, 2), rng.uniform(-0.0015, 0.0015)])
+
+        approach[2] += height + above
+        grasp[2] += height
 
         def over(offset: np.ndarray) -> np.ndarray:
             return poses.compose(rotation, poses.position(self._hand.seen().object_poses[name]) + offset)
@@ -106,7 +138,7 @@ class ScriptedOperator:
         rng = self._hand.rng
         stack_height = (errand.pick_edge + errand.place_edge) / 2
         carry = stack_height + _CLEARANCE + rng.uniform(-0.01, 0.02)
-        rotation = self._aligning_rotation(errand)
+        rotation = self._aligning_rotation(errand.pick, errand.place, 4)
         aim = rng.normal(0.0, self._manner.aim, 2)
 
         def above(height: float) -> np.ndarray:
@@ -130,6 +162,31 @@ class ScriptedOperator:
         away[2, 3] += APPROACH_HEIGHT + rng.uniform(-0.01, 0.03)
         yield from self._hand.reach(lambda: away, OPEN, PASSING)
 
+    def _put_into(self, errand: PickAndPutInto) -> Iterator[Command]:
+        rng = self._hand.rng
+        stands = errand.floor + errand.pick.half_size[2]
+        carry = errand.container.half_size[2] + errand.pick.half_size[2] + _CLEARANCE + rng.uniform(-0.01, 0.02)
+        rotation = self._aligning_rotation(errand.pick.name, errand.container.name, 2)
+        aim = rng.normal(0.0, 3 * self._manner.aim, 2)
+
+        def above(height: float) -> np.ndarray:
+            """Where the eef must be for the object in hand to be `height` above the middle of the container."""
+            view = self._hand.seen()
+            goal = poses.position(view.object_poses[errand.container.name]) + poses.position(view.eef_pose)
+            goal -= poses.position(view.object_poses[errand.pick.name])
+            return poses.compose(rotation, goal + np.array([*aim, height]))
+
+        lift = self._hand.seen().eef_pose.copy()
+        lift[2, 3] = above(carry)[2, 3]
+        yield from self._hand.reach(lambda: lift, CLOSE, PASSING)
+        yield from self._hand.reach(lambda: above(carry), CLOSE, ALIGNED, curved=True)
+        yield from self._hand.look(CLOSE)
+        yield from self._hand.reach(lambda: above(stands + 0.003), CLOSE, THERE)
+        yield from self._hand.work_gripper(OPEN)
+        away = self._hand.seen().eef_pose.copy()
+        away[2, 3] += APPROACH_HEIGHT + rng.uniform(-0.01, 0.03)
+        yield from self._hand.reach(lambda: away, OPEN, PASSING)
+
     def _lift(self, errand: PickAndLift) -> Iterator[Command]:
         rng = self._hand.rng
         up = self._hand.seen().eef_pose.copy()
@@ -140,24 +197,26 @@ class ScriptedOperator:
 
     # Perception --------------------------------------------------------------------------------------------
 
-    def _grasp_rotation(self, name: str) -> np.ndarray:
-        """Gripper pointing down with its jaw across the faces of a cube, turned so that the hand keeps off its neighbours."""
+    def _grasp_rotation(self, name: str, faces: int) -> np.ndarray:
+        """Gripper pointing down with its jaw across two of an object's equal sides, turned so that the hand keeps off its neighbours."""
         view = self._hand.seen()
         jaw = poses.rotation(view.eef_pose)[:2, 1]
         face = poses.rotation(view.object_poses[name])[:2, 0]
         now, wanted = np.arctan2(jaw[1], jaw[0]), np.arctan2(face[1], face[0])
-        least = (wanted - now + np.pi / 4) % (np.pi / 2) - np.pi / 4
-        turn = min((least, least - np.sign(least) * np.pi / 2), key=lambda t: abs(t) + 10 * self._crowding(name, now + t))
+        apart = 2 * np.pi / faces
+        least = (wanted - now + apart / 2) % apart - apart / 2
+        turn = min((least, least - np.sign(least) * apart), key=lambda t: abs(t) + 10 * self._crowding(name, now + t))
         yaw = now + turn + self._hand.rng.normal(0.0, 0.02)
         y_axis, z_axis = np.array([np.cos(yaw), np.sin(yaw), 0.0]), np.array([0.0, 0.0, -1.0])
         return np.stack([np.cross(y_axis, z_axis), y_axis, z_axis], axis=-1)
 
-    def _aligning_rotation(self, errand: PickAndPlace) -> np.ndarray:
-        """The eef's rotation once it has turned, as little as it can, until the faces of the cube in hand lie along those below."""
+    def _aligning_rotation(self, pick: str, place: str, faces: int) -> np.ndarray:
+        """The eef's rotation once it has turned, as little as it can, until the sides of what is in hand, so many equal ones, lie along those below."""
         view = self._hand.seen()
-        held, below = (poses.rotation(view.object_poses[name])[:2, 0] for name in (errand.pick, errand.place))
+        held, below = (poses.rotation(view.object_poses[name])[:2, 0] for name in (pick, place))
         gap = np.arctan2(below[1], below[0]) - np.arctan2(held[1], held[0])
-        turn = (gap + np.pi / 4) % (np.pi / 2) - np.pi / 4 + self._hand.rng.normal(0.0, 0.02)
+        apart = 2 * np.pi / faces
+        turn = (gap + apart / 2) % apart - apart / 2 + self._hand.rng.normal(0.0, 0.02)
         return poses.matrix_from_rotvec(np.array([0.0, 0.0, turn])) @ poses.rotation(view.eef_pose)
 
     def _crowding(self, name: str, yaw: float) -> int:

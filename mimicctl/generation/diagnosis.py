@@ -107,9 +107,9 @@ def _undone(signals: dict[str, np.ndarray], subtasks: tuple[Subtask, ...], rises
 
 
 def _held_object(signals: dict[str, np.ndarray], subtasks: tuple[Subtask, ...], completed: int) -> str | None:
-    """The object that should be in hand: what the last completed subtask was about, if that was a grasp."""
+    """The object that should be in hand: what the last completed subtask was about, if that was a grasp or a lift."""
     last = subtasks[completed - 1] if completed else None
-    return last.object_ref if last and last.term_signal and last.term_signal.startswith("grasp") else None
+    return last.object_ref if last and last.term_signal and last.term_signal.startswith(("grasp", "lift")) else None
 
 
 def _reach(task: TaskSpec, name: str) -> float:

@@ -323,12 +323,12 @@ class Planner:
         lasts = np.stack([demo.eef_poses[eef][end - 1] for demo, (_, end) in zip(demos, bounds, strict=True)])
         in_the_way = [name for name in now.object_poses if name not in (ref, now.held)]
         centres = np.array([poses.position(now.object_poses[name]) for name in in_the_way])
-        edges = np.array([task.object(name).edge for name in in_the_way])
+        half_sizes = np.array([task.object(name).half_size for name in in_the_way])
 
         def room(choice: int, equivalents: np.ndarray) -> np.ndarray:
             start, end = bounds[choice]
             path = demos[choice].eef_poses[eef][start:end:_LOOK_EVERY]
-            return clearances(task, path, equivalents @ poses.inverse(then[choice]), centres, edges)
+            return clearances(task, path, equivalents @ poses.inverse(then[choice]), centres, half_sizes)
 
         preferences = self._settings.preferences
         considered = preferences.considered(eef, number, [demo.name for demo in demos], self._rng) if preferences else np.ones(len(demos), dtype=bool)

@@ -13,18 +13,23 @@ from mimicctl.tasks.discovery import Found, find_tasks
 from mimicctl.tasks.drive import DRIVE_TIAGO
 from mimicctl.tasks.lift_cube import LIFT_CUBE_ABS, LIFT_CUBE_REL
 from mimicctl.tasks.lift_tray import LIFT_TRAY_ABS
+from mimicctl.tasks.organizer import DESKTOP_ORGANIZER_REL, DESKTOP_ORGANIZER_VISUOMOTOR, DESKTOP_ORGANIZER_WIDE_REL
 from mimicctl.tasks.spec import (
     Arrive,
     CameraSpec,
     Goal,
+    Grip,
     HandBox,
     IsaacLab,
+    Label,
     Lift,
     LiftTogether,
     Modality,
     ObjectSpec,
     Obstacle,
     OwnSuccess,
+    Part,
+    PutInto,
     ResetRange,
     Stack,
     Subtask,
@@ -35,6 +40,7 @@ from mimicctl.tasks.spec import (
 )
 from mimicctl.tasks.stack_cube import (
     STACK_CUBE_ABS,
+    STACK_CUBE_BIN_REL,
     STACK_CUBE_D0_REL,
     STACK_CUBE_D1_REL,
     STACK_CUBE_REL,
@@ -48,14 +54,18 @@ __all__ = [
     "Arrive",
     "CameraSpec",
     "Goal",
+    "Grip",
     "HandBox",
     "IsaacLab",
+    "Label",
     "Lift",
     "LiftTogether",
     "Modality",
     "ObjectSpec",
     "Obstacle",
     "OwnSuccess",
+    "Part",
+    "PutInto",
     "ResetRange",
     "Stack",
     "Subtask",
@@ -89,9 +99,13 @@ _REGISTRY = {
         STACK_CUBE_D0_REL,
         STACK_CUBE_D1_REL,
         STACK_CUBE_WALL_REL,
+        STACK_CUBE_BIN_REL,
         LIFT_CUBE_REL,
         LIFT_CUBE_ABS,
         LIFT_TRAY_ABS,
+        DESKTOP_ORGANIZER_REL,
+        DESKTOP_ORGANIZER_WIDE_REL,
+        DESKTOP_ORGANIZER_VISUOMOTOR,
         DRIVE_TIAGO,
     )
 }

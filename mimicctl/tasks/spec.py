@@ -10,6 +10,10 @@ import math
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
+from mimicctl.tasks.objects import Grip, Label, ObjectSpec, Obstacle, Part, Tray
+
+__all__ = ["Grip", "Label", "ObjectSpec", "Obstacle", "Part", "Tray"]  # what a scene is made of has a module of its own
+
 SelectionStrategy = Literal["random", "nearest_neighbor_object", "nearest_neighbor_robot_distance", "nearest_neighbor_gap"]
 
 CoordinationScheme = Literal["replay", "transform", "translate"]
@@ -104,70 +108,6 @@ class SubtaskConstraint:
 
 
 @dataclass(frozen=True)
-class Tray:
-    """A shallow box with a bar to hold it by at both ends of its y axis. Its frame is in the middle of its base plate.
-
-    Attributes:
-        half_size: of the plate [m].
-        rim: height of the walls above the plate [m].
-        handle: y and z of the middle of the bar at its left end; the other one mirrors y [m].
-        bar: half-size of a bar [m].
-    """
-
-    half_size: tuple[float, float, float]
-    rim: float
-    handle: tuple[float, float]
-    bar: tuple[float, float, float]
-
-
-@dataclass(frozen=True)
-class ObjectSpec:
-    """A free rigid object of the scene, a cube or a tray, or a mark on the floor.
-
-    Attributes:
-        edge: edge length, the longest one of a tray, or diameter of a mark [m].
-        mass: [kg]; 0: a mark, which nothing can touch.
-        rgba: colour.
-        yaw_symmetry: turning it by 1/n of a full turn about its z axis changes nothing.
-        tray: its shape; None: a cube, or a mark.
-    """
-
-    name: str
-    label: str
-    edge: float
-    mass: float
-    rgba: tuple[float, float, float, float]
-    yaw_symmetry: int = 1
-    tray: Tray | None = None
-
-    @property
-    def is_mark(self) -> bool:
-        return self.mass == 0
-
-    @property
-    def rest_height(self) -> float:
-        """Of its origin above what it stands on [m]."""
-        if self.tray is not None:
-            return self.tray.half_size[2]
-        return 0.0 if self.is_mark else self.edge / 2
-
-
-@dataclass(frozen=True)
-class Obstacle:
-    """A box that stands fixed in the scene and is in the way.
-
-    Attributes:
-        centre, half_size: in the env frame, its faces along the axes [m].
-        rgba: colour.
-    """
-
-    name: str
-    centre: tuple[float, float, float]
-    half_size: tuple[float, float, float]
-    rgba: tuple[float, float, float, float]
-
-
-@dataclass(frozen=True)
 class Stack:
     """Objects on one another and at rest, with the gripper open.
 
@@ -197,6 +137,27 @@ class Lift:
     @property
     def text(self) -> str:
         return f"{self.object_name} held at least {100 * self.height:g} cm above the table"
+
+
+@dataclass(frozen=True)
+class PutInto:
+    """One object inside another, upright one, let go and at rest.
+
+    Attributes:
+        object_name: what is put.
+        container: into what.
+        height: of the object's lower side above the table that counts as lifted, at least [m].
+        inside: half-size of the room in the container: its walls in x and y, and z of its floor, in the container's frame [m].
+    """
+
+    object_name: str
+    container: str
+    height: float
+    inside: tuple[float, float, float]
+
+    @property
+    def text(self) -> str:
+        return f"{self.object_name} on the floor of the upright {self.container}, gripper open, at rest"
 
 
 @dataclass(frozen=True)
@@ -251,7 +212,7 @@ class OwnSuccess:
         return "Isaac Lab's success term"
 
 
-Goal = Stack | Lift | LiftTogether | Arrive | OwnSuccess
+Goal = Stack | Lift | PutInto | LiftTogether | Arrive | OwnSuccess
 """What success asks for."""
 
 
@@ -272,7 +233,8 @@ class ResetRange:
         yaw: range [rad].
         min_separation: least distance between any two object centres [m].
         joint_noise: standard deviation of the robot's joints about their home [rad, for a base also m].
-        y_of: objects that have a range of y of their own, within `y` [m].
+        x_of, y_of, yaw_of: objects that have a range of their own, within the common one [m, m, rad].
+        inside: object to the container, one that comes before it, in whose middle it starts, and how thick the container's floor is [m].
     """
 
     x: tuple[float, float]
@@ -281,10 +243,19 @@ class ResetRange:
     min_separation: float
     joint_noise: float
     y_of: dict[str, tuple[float, float]] = field(default_factory=dict)
+    x_of: dict[str, tuple[float, float]] = field(default_factory=dict)
+    yaw_of: dict[str, tuple[float, float]] = field(default_factory=dict)
+    inside: dict[str, tuple[str, float]] = field(default_factory=dict)
 
     def span_of(self, name: str) -> tuple[tuple[float, float], tuple[float, float]]:
         """Ranges of x and y in which the object `name` may start [m]."""
-        return self.x, self.y_of.get(name, self.y)
+        if name in self.inside:
+            return self.span_of(self.inside[name][0])
+        return self.x_of.get(name, self.x), self.y_of.get(name, self.y)
+
+    def yaws_of(self, name: str) -> tuple[float, float]:
+        """Range of yaw in which the object `name` may start [rad]."""
+        return self.yaw_of.get(name, self.yaw)
 
 
 @dataclass(frozen=True)

@@ -10,7 +10,7 @@ import dataclasses
 import math
 
 from mimicctl.tasks.franka import HAND, HOME
-from mimicctl.tasks.spec import CameraSpec, ObjectSpec, Obstacle, ResetRange, Stack, Subtask, TaskSpec
+from mimicctl.tasks.spec import CameraSpec, ObjectSpec, Obstacle, Part, ResetRange, Stack, Subtask, TaskSpec
 
 _EDGE = 0.0406
 _MASS = 0.06
@@ -117,6 +117,44 @@ STACK_CUBE_WALL_REL = dataclasses.replace(
         y_of={"cube_1": (0.17, 0.27), "cube_2": (-0.34, -0.19), "cube_3": (-0.34, -0.19)},
     ),
     horizon=900,
+)
+
+_BIN_WALL, _BIN_HALF = 0.002, (0.09, 0.07, 0.025)
+"""Half the thickness of the bin's walls and floor, and half of its outside [m]."""
+
+
+def _bin_parts() -> tuple[Part, ...]:
+    """A floor and four walls of blue plastic, with a lip round the top for the eye."""
+    (x, y, z), wall, rgba = _BIN_HALF, _BIN_WALL, (0.36, 0.60, 0.86, 1.0)
+    parts = [Part("box", (0.0, 0.0, wall - z), (x, y, wall), rgba)]
+    for side in (-1, 1):
+        parts.append(Part("box", (side * (x - wall), 0.0, wall), (wall, y, z - wall), rgba))
+        parts.append(Part("box", (0.0, side * (y - wall), wall), (x - 2 * wall, wall, z - wall), rgba))
+        parts.append(Part("box", (side * x, 0.0, z - 0.003), (0.004, y + 0.004, 0.0031), (0.22, 0.46, 0.74, 1.0), solid=False))
+        parts.append(Part("box", (0.0, side * y, z - 0.003), (x, 0.004, 0.0031), (0.22, 0.46, 0.74, 1.0), solid=False))
+    return tuple(parts)
+
+
+_BIN = ObjectSpec("bin", "blue bin", edge=0.18, mass=1.0, rgba=(0.36, 0.60, 0.86, 1.0), yaw_symmetry=2, parts=_bin_parts())
+
+# Isaac Lab's ranges; the subtasks are the stack's, since its own, without offsets and bridges, are for planned ones.
+STACK_CUBE_BIN_REL = dataclasses.replace(
+    STACK_CUBE_REL,
+    task_id="MuJoCo-Stack-Cube-Bin-Franka-IK-Rel-v0",
+    description="The same in a bin, in which the blue cube stands.",
+    objects=(_BIN, *_OBJECTS),
+    reset=ResetRange(
+        x=(0.4, 0.70),
+        y=(-0.18, 0.18),
+        yaw=(-1.0, 1.0),
+        min_separation=0.1,
+        joint_noise=0.02,
+        x_of={"bin": (0.4, 0.4), "cube_2": (0.65, 0.70), "cube_3": (0.65, 0.70)},
+        y_of={"bin": (0.0, 0.0)},
+        yaw_of={"bin": (0.0, 0.0), "cube_1": (0.0, 0.0)},
+        inside={"cube_1": ("bin", 2 * _BIN_WALL)},
+    ),
+    source_demos="stack_cube_bin_franka.hdf5",
 )
 
 _TABLE_CAM = CameraSpec("table_cam", "", (1.0, 0.0, 0.4), (-0.61237, -0.61237, 0.35355, 0.35355), 200, 200)

@@ -94,7 +94,7 @@ RECIPES = {
             "BC with a Gaussian-mixture head on a 2 x 512 MLP: minutes on a laptop CPU",
             # What the arm does next depends on how fast it moves now, and on which face of the cube is nearest.
             obs_keys=(*OBS_KEYS, "joint_vel"),
-            optional_keys=("gripper_to_cube_yaw",),
+            optional_keys=("gripper_to_cube_yaw", "gripper_to_object_yaw"),
             labels=INTENDED_ACTIONS,
             epochs=40,
             steps_per_epoch=1000,
@@ -136,6 +136,16 @@ RECIPES = {
             save_every=10,
             obs_noise=0.03,
             algo=_MLP,
+        ),
+        Recipe(
+            "mlp-plain",
+            "a common MimicGen guide's: BC on a 2 x 1024 MLP, learning rate 1e-4, batches of 100; no mixture, nothing turned",
+            epochs=200,
+            steps_per_epoch=100,
+            batch_size=100,
+            learning_rate=1e-4,
+            save_every=50,
+            algo={"actor_layer_dims": [1024, 1024]},
         ),
         Recipe(
             "rnn",

@@ -83,14 +83,13 @@ class BaseReader(SceneReader):
         """`object` is what a policy needs and no more: of each object its x and y in the base's frame, and then the cosine and sine of its yaw there."""
         base = self.base_pose(rows)
         names = [item.name for item in self.task.objects]
-        quats = [self.object_quat(rows, name) for name in names]
         away = [(poses.inverse(base) @ self.object_pose(rows, name))[..., :2, 3] for name in names]
         values = {
             "actions": self.last_action(rows),
             "eef_pos": poses.position(base),
             "eef_quat": poses.quat_from_matrix(poses.rotation(base)),
             "base_velocity": self.velocity(rows),
-            "object": np.concatenate([*away, self.relative_yaws(poses.rotation(base), quats)], axis=-1),
+            "object": np.concatenate([*away, self.relative_yaws(rows, poses.rotation(base), self.task.objects)], axis=-1),
         }
         return {key: np.ascontiguousarray(value, dtype=np.float32) for key, value in values.items()}
 

@@ -15,7 +15,7 @@ import numpy as np
 from mimicctl import poses
 from mimicctl.envs.base import Snapshot
 from mimicctl.envs.mujoco import panda
-from mimicctl.envs.mujoco.franka_cubes import GRASP_WIDTH_TOLERANCE, along_z
+from mimicctl.envs.mujoco.franka import GRASP_WIDTH_TOLERANCE, along_z
 from mimicctl.envs.mujoco.ik import step_within
 from mimicctl.envs.mujoco.reader import SceneReader
 from mimicctl.envs.mujoco.robot_env import RobotEnv

@@ -1,4 +1,4 @@
-"""A Franka Panda over a table with cubes, as a `MimicEnv`."""
+"""A Franka Panda over a table, as a `MimicEnv`."""
 
 from __future__ import annotations
 
@@ -10,7 +10,8 @@ import numpy as np
 from mimicctl import poses
 from mimicctl.envs.base import Snapshot
 from mimicctl.envs.mujoco import panda
-from mimicctl.envs.mujoco.franka_cubes import CubesReader, along_z
+from mimicctl.envs.mujoco.franka import FrankaReader, along_z
+from mimicctl.envs.mujoco.franka_readers import reader_class
 from mimicctl.envs.mujoco.ik import step_within
 from mimicctl.envs.mujoco.robot_env import RobotEnv
 from mimicctl.envs.mujoco.scene import build_model, layout_of
@@ -25,14 +26,14 @@ _EEF = "franka"
 class MujocoEnv(RobotEnv):
     """See `MimicEnv` for the contract."""
 
-    reader: CubesReader
+    reader: FrankaReader
 
     def __init__(self, task: TaskSpec, num_envs: int = 1) -> None:
         model = build_model(task)
         self.layout = layout_of(model, task)
         self._servo_range = panda.servo_range(self.layout.arm_range)
         self._jacobian = np.zeros((num_envs, 6, model.nv))
-        super().__init__(task, num_envs, model, CubesReader(task, self.layout, model.nq, model.nv))
+        super().__init__(task, num_envs, model, reader_class(task)(task, self.layout, model.nq, model.nv))
 
     # Life of an env -------------------------------------------------------------------------------------
 

@@ -7,8 +7,9 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from mimicctl.envs.mujoco.objects import add_object
 from mimicctl.envs.mujoco.panda import FIXTURE_TYPE, OBJECT_TYPE
-from mimicctl.envs.mujoco.scene import add_cube, object_addresses, set_solver
+from mimicctl.envs.mujoco.scene import object_addresses, set_solver
 from mimicctl.envs.mujoco.tiago import BASE_JOINTS, load_tiago
 from mimicctl.tasks.spec import ObjectSpec, TaskSpec
 
@@ -52,7 +53,7 @@ def build_floor_spec(task: TaskSpec, *, meshes: bool = False) -> mujoco.MjSpec:
         conaffinity=OBJECT_TYPE,
     )
     for item in task.objects:
-        _add_mark(spec, item) if item.is_mark else add_cube(spec, item)
+        _add_mark(spec, item) if item.is_mark else add_object(spec, item)
     return spec
 
 

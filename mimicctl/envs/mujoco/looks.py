@@ -17,6 +17,8 @@ from mimicctl.envs.mujoco.assets import robots_folder
 from mimicctl.envs.mujoco.collada import Part, read_parts, simplified
 from mimicctl.envs.mujoco.dressing import add_canvases
 from mimicctl.envs.mujoco.floor import build_floor_spec
+from mimicctl.envs.mujoco.labels import add_labels
+from mimicctl.envs.mujoco.objects import add_part
 from mimicctl.envs.mujoco.scene import build_spec
 from mimicctl.tasks.spec import CameraSpec, TaskSpec
 
@@ -90,6 +92,7 @@ def _table(task: TaskSpec, effort: _Effort) -> mujoco.MjSpec:
     spec.compiler.discardvisual = False
     _dress_robot(spec, effort.mesh_cell)
     _furnish(spec)
+    _decorate(spec, task)
     add_canvases(spec)
     return spec
 
@@ -143,6 +146,15 @@ def link_parts(body: str, mesh_cell: float) -> list[Part]:
     if mesh_cell:
         parts = [simplified(part, mesh_cell) for part in parts]
     return [part for part in parts if len(part.faces) > 1]
+
+
+def _decorate(spec: mujoco.MjSpec, task: TaskSpec) -> None:
+    """What objects have for the eye alone."""
+    for item in task.objects:
+        for number, part in enumerate(item.parts):
+            if not part.solid:
+                add_part(spec, spec.body(item.name), f"{item.name}/{number}", part, contype=0, conaffinity=0, mass=0.0)
+        add_labels(spec, item)
 
 
 def _add_shape(body: mujoco.MjsBody, name: str, kind: mujoco.mjtGeom, **fields) -> mujoco.MjsGeom:

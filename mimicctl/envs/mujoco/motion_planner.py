@@ -12,7 +12,7 @@ from mimicctl import poses
 from mimicctl.envs.base import Way
 from mimicctl.envs.mujoco import panda
 from mimicctl.envs.mujoco.env import MujocoEnv
-from mimicctl.envs.mujoco.franka_cubes import along_z
+from mimicctl.envs.mujoco.franka import along_z
 from mimicctl.envs.mujoco.ik import joint_step
 from mimicctl.envs.mujoco.scene import build_spec
 from mimicctl.tasks.spec import TaskSpec

@@ -13,7 +13,7 @@ import numpy as np
 
 from mimicctl import poses
 from mimicctl.errors import UserError
-from mimicctl.tasks.spec import TaskSpec
+from mimicctl.tasks.spec import ObjectSpec, TaskSpec
 
 
 class HasObjects(Protocol):
@@ -61,14 +61,14 @@ class SceneReader:
         turn = poses.matrix_from_quat(self.object_quat(rows, name))
         return np.concatenate([velocity[..., :3], (turn @ velocity[..., 3:, None])[..., 0]], axis=-1)
 
-    def relative_yaws(self, eef_rotation: np.ndarray, quats: Sequence[np.ndarray]) -> np.ndarray:
-        """(..., 2 n): cosine and sine of each object's yaw in the eef frame, times the number of its equal faces, so that what looks alike reads alike.
+    def relative_yaws(self, rows: np.ndarray, eef_rotation: np.ndarray, items: Sequence[ObjectSpec]) -> np.ndarray:
+        """(..., 2 n): cosine and sine of each of n objects' yaw in the eef frame, times the number of its equal faces, so that what looks alike reads alike.
 
         The turn that a grasp needs. Isaac Lab leaves it to the policy to find it in the two quaternions; few networks do.
         """
         parts = []
-        for item, quat in zip(self.task.objects, quats, strict=True):
-            axis = np.einsum("...ij,...i->...j", eef_rotation, poses.matrix_from_quat(quat)[..., 0])
+        for item in items:
+            axis = np.einsum("...ij,...i->...j", eef_rotation, poses.matrix_from_quat(self.object_quat(rows, item.name))[..., 0])
             angle = item.yaw_symmetry * np.arctan2(axis[..., 1], axis[..., 0])
             parts += [np.cos(angle), np.sin(angle)]
         return np.stack(parts, axis=-1)

@@ -183,11 +183,19 @@ def draw_object_poses(task: TaskSpec, rng: np.random.Generator) -> list[np.ndarr
     """Start poses (4, 4) of the task's objects, by rejection until all are `min_separation` apart."""
     reset = task.reset
     placed: list[np.ndarray] = []
+    begun: dict[str, np.ndarray] = {}
     for item in task.objects:
-        low, high = np.array([*reset.span_of(item.name), reset.yaw]).T
+        if item.name in reset.inside:
+            container, floor = reset.inside[item.name]
+            lower_side = begun[container][2, 3] - task.object(container).rest_height
+            centre = np.array([*begun[container][:2, 3], lower_side + floor + item.rest_height])
+            begun[item.name] = poses.yaw_pose(centre, np.array(rng.uniform(*reset.yaws_of(item.name))))
+            continue
+        low, high = np.array([*reset.span_of(item.name), reset.yaws_of(item.name)]).T
         for _ in range(_PLACEMENT_TRIES):
             x, y, yaw = rng.uniform(low, high)
             if all(np.hypot(x - p[0, 3], y - p[1, 3]) > reset.min_separation for p in placed):
                 break
-        placed.append(poses.yaw_pose(np.array([x, y, item.rest_height]), np.array(yaw)))
-    return placed
+        begun[item.name] = poses.yaw_pose(np.array([x, y, item.rest_height]), np.array(yaw))
+        placed.append(begun[item.name])
+    return [begun[item.name] for item in task.objects]

@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from mimicctl.envs.mujoco import panda
-from mimicctl.tasks.spec import ObjectSpec, TaskSpec
+from mimicctl.envs.mujoco.objects import FRICTION, SOLREF, add_object
+from mimicctl.tasks.spec import TaskSpec
 
 if TYPE_CHECKING:
     import mujoco
@@ -17,16 +18,6 @@ PHYSICS_DT = 0.005
 """[s] Twice Isaac Lab's rate per control step; 2 ms gains no grasps and costs twice as much, 10 ms drops cubes."""
 
 _TABLE_HALF = (0.35, 0.60, 0.35)
-_FRICTION = (1.0, 0.005, 0.0001)
-_SOLREF = (0.01, 1.0)
-_OBJECT_CONTACT = {
-    "friction": _FRICTION,
-    "solref": _SOLREF,
-    "condim": 4,
-    "contype": panda.OBJECT_TYPE,
-    "conaffinity": panda.ROBOT_TYPE | panda.OBJECT_TYPE | panda.FIXTURE_TYPE,
-}
-_HANDLE_RGBA = (0.85, 0.70, 0.30, 1.0)
 
 
 @dataclass(frozen=True)
@@ -67,18 +58,15 @@ def build_spec(task: TaskSpec) -> mujoco.MjSpec:
         pos=[0.5, 0.0, -_TABLE_HALF[2]],
         size=_TABLE_HALF,
         rgba=[0.72, 0.60, 0.45, 1.0],
-        friction=_FRICTION,
-        solref=_SOLREF,
+        friction=FRICTION,
+        solref=SOLREF,
         **table_type,
     )
     for obstacle in task.obstacles:
         box = mujoco.mjtGeom.mjGEOM_BOX
-        spec.worldbody.add_geom(name=obstacle.name, type=box, pos=obstacle.centre, size=obstacle.half_size, rgba=obstacle.rgba, solref=_SOLREF, **table_type)
+        spec.worldbody.add_geom(name=obstacle.name, type=box, pos=obstacle.centre, size=obstacle.half_size, rgba=obstacle.rgba, solref=SOLREF, **table_type)
     for item in task.objects:
-        if item.tray is not None:
-            add_tray(spec, item)
-        else:
-            add_cube(spec, item)
+        add_object(spec, item)
     return spec
 
 
@@ -96,43 +84,6 @@ def set_solver(spec: mujoco.MjSpec) -> None:
     option.ls_iterations = 50
     # Cubes that lie still are left out until something touches them: a third less time in the solver.
     option.enableflags |= mujoco.mjtEnableBit.mjENBL_SLEEP
-
-
-def add_cube(spec: mujoco.MjSpec, item: ObjectSpec) -> None:
-    import mujoco
-
-    body = _add_object(spec, item)
-    body.add_geom(name=item.name, type=mujoco.mjtGeom.mjGEOM_BOX, size=[item.edge / 2] * 3, mass=item.mass, rgba=item.rgba, **_OBJECT_CONTACT)
-
-
-def add_tray(spec: mujoco.MjSpec, item: ObjectSpec) -> None:
-    """Plate, four walls, and at either end a bar on two posts."""
-    import mujoco
-
-    body, tray = _add_object(spec, item), item.tray
-    (x, y, z), (bar_x, bar_y, bar_z), (handle_y, handle_z) = tray.half_size, tray.bar, tray.handle
-    wall, post = 0.003, 0.005
-    wall_z, post_z = z + tray.rim / 2, (handle_z - bar_z) / 2
-    parts = [("plate", (0, 0, 0), (x, y, z))]
-    for side, sign in (("left", 1), ("right", -1)):
-        parts += [
-            (f"{side}_wall", (0, sign * (y - wall), wall_z), (x, wall, tray.rim / 2)),
-            (f"{side}_ledge", (0, sign * (y + handle_y + bar_y) / 2, 0), (bar_x, (handle_y + bar_y - y) / 2, z)),
-            (f"{side}_bar", (0, sign * handle_y, handle_z), tray.bar),
-            *((f"{side}_post_{end}", (end * (bar_x - post), sign * handle_y, post_z), (post, bar_y, post_z)) for end in (-1, 1)),
-        ]
-    parts += [(f"wall_{end}", (end * (x - wall), 0, wall_z), (wall, y, tray.rim / 2)) for end in (-1, 1)]
-    volume = sum(float(np.prod(size)) for _, _, size in parts)
-    for name, centre, size in parts:
-        rgba = _HANDLE_RGBA if name.endswith("_bar") or "_post_" in name else item.rgba
-        mass = item.mass * float(np.prod(size)) / volume
-        body.add_geom(name=f"{item.name}/{name}", type=mujoco.mjtGeom.mjGEOM_BOX, pos=centre, size=size, mass=mass, rgba=rgba, **_OBJECT_CONTACT)
-
-
-def _add_object(spec: mujoco.MjSpec, item: ObjectSpec) -> mujoco.MjsBody:
-    body = spec.worldbody.add_body(name=item.name, pos=[0.5, 0.0, item.rest_height])
-    body.add_freejoint(name=item.name)
-    return body
 
 
 def layout_of(model: mujoco.MjModel, task: TaskSpec, prefix: str = "") -> Layout:

@@ -1,0 +1,109 @@
+"""The free objects of a scene as MuJoCo geoms: cubes, trays, and what is made of parts."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from mimicctl.envs.mujoco import panda
+from mimicctl.tasks.objects import ObjectSpec, Part
+
+if TYPE_CHECKING:
+    import mujoco
+
+FRICTION = (1.0, 0.005, 0.0001)
+SOLREF = (0.01, 1.0)
+
+_CONTACT = {
+    "friction": FRICTION,
+    "solref": SOLREF,
+    "condim": 4,
+    "contype": panda.OBJECT_TYPE,
+    "conaffinity": panda.ROBOT_TYPE | panda.OBJECT_TYPE | panda.FIXTURE_TYPE,
+}
+_HANDLE_RGBA = (0.85, 0.70, 0.30, 1.0)
+
+_ROUND = 24
+"""Corners of a frustum's rim."""
+
+
+def add_object(spec: mujoco.MjSpec, item: ObjectSpec) -> None:
+    """A body with a free joint, and geoms that are named after the object."""
+    import mujoco
+
+    body = spec.worldbody.add_body(name=item.name, pos=[0.5, 0.0, item.rest_height])
+    body.add_freejoint(name=item.name)
+    if item.tray is not None:
+        _add_tray(body, item)
+    elif item.parts:
+        solid = [part for part in item.parts if part.solid]
+        volume = sum(_volume(part) for part in solid)
+        for number, part in enumerate(item.parts):
+            if part.solid:
+                add_part(spec, body, f"{item.name}/{number}", part, mass=item.mass * _volume(part) / volume, **_CONTACT)
+    else:
+        body.add_geom(name=item.name, type=mujoco.mjtGeom.mjGEOM_BOX, size=[item.edge / 2] * 3, mass=item.mass, rgba=item.rgba, **_CONTACT)
+
+
+def add_part(spec: mujoco.MjSpec, body: mujoco.MjsBody, name: str, part: Part, **fields) -> None:
+    import mujoco
+
+    kinds, (x, y, z) = mujoco.mjtGeom, part.half_size
+    if part.kind in ("frustum", "gable"):
+        corners = _frustum(part) if part.kind == "frustum" else _gable(part)
+        # MuJoCo makes a convex hull of the vertices; it keeps a mesh's own frame in its middle, so they are about the origin.
+        spec.add_mesh(name=name, uservert=corners.ravel())
+        body.add_geom(name=name, type=kinds.mjGEOM_MESH, meshname=name, pos=part.centre, rgba=part.rgba, **fields)
+        return
+    kind, size = {
+        "box": (kinds.mjGEOM_BOX, (x, y, z)),
+        "cylinder": (kinds.mjGEOM_CYLINDER, (x, z, 0.0)),
+        "ellipsoid": (kinds.mjGEOM_ELLIPSOID, (x, y, z)),
+    }[part.kind]
+    body.add_geom(name=name, type=kind, pos=part.centre, size=size, rgba=part.rgba, **fields)
+
+
+def _frustum(part: Part) -> np.ndarray:
+    """(2 n, 3) corners of the rims."""
+    angles = 2 * np.pi * np.arange(_ROUND) / _ROUND
+    rim = np.stack([np.cos(angles), np.sin(angles), np.zeros(_ROUND)], axis=-1)
+    lower = rim * part.half_size
+    upper = lower * part.taper
+    lower[:, 2], upper[:, 2] = -part.half_size[2], part.half_size[2]
+    return np.concatenate([lower, upper])
+
+
+def _gable(part: Part) -> np.ndarray:
+    """(6, 3) corners."""
+    x, y, z = part.half_size
+    return np.array([*((sx * x, sy * y, -z) for sx in (-1, 1) for sy in (-1, 1)), (0, -y, z), (0, y, z)])
+
+
+def _volume(part: Part) -> float:
+    """Of its bounding box, which is near enough to share a mass out by."""
+    return float(np.prod(part.half_size))
+
+
+def _add_tray(body: mujoco.MjsBody, item: ObjectSpec) -> None:
+    """Plate, four walls, and at either end a bar on two posts."""
+    import mujoco
+
+    tray = item.tray
+    (x, y, z), (bar_x, bar_y, bar_z), (handle_y, handle_z) = tray.half_size, tray.bar, tray.handle
+    wall, post = 0.003, 0.005
+    wall_z, post_z = z + tray.rim / 2, (handle_z - bar_z) / 2
+    parts = [("plate", (0, 0, 0), (x, y, z))]
+    for side, sign in (("left", 1), ("right", -1)):
+        parts += [
+            (f"{side}_wall", (0, sign * (y - wall), wall_z), (x, wall, tray.rim / 2)),
+            (f"{side}_ledge", (0, sign * (y + handle_y + bar_y) / 2, 0), (bar_x, (handle_y + bar_y - y) / 2, z)),
+            (f"{side}_bar", (0, sign * handle_y, handle_z), tray.bar),
+            *((f"{side}_post_{end}", (end * (bar_x - post), sign * handle_y, post_z), (post, bar_y, post_z)) for end in (-1, 1)),
+        ]
+    parts += [(f"wall_{end}", (end * (x - wall), 0, wall_z), (wall, y, tray.rim / 2)) for end in (-1, 1)]
+    volume = sum(float(np.prod(size)) for _, _, size in parts)
+    for name, centre, size in parts:
+        rgba = _HANDLE_RGBA if name.endswith("_bar") or "_post_" in name else item.rgba
+        mass = item.mass * float(np.prod(size)) / volume
+        body.add_geom(name=f"{item.name}/{name}", type=mujoco.mjtGeom.mjGEOM_BOX, pos=centre, size=size, mass=mass, rgba=rgba, **_CONTACT)

@@ -1,0 +1,146 @@
+"""What stands on a table or a floor, as data: free objects of every shape, and boxes that are in the way."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+RGB = tuple[float, float, float]
+RGBA = tuple[float, float, float, float]
+
+
+@dataclass(frozen=True)
+class Tray:
+    """A shallow box with a bar to hold it by at both ends of its y axis. Its frame is in the middle of its base plate.
+
+    Attributes:
+        half_size: of the plate [m].
+        rim: height of the walls above the plate [m].
+        handle: y and z of the middle of the bar at its left end; the other one mirrors y [m].
+        bar: half-size of a bar [m].
+    """
+
+    half_size: tuple[float, float, float]
+    rim: float
+    handle: tuple[float, float]
+    bar: tuple[float, float, float]
+
+
+@dataclass(frozen=True)
+class Part:
+    """One primitive of an object that is made of several.
+
+    Attributes:
+        kind: "frustum": an elliptic cylinder that tapers upwards; "gable": a box whose upper side is a ridge along y. The others are MuJoCo's.
+        centre: of its bounding box, in the object's frame, whose axes are its own [m].
+        half_size: of its bounding box [m].
+        taper: of a frustum: how wide its upper side is, as a share of the lower one.
+        solid: whether it can be touched; what is not is there for the eye, and weighs nothing.
+    """
+
+    kind: Literal["box", "cylinder", "ellipsoid", "frustum", "gable"]
+    centre: tuple[float, float, float]
+    half_size: tuple[float, float, float]
+    rgba: RGBA
+    taper: float = 1.0
+    solid: bool = True
+
+
+@dataclass(frozen=True)
+class Label:
+    """A printed rectangle on an object, for the eye.
+
+    Attributes:
+        centre: in the object's frame [m].
+        half_size: half its width and half its height [m].
+        facing: along which axis of the object it looks.
+        paper, ink: colours.
+        lines: what is written on it, in capitals.
+        fruit: colour of a round fruit with a leaf under the writing; None: there is none.
+    """
+
+    centre: tuple[float, float, float]
+    half_size: tuple[float, float]
+    facing: Literal["+x", "-x", "+y", "-y", "+z"]
+    paper: RGB
+    ink: RGB
+    lines: tuple[str, ...] = ()
+    fruit: RGB | None = None
+
+
+@dataclass(frozen=True)
+class Grip:
+    """Where a gripper takes hold of an object, its jaw along the object's x axis.
+
+    Attributes:
+        height: above the object's origin [m].
+        half_width: how far from closed a finger is that holds it [m].
+    """
+
+    height: float
+    half_width: float
+
+
+@dataclass(frozen=True)
+class ObjectSpec:
+    """A free rigid object of the scene: a cube, a tray, something made of parts, or a mark on the floor.
+
+    Attributes:
+        edge: edge length, the longest one of what is no cube, or diameter of a mark [m].
+        mass: [kg]; 0: a mark, which nothing can touch.
+        rgba: colour.
+        yaw_symmetry: turning it by 1/n of a full turn about its z axis changes nothing.
+        tray: its shape; None: a cube, a mark, or made of parts.
+        parts: its shape; the frame is in the middle of the bounding box of those that are solid, its mass spread evenly over their volume.
+        labels: what is printed on it.
+        grip: where it is held; None: at its middle, between two faces of a cube.
+    """
+
+    name: str
+    label: str
+    edge: float
+    mass: float
+    rgba: RGBA
+    yaw_symmetry: int = 1
+    tray: Tray | None = None
+    parts: tuple[Part, ...] = ()
+    labels: tuple[Label, ...] = ()
+    grip: Grip | None = None
+
+    @property
+    def is_mark(self) -> bool:
+        return self.mass == 0
+
+    @property
+    def half_size(self) -> tuple[float, float, float]:
+        """Of its bounding box about the origin [m]; of a tray, as wide all round as it is long."""
+        if self.parts:
+            return tuple(max(abs(part.centre[i]) + part.half_size[i] for part in self.parts if part.solid) for i in range(3))
+        return (self.edge / 2,) * 3
+
+    @property
+    def rest_height(self) -> float:
+        """Of its origin above what it stands on [m]."""
+        if self.tray is not None:
+            return self.tray.half_size[2]
+        return 0.0 if self.is_mark else self.half_size[2]
+
+    @property
+    def held_at(self) -> Grip:
+        """Where a gripper takes hold of it, whatever its shape."""
+        return self.grip or Grip(0.0, self.edge / 2)
+
+
+@dataclass(frozen=True)
+class Obstacle:
+    """A box that stands fixed in the scene and is in the way.
+
+    Attributes:
+        centre, half_size: in the env frame, its faces along the axes [m].
+        rgba: colour.
+    """
+
+    name: str
+    centre: tuple[float, float, float]
+    half_size: tuple[float, float, float]
+    rgba: RGBA
