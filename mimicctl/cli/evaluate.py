@@ -91,12 +91,12 @@ def play(
     checkpoints = list({path.resolve(): path for source in sources for path in found.find_checkpoints(source, best=best)}.values())
     folder = writable_folder(Path(settings.output_dir or (found.run_folder(sources[0]) if len(sources) == 1 else ".")))
     videos = folder / "videos" if settings.video else None
-    if videos:
-        film.prepare()
     evaluated = found.task_of(checkpoints, task or "", settings.action_range, num_envs=lambda chosen: spread_over(chosen, settings)[1], on_event=note)
     refuse_isaaclab_flags(flags, evaluated.task_id)
-    if videos and evaluated.isaaclab:
-        raise UserError("Rollouts on Isaac Lab are not filmed yet.", where="--video", do="leave it out, or give the --task on MuJoCo")
+    if videos:
+        if evaluated.isaaclab:
+            raise UserError("Rollouts on Isaac Lab are not filmed yet.", where="--video", do="leave it out, or give the --task on MuJoCo")
+        film.prepare()
     note(f"Evaluating {len(checkpoints)} checkpoints of {', '.join(map(str, sources))}.")
     labels = dict(zip(checkpoints, found.labels_of(checkpoints), strict=True))
     finished: dict[Path, list[Any]] = {path: [] for path in checkpoints}

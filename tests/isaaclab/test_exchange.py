@@ -8,6 +8,9 @@ import numpy as np
 import pytest
 
 from mimicctl.dataset.reader import Dataset
+from mimicctl.envs import make_env
+from mimicctl.evaluation.rollouts import roll_out
+from mimicctl.tasks import find_task
 from tests.isaaclab.conftest import TASK
 
 pytestmark = [
@@ -44,3 +47,31 @@ def test_what_isaaclab_recorded_is_annotated_and_repeats(isaac, folder, repeated
             assert 0 < ends[0] < ends[1] < ends[2] < len(episode)
     played, _ = isaac("replay", repeated[1].name, "--task", TASK, "--verify", "--tolerance", "0.005", "--json")
     assert [demo["success"] for demo in played["demos"]] == [True, True]
+
+
+class _Recorded:
+    """Plays demos instead of acting: rollout i begins where demo i did, and does what it did."""
+
+    def __init__(self, env, episodes) -> None:
+        self._env, self._episodes = env, episodes
+
+    def start(self, rows: int) -> None: ...
+
+    def restart(self, row: int, episode: int) -> None:
+        self._env.reset_to([row], [self._episodes[episode].initial_state])
+        self._left = iter(self._episodes[episode].actions)
+
+    def act(self, observations, rows):
+        return next(self._left)[None]
+
+
+def test_rollouts_of_recorded_actions_succeed(recording, asset_root, monkeypatch):
+    monkeypatch.setenv("ISAACSIM_ASSET_ROOT", asset_root)
+    with Dataset(recording) as dataset:
+        episodes = [episode for _, episode in dataset.episodes()]
+    env = make_env(find_task(TASK), 1)
+    rolled = [rollout for rollout, _ in roll_out(env, _Recorded(env, episodes), iter(range(2)), horizon=min(map(len, episodes)), seed=1)]
+    short = int(np.argmin([len(episode) for episode in episodes]))
+    # The other one is cut off before its end, so success is not just what every rollout says.
+    assert [rollout.success for rollout in rolled] == [i == short for i in range(2)]
+    assert rolled[short].reached == {"franka": 3}
