@@ -6,7 +6,7 @@ import dataclasses
 import functools
 from typing import Any
 
-from mimicctl.envs.isaaclab import launch
+from mimicctl.envs.isaaclab import launch, versions
 from mimicctl.envs.isaaclab.names import registered_as
 from mimicctl.tasks.spec import IsaacLab, ObjectSpec, OwnSuccess, ResetRange, Subtask, SubtaskConstraint, TaskSpec
 
@@ -33,6 +33,8 @@ def read_task(task_id: str, how: IsaacLab) -> TaskSpec:
     """
     from mimicctl.tasks import twin_of
 
+    twin = twin_of(task_id)
+    versions.require(f"give --task {twin.task_id}, the same task on MuJoCo" if twin else "")
     base, mimic = registered_as(task_id, launch.registry())
     how = dataclasses.replace(how, env_id=mimic)
     return task_of(launch.config_of(how, 1), base, how, twin_of(base))

@@ -28,11 +28,15 @@ _KITLESS = {"newton": "newton_mjwarp", "ovphysx": "ovphysx"}
 """Ours to Isaac Lab's names of the physics that run without Isaac Sim."""
 
 
-def require() -> None:
-    """UserError if Isaac Lab is not installed."""
+def require(otherwise: str = "") -> None:
+    """UserError if Isaac Lab is not installed.
+
+    Args:
+        otherwise: what can be done without it.
+    """
     if importlib.util.find_spec("isaaclab") is None:
         where = f"Python {sys.version_info.major}.{sys.version_info.minor} of {sys.prefix}"
-        raise UserError("This task runs on Isaac Lab, which is not installed.", where=where, do=INSTALL)
+        raise UserError("This task runs on Isaac Lab, which is not installed.", where=where, do="; or ".join(filter(None, (otherwise, INSTALL))))
 
 
 @functools.cache
