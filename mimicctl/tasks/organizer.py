@@ -201,6 +201,7 @@ DESKTOP_ORGANIZER_VISUOMOTOR = dataclasses.replace(
     DESKTOP_ORGANIZER_REL,
     task_id="MuJoCo-Desktop-Organizer-Franka-IK-Rel-Visuomotor-v0",
     description="The same, seen by a camera at the table and one at the wrist.",
+    prompt_templates="desktop_organizer_prompts.json",
     cameras=(_TABLE_CAM, _WRIST_CAM),
     semantic_colors={
         "ketchup": (255, 36, 66),
