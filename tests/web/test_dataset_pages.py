@@ -130,7 +130,9 @@ def test_the_timeline_scrubs(page, site):
     page.goto(site.link())
     page.get_by_text("a.hdf5").click()
     page.get_by_text("demo_0", exact=True).click()
-    expect(page.locator(".row .label")).to_have_text(["closed", "grasp_1", "stack_1", "grasp_2"])
+    expect(page.locator(".row .label")).to_have_text(
+        ["closed", "grasp_1 starts", "grasp_1", "stack_1 starts", "stack_1", "grasp_2 starts", "grasp_2", "stack_2 starts"]
+    )
     box = page.locator(".row .lane").first.bounding_box()
     page.mouse.click(box["x"] + box["width"] / 2, box["y"] + 5)
     expect(page.locator(".where")).to_contain_text("step 101 of 202")
