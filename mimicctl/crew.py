@@ -88,10 +88,17 @@ def results_of_jobs(
         crew.dismiss()
 
 
-def results_here(run: Run, numbers: Iterable[int]) -> Iterator[Any]:
+def results_here(run: Run, numbers: Iterable[int], activity: Activity | None = None) -> Iterator[Any]:
     """As `results_of_jobs`, in this process. Close the iterator to stop."""
-    left = iter(numbers)
-    with closing(run(lambda: next(left, None))) as answers:
+    activity, left = activity or Activity(), iter(numbers)
+
+    def next_number() -> int | None:
+        number = next(left, None)
+        activity.begun += number is not None
+        return number
+
+    activity.workers = 1
+    with closing(run(next_number)) as answers:
         for _, result in answers:
             yield result
 

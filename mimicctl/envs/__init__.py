@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
+import os
 from importlib import metadata
 from typing import TYPE_CHECKING
 
@@ -13,7 +14,7 @@ if TYPE_CHECKING:
     from mimicctl.envs.base import MimicEnv, MotionPlanner
     from mimicctl.tasks import TaskSpec
 
-__all__ = ["make_env", "make_planner", "physics_of", "require_planner"]
+__all__ = ["make_env", "make_planner", "physics_of", "require_planner", "worker_processes"]
 
 
 def make_env(task: str | TaskSpec, num_envs: int = 1) -> MimicEnv:
@@ -47,6 +48,11 @@ def physics_of(task: TaskSpec) -> str:
 
         return physics_text(task.isaaclab)
     return f"mujoco {metadata.version('mujoco')}"
+
+
+def worker_processes(task: TaskSpec, wanted: int) -> int:
+    """How many work on a task: as many as are `wanted`, or, for 0, one a core. Isaac Lab steps many envs in one process, and starting it takes seconds and gigabytes."""
+    return wanted or (1 if task.isaaclab is not None else os.cpu_count() or 1)
 
 
 def require_planner(task: TaskSpec) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, closing, contextmanager, nullcontext
 from dataclasses import dataclass
@@ -11,7 +10,7 @@ from pathlib import Path
 
 from mimicctl.config import EvalSettings
 from mimicctl.crew import Activity, NextNumber, results_here, results_of_jobs
-from mimicctl.envs import make_env
+from mimicctl.envs import make_env, worker_processes
 from mimicctl.evaluation.checkpoints import labels_of
 from mimicctl.evaluation.film import clear_unfinished, film_rollout
 from mimicctl.evaluation.rollouts import Rollout, roll_out
@@ -80,8 +79,8 @@ def play(
 
 
 def spread_over(task: TaskSpec, settings: EvalSettings) -> tuple[int, int]:
-    """Worker processes, and envs in each of them. Isaac Lab steps many envs in one process, and starting it takes seconds and gigabytes."""
-    workers = min(settings.workers or (1 if task.isaaclab else os.cpu_count()) or 1, settings.rollouts)
+    """Worker processes, and envs in each of them."""
+    workers = min(worker_processes(task, settings.workers), settings.rollouts)
     return workers, min(settings.num_envs, -(-settings.rollouts // workers))
 
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 import json
-import os
 import sys
 import time
 from collections.abc import Callable, Iterator
@@ -22,7 +21,7 @@ from mimicctl.dataset.masks import without_discarded
 from mimicctl.dataset.reader import Dataset, demo_number
 from mimicctl.dataset.resume import find_unfinished
 from mimicctl.dataset.writer import DatasetWriter, checked_output, partial_path
-from mimicctl.envs import make_env, physics_of, require_planner
+from mimicctl.envs import make_env, physics_of, require_planner, worker_processes
 from mimicctl.envs.base import MimicEnv
 from mimicctl.errors import RunFailed, UserError
 from mimicctl.generation.balance import preferences, round_of
@@ -150,7 +149,7 @@ def generate(
     trial_settings = _of_every_trial(task, seed, settings)
     failed_path = output.with_name(f"{output.stem}_failed{output.suffix}") if settings.keep_failed else None
     run = _Run(settings, done, on_progress)
-    workers = settings.workers or (1 if task.isaaclab else os.cpu_count()) or 1
+    workers = worker_processes(task, settings.workers)
     activity = Activity(begun=len(done), on_event=on_event)
     status_path = Path(settings.status_file).expanduser().absolute() if settings.status_file else None
     try:

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import closing
+from functools import partial
 
 from mimicctl.config import GenerateSettings
-from mimicctl.crew import Activity, NextNumber, Run, results_of_jobs
+from mimicctl.crew import Activity, NextNumber, Run, results_here, results_of_jobs
 from mimicctl.envs import make_env
+from mimicctl.envs.base import MimicEnv
 from mimicctl.generation.source import SourcePool
 from mimicctl.generation.trial import TrialResult, TrialSettings, run_trials
 
@@ -46,24 +48,15 @@ def _ordered(results: Iterator[TrialResult], numbers: range) -> Iterator[TrialRe
 
 
 def _in_this_process(pool: SourcePool, settings: TrialSettings, numbers: range, num_envs: int, activity: Activity) -> Iterator[TrialResult]:
-    left = iter(numbers)
-
-    def next_number() -> int | None:
-        number = next(left, None)
-        activity.begun += number is not None
-        return number
-
-    activity.workers = 1
     with closing(make_env(settings.task, num_envs)) as env:
-        yield from run_trials(env, pool, settings, next_number)
+        yield from results_here(partial(_numbered, env, pool, settings), numbers, activity)
 
 
 def prepare_trials(pool: SourcePool, settings: TrialSettings, num_envs: int) -> Run:
     """Make the envs of a worker process, which last as long as it does."""
-    env = make_env(settings.task, num_envs)
+    return partial(_numbered, make_env(settings.task, num_envs), pool, settings)
 
-    def run(next_number: NextNumber) -> Iterator[tuple[int, TrialResult]]:
-        for result in run_trials(env, pool, settings, next_number):
-            yield result.index, result
 
-    return run
+def _numbered(env: MimicEnv, pool: SourcePool, settings: TrialSettings, next_number: NextNumber) -> Iterator[tuple[int, TrialResult]]:
+    for result in run_trials(env, pool, settings, next_number):
+        yield result.index, result

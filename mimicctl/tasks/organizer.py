@@ -8,9 +8,9 @@ from __future__ import annotations
 import dataclasses
 import math
 
-from mimicctl.tasks.franka import HAND, HOME
+from mimicctl.tasks.franka import HAND, HOME, SCENE_COLORS, TABLE_CAM, WRIST_CAM
 from mimicctl.tasks.objects import Grip, Label, ObjectSpec, Part
-from mimicctl.tasks.spec import CameraSpec, PutInto, ResetRange, Subtask, TaskSpec
+from mimicctl.tasks.spec import PutInto, ResetRange, Subtask, TaskSpec
 
 _RED, _WHITE, _DARK = (0.72, 0.05, 0.05), (0.96, 0.95, 0.92), (0.15, 0.12, 0.12)
 _ORANGE, _GREEN, _BLUE, _SILVER = (0.95, 0.52, 0.06), (0.13, 0.50, 0.20), (0.10, 0.28, 0.62), (0.86, 0.88, 0.90)
@@ -194,23 +194,17 @@ DESKTOP_ORGANIZER_WIDE_REL = dataclasses.replace(
     sources_of=DESKTOP_ORGANIZER_REL.task_id,
 )
 
-_TABLE_CAM = CameraSpec("table_cam", "", (1.0, 0.0, 0.4), (-0.61237, -0.61237, 0.35355, 0.35355), 200, 200)
-_WRIST_CAM = CameraSpec("wrist_cam", "panda_hand", (0.13, 0.0, -0.15), (0.03701, 0.03701, -0.70614, -0.70614), 200, 200)
-
 DESKTOP_ORGANIZER_VISUOMOTOR = dataclasses.replace(
     DESKTOP_ORGANIZER_REL,
     task_id="MuJoCo-Desktop-Organizer-Franka-IK-Rel-Visuomotor-v0",
     description="The same, seen by a camera at the table and one at the wrist.",
     prompt_templates="desktop_organizer_prompts.json",
-    cameras=(_TABLE_CAM, _WRIST_CAM),
+    cameras=(TABLE_CAM, WRIST_CAM),
     semantic_colors={
         "ketchup": (255, 36, 66),
         "basket": (140, 90, 40),
         "orange_juice": (255, 165, 0),
         "cream_cheese": (120, 230, 255),
-        "table": (255, 237, 218),
-        "ground": (100, 100, 100),
-        "robot": (204, 110, 248),
-        "background": (200, 200, 200),
+        **SCENE_COLORS,
     },
 )

@@ -9,8 +9,8 @@ from __future__ import annotations
 import dataclasses
 import math
 
-from mimicctl.tasks.franka import HAND, HOME
-from mimicctl.tasks.spec import CameraSpec, ObjectSpec, Obstacle, Part, ResetRange, Stack, Subtask, TaskSpec
+from mimicctl.tasks.franka import HAND, HOME, SCENE_COLORS, TABLE_CAM, WRIST_CAM
+from mimicctl.tasks.spec import ObjectSpec, Obstacle, Part, ResetRange, Stack, Subtask, TaskSpec
 
 _EDGE = 0.0406
 _MASS = 0.06
@@ -157,30 +157,19 @@ STACK_CUBE_BIN_REL = dataclasses.replace(
     source_demos="stack_cube_bin_franka.hdf5",
 )
 
-_TABLE_CAM = CameraSpec("table_cam", "", (1.0, 0.0, 0.4), (-0.61237, -0.61237, 0.35355, 0.35355), 200, 200)
-_WRIST_CAM = CameraSpec("wrist_cam", "panda_hand", (0.13, 0.0, -0.15), (0.03701, 0.03701, -0.70614, -0.70614), 200, 200)
-
 # Isaac Lab's mapping.
-_SEMANTIC_COLORS = {
-    "cube_1": (120, 230, 255),
-    "cube_2": (255, 36, 66),
-    "cube_3": (55, 255, 139),
-    "table": (255, 237, 218),
-    "ground": (100, 100, 100),
-    "robot": (204, 110, 248),
-    "background": (200, 200, 200),
-}
+_SEMANTIC_COLORS = {"cube_1": (120, 230, 255), "cube_2": (255, 36, 66), "cube_3": (55, 255, 139), **SCENE_COLORS}
 
 STACK_CUBE_VISUOMOTOR = dataclasses.replace(
     STACK_CUBE_REL,
     task_id="MuJoCo-Stack-Cube-Franka-IK-Rel-Visuomotor-v0",
     description="The same, seen by a camera at the table and one at the wrist.",
-    cameras=(_TABLE_CAM, _WRIST_CAM),
+    cameras=(TABLE_CAM, WRIST_CAM),
     semantic_colors=_SEMANTIC_COLORS,
 )
 STACK_CUBE_VISUOMOTOR_COSMOS = dataclasses.replace(
     STACK_CUBE_VISUOMOTOR,
     task_id="MuJoCo-Stack-Cube-Franka-IK-Rel-Visuomotor-Cosmos-v0",
     description="The same, the camera at the table with segmentation, normals and depth too.",
-    cameras=(dataclasses.replace(_TABLE_CAM, modalities=("rgb", "segmentation", "normals", "depth")), _WRIST_CAM),
+    cameras=(dataclasses.replace(TABLE_CAM, modalities=("rgb", "segmentation", "normals", "depth")), WRIST_CAM),
 )

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from mimicctl.schema import INTENDED_ACTIONS
@@ -86,56 +86,47 @@ _MLP = {
     "optim_params.policy.regularization.L2": 0.1,
 }
 
+_ON_STATES = Recipe(
+    "mlp",
+    "BC with a Gaussian-mixture head on a 2 x 512 MLP: minutes on a laptop CPU",
+    # What the arm does next depends on how fast it moves now, and on which face of the cube is nearest.
+    obs_keys=(*OBS_KEYS, "joint_vel"),
+    optional_keys=("gripper_to_cube_yaw", "gripper_to_object_yaw"),
+    labels=INTENDED_ACTIONS,
+    epochs=40,
+    steps_per_epoch=1000,
+    batch_size=512,
+    learning_rate=1e-3,
+    final_learning_rate=1e-5,
+    save_every=10,
+    # A thousand demos are a thousand scenes, which this network learns by heart unless it is kept from it.
+    turn=0.5,
+    obs_noise=0.03,
+    algo=_MLP,
+)
+
 RECIPES = {
     recipe.name: recipe
     for recipe in (
-        Recipe(
-            "mlp",
-            "BC with a Gaussian-mixture head on a 2 x 512 MLP: minutes on a laptop CPU",
-            # What the arm does next depends on how fast it moves now, and on which face of the cube is nearest.
-            obs_keys=(*OBS_KEYS, "joint_vel"),
-            optional_keys=("gripper_to_cube_yaw", "gripper_to_object_yaw"),
-            labels=INTENDED_ACTIONS,
-            epochs=40,
-            steps_per_epoch=1000,
-            batch_size=512,
-            learning_rate=1e-3,
-            final_learning_rate=1e-5,
-            save_every=10,
-            # A thousand demos are a thousand scenes, which this network learns by heart unless it is kept from it.
-            turn=0.5,
-            obs_noise=0.03,
-            algo=_MLP,
-        ),
-        Recipe(
-            "mlp-dual",
-            "the mlp recipe for two arms: minutes on a laptop CPU",
-            # Nothing is turned: the arms stand where they stand, and no turn of the scene brings both to their places.
+        _ON_STATES,
+        replace(
+            _ON_STATES,
+            name="mlp-dual",
+            description="the mlp recipe for two arms: minutes on a laptop CPU",
             obs_keys=("left_eef_pos", "left_eef_quat", "right_eef_pos", "right_eef_quat", "gripper_pos", "object", "joint_vel"),
-            labels=INTENDED_ACTIONS,
-            epochs=40,
-            steps_per_epoch=1000,
-            batch_size=512,
-            learning_rate=1e-3,
-            final_learning_rate=1e-5,
-            save_every=10,
-            obs_noise=0.03,
-            algo=_MLP,
+            optional_keys=(),
+            # The arms stand where they stand, and no turn of the scene brings both to their places.
+            turn=0.0,
         ),
-        Recipe(
-            "mlp-base",
-            "the mlp recipe for a mobile base, from what lies about it: minutes on a laptop CPU",
-            # All in the base's own frame: a scene that is turned reads the same.
+        replace(
+            _ON_STATES,
+            name="mlp-base",
+            description="the mlp recipe for a mobile base, from what lies about it: minutes on a laptop CPU",
             obs_keys=("base_velocity", "object"),
-            labels=INTENDED_ACTIONS,
+            optional_keys=(),
             epochs=10,
-            steps_per_epoch=1000,
-            batch_size=512,
-            learning_rate=1e-3,
-            final_learning_rate=1e-5,
-            save_every=10,
-            obs_noise=0.03,
-            algo=_MLP,
+            # All in the base's own frame: a scene that is turned reads the same.
+            turn=0.0,
         ),
         Recipe(
             "mlp-plain",

@@ -7,12 +7,12 @@ import re
 from collections.abc import Collection
 
 from mimicctl.errors import UserError
+from mimicctl.tasks import canonical_id
 
 
 def stem_of(task_id: str) -> str:
     """What ids of the same task have in common: `Isaac-Stack-Cube-Franka-IK-Rel-Mimic-v0` and `IsaacContrib-Stack-Cube-Franka-IK-Rel` are one."""
-    name = task_id.rsplit(":", 1)[-1]
-    return re.sub(r"-v\d+$", "", re.sub(r"^Isaac(Contrib)?-", "", name)).replace("-Mimic", "")
+    return re.sub(r"^Isaac-|-v\d+$", "", canonical_id(task_id))
 
 
 def registered_as(task_id: str, registry: Collection[str]) -> tuple[str, str]:

@@ -37,7 +37,7 @@ def read_task(task_id: str, how: IsaacLab) -> TaskSpec:
     versions.require(f"give --task {twin.task_id}, the same task on MuJoCo" if twin else "")
     base, mimic = registered_as(task_id, launch.registry())
     how = dataclasses.replace(how, env_id=mimic)
-    return task_of(launch.config_of(how, 1), base, how, twin_of(base))
+    return task_of(launch.config_of(how, 1), base, how, twin)
 
 
 def task_of(config: Any, task_id: str, how: IsaacLab, twin: TaskSpec | None) -> TaskSpec:
