@@ -6,6 +6,8 @@ import multiprocessing
 import os
 import signal
 import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 from mimicctl.errors import RunFailed, UserError
 from mimicctl.tasks import look_in
@@ -18,6 +20,26 @@ def become_worker(task_paths: tuple[str, ...]) -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the parent's business
     threading.Thread(target=_end_with_parent, daemon=True).start()
     look_in(task_paths)
+
+
+@contextmanager
+def interruptions_wait() -> Iterator[None]:
+    """Ctrl-C and SIGTERM that come meanwhile act at the end: what is done in here is done wholly, or not at all if it fails itself."""
+    if threading.current_thread() is not threading.main_thread():  # no other thread is ever interrupted
+        yield
+        return
+    handlers = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
+    handlers = {number: handler for number, handler in handlers.items() if callable(handler)}
+    came: list[int] = []
+    try:
+        for number in handlers:
+            signal.signal(number, lambda number, _: came.append(number))
+        yield
+    finally:
+        for number, handler in handlers.items():
+            signal.signal(number, handler)
+        if came:
+            signal.raise_signal(came[0])
 
 
 def as_user_error(error: Exception) -> UserError:

@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-import json
 import sys
-import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, closing
 from dataclasses import dataclass
@@ -23,21 +21,21 @@ from mimicctl.dataset.resume import find_unfinished
 from mimicctl.dataset.writer import DatasetWriter, checked_output, partial_path
 from mimicctl.envs import make_env, physics_of, require_planner, worker_processes
 from mimicctl.envs.base import MimicEnv
-from mimicctl.errors import RunFailed, UserError
+from mimicctl.errors import UserError
 from mimicctl.generation.balance import preferences, round_of
 from mimicctl.generation.foreign import source_episodes
+from mimicctl.generation.ledger import Ledger
 from mimicctl.generation.overrides import settings_for, with_overrides
 from mimicctl.generation.report import GenerationReport, summarise
 from mimicctl.generation.schedule import BODY
 from mimicctl.generation.scheduler import results_in_order
 from mimicctl.generation.segments import Bridge
 from mimicctl.generation.source import SourcePool, Sources, load_pool
-from mimicctl.generation.status import StatusFile, last_failures
+from mimicctl.generation.status import StatusFile
 from mimicctl.generation.trial import TrialResult, TrialSettings
 from mimicctl.rendering.replay import drawing_settings, positions_of
 from mimicctl.rendering.workers import Drawing, check_opengl, frames_in_order
 from mimicctl.shard import Shard
-from mimicctl.statistics import wilson_interval
 from mimicctl.tasks import TaskSpec, find_task
 from mimicctl.tasks.fingerprint import KEY, fingerprint
 
@@ -148,7 +146,7 @@ def generate(
         lineage["inputs"] = [sources.described()]
     trial_settings = _of_every_trial(task, seed, settings)
     failed_path = output.with_name(f"{output.stem}_failed{output.suffix}") if settings.keep_failed else None
-    run = _Run(settings, done, on_progress)
+    run = Ledger(settings.max_failures, goal_of(settings), done, on_progress)
     workers = worker_processes(task, settings.workers)
     activity = Activity(begun=len(done), on_event=on_event)
     status_path = Path(settings.status_file).expanduser().absolute() if settings.status_file else None
@@ -206,78 +204,6 @@ def _checked(
         check_opengl()
         lineage["render"] = drawing_settings(rendering)
     return task, sources, output, lineage
-
-
-class _Run:
-    """Counts, the attempts log, and what is not committed yet."""
-
-    def __init__(self, settings: GenerateSettings, done: list[dict[str, Any]], on_progress: Callable[[int, int], None]) -> None:
-        self.attempts = list(done)
-        self.successes = sum(attempt["success"] for attempt in done)
-        self._settings, self._on_progress = settings, on_progress
-        self._counted, self._goal = goal_of(settings)
-        self._uncommitted: list[str] = []
-        self._began, self._before = time.monotonic(), (len(self.attempts), self.successes)
-        on_progress(len(self.attempts), self.successes)
-
-    def _count(self) -> int:
-        return self.successes if self._counted == "successes" else len(self.attempts)
-
-    def complete(self) -> bool:
-        return self._count() >= self._goal
-
-    def status(self, activity: Activity, path: Path) -> dict[str, Any]:
-        """For the status file."""
-        attempts, successes = len(self.attempts), self.successes
-        hours = max(time.monotonic() - self._began, 1e-6) / 3600
-        low, high = wilson_interval(successes, attempts)
-        speed = (self._count() - self._before[self._counted == "successes"]) / hours
-        return {
-            "file": str(path),
-            "trials_begun": activity.begun,
-            "trials_done": attempts,
-            "successes": successes,
-            "success_rate": successes / attempts if attempts else None,
-            "success_rate_95": [low, high],
-            "goal": {self._counted: self._goal},
-            "demos_per_hour": round((successes - self._before[1]) / hours, 1),
-            "eta_seconds": round(3600 * max(0, self._goal - self._count()) / speed, 1) if speed else None,
-            "workers_alive": activity.workers,
-            "last_failures": last_failures(self.attempts),
-        }
-
-    def take(self, result: TrialResult, frames: dict[str, Frames], writer: DatasetWriter, failed: DatasetWriter | None) -> None:
-        record = result.record()
-        self._uncommitted.append(json.dumps(record))
-        if result.episode is not None:
-            result.episode.lineage = {key: record[key] for key in ("trial", "pool", "sources") if key in record}
-        if result.success:
-            writer.write(result.episode, self._uncommitted, frames)
-            self._uncommitted = []
-        elif failed is not None:
-            failed.write(result.episode)
-            self.commit_rest(writer)
-        # Counted when it is in the file, and not before: an interruption may come at any instant.
-        self.attempts.append(record)
-        self.successes += result.success
-        self._on_progress(len(self.attempts), self.successes)
-        self._check_failures(writer)
-
-    def commit_rest(self, writer: DatasetWriter) -> None:
-        if self._uncommitted:
-            writer.log_attempts(self._uncommitted)
-            self._uncommitted = []
-
-    def _check_failures(self, writer: DatasetWriter) -> None:
-        failures = len(self.attempts) - self.successes
-        cap = self._settings.max_failures
-        if cap is not None and failures >= cap and not self.complete():
-            self.commit_rest(writer)
-            raise RunFailed(
-                f"{failures} attempts failed, the most that --max-failures allows; {self.successes} demonstrations were made.",
-                where=str(writer.path),
-                do="see what failed with mimicctl dataset info, then --resume with a higher --max-failures",
-            )
 
 
 def _refuse_misfits(task: TaskSpec, settings: GenerateSettings) -> None:

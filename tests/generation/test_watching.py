@@ -15,6 +15,7 @@ import pytest
 
 from mimicctl.config import GenerateSettings
 from mimicctl.dataset.reader import Dataset
+from mimicctl.dataset.writer import DatasetWriter
 from mimicctl.errors import RunFailed, UserError
 from mimicctl.generation.engine import generate
 from mimicctl.generation.status import StatusFile, last_failures
@@ -91,6 +92,23 @@ def test_an_interrupted_run_keeps_its_demos_and_says_so(tmp_path, stop):
         assert f"{len(dataset)} demonstrations are kept in" in text and "--resume" in text
         assert "Traceback" not in text
     assert not any(Path(f"/proc/{pid}").exists() for pid in workers)
+
+
+def test_an_interruption_while_a_demo_is_written_comes_once_it_is_counted(tmp_path, monkeypatch):
+    write = DatasetWriter.write
+
+    def interrupted(writer, *episode) -> None:
+        write(writer, *episode)
+        if len(writer) == 2:
+            signal.raise_signal(signal.SIGINT)
+
+    monkeypatch.setattr(DatasetWriter, "write", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        run(tmp_path / "a.hdf5", status_file=str(tmp_path / "status.json"))
+    after = json.loads((tmp_path / "status.json").read_text())
+    with Dataset(tmp_path / "a.partial.hdf5") as dataset:
+        assert len(dataset) == after["successes"] == 2
+        assert len(dataset.attempts()) == after["trials_done"]
 
 
 def _take_terminal() -> None:
