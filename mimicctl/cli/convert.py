@@ -23,7 +23,7 @@ from mimicctl.cli.common import (
     size_text,
 )
 
-app = typer.Typer(help="Camera images to videos, and augmented videos back.", no_args_is_help=True)
+app = typer.Typer(help="Camera images to videos, and augmented videos back; checkpoints to safetensors.", no_args_is_help=True)
 
 Input = Annotated[Optional[str], typer.Option("--input-file", help="Dataset with camera images.", show_default=False)]
 Workers = Annotated[Optional[int], typer.Option(help="Videos at once (one a core).", show_default=False)]
@@ -133,3 +133,20 @@ def mp4_to_hdf5(
     demos = [{"name": f"demo_{i}", "from": pair.demo, "video": str(pair.video)} for i, pair in enumerate(made.pairs)]
     data = {"file": str(made.path), "demos": demos, "without_video": made.without, "resumed_at": made.resumed_at}
     show(Outcome("Converted.", facts, next_command=f"mimicctl merge {source} {made.path}", data=data), as_json)
+
+
+@app.command("pth-to-safetensors")
+def pth_to_safetensors(
+    checkpoint: Annotated[Path, typer.Argument(help="model_epoch_N.pth", show_default=False)],
+    output_file: Annotated[Optional[Path], typer.Option(help="Where it goes (beside the checkpoint).", show_default=False)] = None,
+    overwrite: Overwrite = False,
+    as_json: Json = False,
+) -> None:
+    """Write a checkpoint as safetensors, which holds tensors and text and can hold no code. Where a checkpoint is named, either will do."""
+    from mimicctl.training.checkpoint_file import to_safetensors
+    from mimicctl.training.robomimic_seam import import_robomimic
+
+    import_robomimic()  # says what is missing
+    path = to_safetensors(checkpoint, output_file, overwrite=overwrite)
+    facts = [("file", path), ("size", size_of(path))]
+    show(Outcome("Converted.", facts, next_command=f"mimicctl eval play --checkpoint {path}"), as_json)

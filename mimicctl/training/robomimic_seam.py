@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from mimicctl.errors import UserError
+from mimicctl.training.checkpoint_file import read_checkpoint
 from mimicctl.training.recipes import Recipe
 
 if TYPE_CHECKING:
@@ -279,27 +280,17 @@ def _storable(values: np.ndarray) -> Any:
     return torch.from_numpy(values[..., :1, :1].copy()).expand(*values.shape)
 
 
-def save_atomically(contents: dict[str, Any], path: Path) -> None:
-    """torch.save beside the target, then rename."""
-    import torch
-
-    partial = path.with_name(f".{path.name}.partial")
-    torch.save(contents, partial)
-    os.replace(partial, path)
-
-
 def load_checkpoint(path: Path, device: str) -> tuple[PolicyAlgo, dict[str, Any]]:
     """The network of a robomimic checkpoint, in evaluation mode, and the checkpoint's contents.
 
     Raises:
-        UserError: not a robomimic checkpoint.
+        UserError: not a robomimic checkpoint, or one that asks for code to be run.
     """
     import_robomimic()
-    import torch
     from robomimic.config import config_factory
 
+    contents = read_checkpoint(path, device)
     try:
-        contents = torch.load(path, map_location=device, weights_only=False)
         values = json.loads(contents["config"])
         shapes, action_dim = contents["shape_metadata"]["all_shapes"], contents["shape_metadata"]["ac_dim"]
     except Exception as error:

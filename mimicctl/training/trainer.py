@@ -24,6 +24,7 @@ from mimicctl.dataset.reader import Dataset
 from mimicctl.dataset.split import split_names
 from mimicctl.errors import RunFailed, UserError
 from mimicctl.training import robomimic_seam as seam
+from mimicctl.training.checkpoint_file import read_checkpoint, write_checkpoint
 from mimicctl.training.config_file import config_from_json
 from mimicctl.training.cpu_images import hasten
 from mimicctl.training.images import bytes_of, load_images, scratch_for
@@ -373,16 +374,16 @@ def _save(run: _Run, state: dict[str, Any], losses: EpochLosses) -> None:
     models, epoch = run.folder / "models", losses.epoch
     contents = run.contents({"epoch": epoch, "train_loss": losses.train, "valid_loss": losses.valid})
     if epoch % run.recipe.save_every == 0 or epoch == run.recipe.epochs:
-        seam.save_atomically(contents, models / f"model_epoch_{epoch}.pth")
+        write_checkpoint(contents, models / f"model_epoch_{epoch}.pth")
     if losses.valid < state["best"]:
         before = state["best_file"]
         state["best"], state["best_file"] = losses.valid, f"model_epoch_{epoch}_best_validation_{losses.valid:.4f}.pth"
-        seam.save_atomically(contents, models / state["best_file"])
+        write_checkpoint(contents, models / state["best_file"])
         if before:
             (models / before).unlink(missing_ok=True)
     state["epoch"] = epoch
     resume = {**state, "identity": run.identity, **seam.learning_state(run.algo)}
-    seam.save_atomically(resume, run.folder / _STATE)
+    write_checkpoint(resume, run.folder / _STATE)
 
 
 def _load_state(run: _Run) -> dict[str, Any]:
@@ -391,14 +392,13 @@ def _load_state(run: _Run) -> dict[str, Any]:
     Raises:
         UserError: it was begun with other data or settings, so what came out would be neither's.
     """
-    import torch
-
     path = run.folder / _STATE
     try:
-        state = torch.load(path, map_location=run.device, weights_only=False)
+        state = read_checkpoint(path, run.device)
         begun = state.pop("identity")
-    except Exception as error:
-        raise UserError(f"The state of the run cannot be read ({type(error).__name__}).", where=str(path), do="--overwrite starts again") from None
+    except (UserError, KeyError, AttributeError) as error:
+        why = error.what if isinstance(error, UserError) else "It is not one."
+        raise UserError(f"The state of the run cannot be read. {why}", where=str(path), do="--overwrite starts again") from None
     changed = [f"  {key}: {begun.get(key)} then, {value} now" for key, value in run.identity.items() if begun.get(key) != value]
     if changed:
         raise UserError("\n".join(["The run was begun with other settings.", *changed]), where=str(run.folder), do="give those, or --name for another run")
