@@ -22,6 +22,11 @@ _BT601 = 5
 _LIMITED_RANGE = 1
 
 
+_SCALING = 0x2 | 0x40000 | 0x2000
+"""libswscale's SWS_BILINEAR, SWS_ACCURATE_RND and SWS_FULL_CHR_H_INT. Without the last two every colour comes out one or two levels too dark.
+PyAV before 18 has no names for them."""
+
+
 def import_av() -> ModuleType:
     try:
         import av
@@ -127,9 +132,7 @@ def read_frames(path: Path, size: tuple[int, int], start: float = 0.0) -> Iterat
         RunFailed: it cannot be decoded to its end.
     """
     av = import_av()
-    scaler, flags = av.video.reformatter.VideoReformatter(), av.video.reformatter.Interpolation
-    # Without the other two every colour comes out one or two levels too dark.
-    interpolation = flags.BILINEAR | flags.ACCURATE_RND | flags.FULL_CHR_H_INT
+    scaler = av.video.reformatter.VideoReformatter()
     width, height = size
     try:
         with av.open(str(path)) as container:
@@ -140,7 +143,7 @@ def read_frames(path: Path, size: tuple[int, int], start: float = 0.0) -> Iterat
             for frame in container.decode(stream):
                 if start and frame.time < earliest:
                     continue
-                scaled = scaler.reformat(frame, width=width, height=height, format="rgb24", interpolation=interpolation)
+                scaled = scaler.reformat(frame, width=width, height=height, format="rgb24", interpolation=_SCALING)
                 yield np.ascontiguousarray(scaled.to_ndarray())  # FFmpeg's rows may be longer than the picture is wide
     except av.error.FFmpegError as error:
         raise RunFailed(f"The video cannot be decoded: {error.strerror}.", where=str(path), do="make it again") from None

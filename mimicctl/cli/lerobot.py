@@ -80,7 +80,14 @@ def hdf5_to_lerobot(
     held = {name: ", ".join(part.key for part in parts) for name, parts in made.layout.vectors.items()}
     rows = [(name, f"({', '.join(map(str, feature['shape']))})", held.get(name, feature["dtype"])) for name, feature in features.items()]
     rows = [row for row in rows if row[0].startswith(("action", "observation"))]
-    data = {"folder": str(made.folder), "episodes": made.episodes, "frames": made.frames, "added": made.demos, "there_already": made.there, "features": features}
+    data = {
+        "folder": str(made.folder),
+        "episodes": made.episodes,
+        "frames": made.frames,
+        "added": made.demos,
+        "there_already": made.there,
+        "features": features,
+    }
     load = f"LeRobotDataset('local/{made.folder.name}', root='{made.folder}')"
     show(Outcome("Converted.", facts, [Table("Features", ("feature", "shape", "of"), rows)], load, data), as_json)
 

@@ -180,7 +180,7 @@ class _Batch:
         # A vector of one number is a number in LeRobot's tables.
         table = pa.table({key: column(value[:, 0] if value.ndim == 2 and value.shape[1] == 1 else value) for key, value in columns.items()})
         if self._parquet is None:
-            self._parquet = self._stack.enter_context(pq.ParquetWriter(_hidden(self._data), table.schema, compression="snappy"))
+            self._parquet = self._stack.enter_context(pq.ParquetWriter(_hidden(self._data), table.schema, compression="snappy", write_page_checksum=True))
         self._parquet.write_table(table)
         self._bytes += table.nbytes
 
