@@ -59,7 +59,7 @@ class ConvertSettings(Section):
 
 
 class LeRobotSettings(Section):
-    """`mimicctl convert hdf5-to-lerobot` and `lerobot-to-hdf5`."""
+    """`mimicctl convert hdf5-to-lerobot` and `lerobot-to-hdf5`, and training by LeRobot."""
 
     input_file: str = Field("", description="Dataset to convert; empty: the generated one.")
     folder: str = Field("datasets/lerobot", description="The LeRobot dataset: where hdf5-to-lerobot puts it and lerobot-to-hdf5 finds it.")
@@ -71,6 +71,9 @@ class LeRobotSettings(Section):
     cameras: list[str] = Field(default_factory=list, description="Cameras that become videos; empty: all of 8-bit colours.")
     instruction: str = Field("", description="The task in words, LeRobot's task; empty: its description.")
     output_file: str = Field("datasets/from_lerobot.hdf5", description="Where lerobot-to-hdf5 puts the demos.")
+    steps: int | None = Field(None, ge=1, description="Of train --algo act or diffusion: gradient steps; none: LeRobot's 100 000.")
+    log_every: int = Field(100, ge=1, description="Steps from one loss that is shown to the next.")
+    options: list[str] = Field(default_factory=list, description='Options of lerobot-train, as in ["policy.dim_model=256"].')
 
 
 class AugmentSettings(Section):

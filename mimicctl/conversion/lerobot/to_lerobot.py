@@ -17,6 +17,7 @@ from mimicctl.conversion.lerobot.parquet import import_pyarrow
 from mimicctl.conversion.lerobot.sidecar import FOLDER, Sidecar, identity_of, source_path, sources_of, write_source
 from mimicctl.conversion.lerobot.writer import LeRobotWriter
 from mimicctl.dataset.committed_file import write_lock
+from mimicctl.dataset.masks import without_discarded
 from mimicctl.dataset.reader import Dataset
 from mimicctl.dataset.writer import is_no_space
 from mimicctl.errors import RunFailed, UserError, listed
@@ -53,6 +54,7 @@ def to_lerobot(
     cameras: Sequence[str] = (),
     instruction: str = "",
     filter_key: str = "",
+    discarded: bool = True,
     append: bool = False,
     resume: bool = False,
     overwrite: bool = False,
@@ -67,6 +69,7 @@ def to_lerobot(
         fps, state_keys, environment_keys, cameras: see `plan_layout`.
         instruction: the task in words; "": its description.
         filter_key: only demos of that mask.
+        discarded: those that are marked as such too.
         append: add to a dataset that is there.
         resume: go on with a conversion of the same file.
 
@@ -78,7 +81,7 @@ def to_lerobot(
     folder = Path(output_dir).expanduser().absolute()
     with ExitStack() as stack:
         dataset = stack.enter_context(Dataset(input_file))
-        demos = _chosen(dataset, filter_key)
+        demos = _chosen(dataset, filter_key, discarded=discarded)
         layout = plan_layout(dataset, demos, fps=fps, state_keys=state_keys, environment_keys=environment_keys, cameras=cameras)
         if layout.cameras:
             import_av()
@@ -109,14 +112,15 @@ def to_lerobot(
     return Exported(folder, layout, said, len(todo), len(demos) - len(todo), whole.info["total_episodes"], whole.info["total_frames"])
 
 
-def _chosen(dataset: Dataset, filter_key: str) -> tuple[str, ...]:
-    if not filter_key:
-        return dataset.demos
-    names = set(dataset.masks.get(filter_key, ()))
+def _chosen(dataset: Dataset, filter_key: str, *, discarded: bool) -> tuple[str, ...]:
+    names = set(dataset.masks.get(filter_key, ())) if filter_key else dataset.demos
     demos = tuple(name for name in dataset.demos if name in names)
     if not demos:
         raise UserError(f'No demo is in the mask "{filter_key}".', where=str(dataset.path), do=f"it has {', '.join(dataset.masks) or 'no masks'}")
-    return demos
+    kept = demos if discarded else without_discarded(dataset, demos)
+    if not kept:
+        raise UserError("All demonstrations are marked as discarded.", where=str(dataset.path), do="mimicctl web changes that")
+    return kept
 
 
 def _make_parent(folder: Path) -> None:
