@@ -65,7 +65,7 @@ def epoch_of(path: Path) -> int:
 def run_folder(source: Path) -> Path:
     """Where a run keeps what is not a checkpoint, from its folder or one of its checkpoints."""
     if is_checkpoint(source):
-        return source.parents[2] if source.parents[1].name == "checkpoints" else source
+        return source.parents[3] if source.parent.parent.name == "checkpoints" else source
     if source.is_dir():
         return source
     return source.parent.parent if source.parent.name == "models" else source.parent

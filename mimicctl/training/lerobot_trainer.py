@@ -89,7 +89,9 @@ def train_with_lerobot(
     (folder / "lineage.json").write_text(json.dumps(facts, indent=1))
     command = [sys.executable, "-m", "lerobot.scripts.lerobot_train"]
     if goes_on:
-        command += [f"--config_path={last}", "--resume=true", *([f"--steps={lerobot.steps}"] if lerobot.steps else [])]
+        # Where a run is it keeps in its config; it may have been moved since.
+        command += [f"--config_path={last}", "--resume=true", f"--output_dir={output}", f"--dataset.root={dataset}"]
+        command += [f"--steps={lerobot.steps}"] if lerobot.steps else []
     else:
         command += _options(dataset, output, algo, settings, lerobot, seed)
     losses = _run(command, folder / _LOG, lerobot.log_every, on_loss)

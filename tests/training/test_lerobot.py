@@ -97,16 +97,14 @@ def test_lerobots_own_loop_chooses_the_same_actions(run):
 
 
 def test_a_run_is_resumed(run, tmp_path):
-    folder = tmp_path / "runs" / run.folder.name
-    shutil.copytree(run.folder.parents[1], tmp_path, dirs_exist_ok=True)
+    """Also where it was moved to."""
+    shutil.copytree(run.folder.parents[1], tmp_path, symlinks=True, dirs_exist_ok=True)
     settings = TrainSettings(log_dir=str(tmp_path / "runs"), batch_size=4, save_every=3, device="cpu")
     with pytest.raises(UserError, match="run of that name"):
         train_with_lerobot(tmp_path / "a.hdf5", run.folder.name, settings, LeRobotSettings(), seed=1)
-    # Where a run is, its checkpoints know: this one is a copy.
-    config = folder / "lerobot/checkpoints/000006/pretrained_model/train_config.json"
-    config.write_text(config.read_text().replace(str(run.folder), str(folder)))
     made = train_with_lerobot(tmp_path / "a.hdf5", run.folder.name, settings, LeRobotSettings(steps=9, log_every=2), seed=1, resume=True)
-    assert [epoch_of(path) for path in made.checkpoints] == [3, 6, 9]
+    assert [epoch_of(path) for path in made.checkpoints] == [3, 6, 9] and made.checkpoints[0].is_relative_to(tmp_path)
+    assert [epoch_of(path) for path in find_checkpoints(run.folder)] == [3, 6]
 
 
 def test_what_lerobot_refuses_is_said_in_its_words(tmp_path, source_file):

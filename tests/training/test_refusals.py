@@ -353,19 +353,3 @@ def test_one_env_begins_anew_while_the_others_go_on(data, tmp_path):
         now = {key: value[step : step + 1] for key, value in seen.items()}
         three = {key: np.concatenate([seen[key][:1], value, seen[key][1:2]]) for key, value in now.items()}
         np.testing.assert_allclose(among.act(three, [0, 1, 2])[1], alone.act(now, [0])[0], atol=1e-6)
-
-
-# LeRobot ------------------------------------------------------------------------------------------------
-
-
-@pytest.mark.parametrize(
-    ("arguments", "said"),
-    [
-        (["--algo", "act", "--epochs", "3"], "--epochs says nothing to LeRobot"),
-        (["--algo", "bc", "--steps", "3"], "--steps says nothing to robomimic"),
-        (["--algo", "pi0"], 'no algorithm "pi0"'),
-    ],
-)
-def test_flags_of_another_trainer_are_refused(mimicctl, arguments, said):
-    done = mimicctl("train", *arguments)
-    assert done.returncode == 2 and said in done.stderr

@@ -152,6 +152,10 @@ class Sidecar:
                 "This is not readable JSON.", where=str(path), do="copy the dataset again; without the folder mimicctl it is read as LeRobot's"
             ) from None
 
+    def demos(self) -> list[h5py.Group]:
+        """All that it has something of, in order of the episodes."""
+        return [self._demos[number] for number in sorted(self._demos)]
+
     def demo(self, number: int) -> h5py.Group | None:
         return self._demos.get(number)
 
