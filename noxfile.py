@@ -66,6 +66,14 @@ def slow(session: nox.Session) -> None:
 
 
 @nox.session(default=False, python="3.12")
+def lerobot(session: nox.Session) -> None:
+    """Our LeRobot datasets in the real lerobot, and its in ours, offline (5.5 GB)."""
+    session.install("lerobot[training,diffusion]==0.6.1")
+    session.install("-e", ".[lerobot]", "pytest>=8", "scipy", "hypothesis")
+    session.run("python", "-m", "pytest", "-m", "lerobot", "tests/conversion", "tests/training", "-rs", *session.posargs)
+
+
+@nox.session(default=False, python="3.12")
 def isaaclab(session: nox.Session) -> None:
     """The real Isaac Lab 3.0, on OvPhysX and Newton, without a GPU and on stand-in assets (8.5 GB, a quarter of an hour)."""
     session.install("isaaclab==3.0.0", "ovphysx==0.6.4.72118723", "ovstage==0.2.1.385922", "-e", ".[train]", "pytest<9", "hypothesis", "scipy")

@@ -10,7 +10,17 @@ from typing import Annotated, Any, Literal, get_type_hints
 from pydantic import BaseModel, Field, TypeAdapter, ValidationError, field_validator
 
 from mimicctl.errors import UserError
-from mimicctl.settings import AugmentSettings, ConvertSettings, CosmosSettings, IsaacLabSettings, MergeSettings, RobustSettings, Section, TasksSettings
+from mimicctl.settings import (
+    AugmentSettings,
+    ConvertSettings,
+    CosmosSettings,
+    IsaacLabSettings,
+    LeRobotSettings,
+    MergeSettings,
+    RobustSettings,
+    Section,
+    TasksSettings,
+)
 from mimicctl.shard import Shard
 from mimicctl.tasks import DEFAULT_TASK, Subtask, SubtaskConstraint
 
@@ -259,6 +269,7 @@ class RunConfig(Section):
     augment: AugmentSettings = Field(default_factory=AugmentSettings)
     convert: ConvertSettings = Field(default_factory=ConvertSettings)
     cosmos: CosmosSettings = Field(default_factory=CosmosSettings)
+    lerobot: LeRobotSettings = Field(default_factory=LeRobotSettings)
     merge: MergeSettings = Field(default_factory=MergeSettings)
     render: RenderSettings = Field(default_factory=RenderSettings)
     train: TrainSettings = Field(default_factory=TrainSettings)

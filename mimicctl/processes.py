@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import ctypes
 import multiprocessing
 import os
 import signal
+import sys
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import partial
 
 from mimicctl.errors import RunFailed, UserError
 from mimicctl.tasks import look_in
@@ -53,6 +56,18 @@ def _end_with_parent() -> None:
     """A parent that was killed cannot stop its workers, and one that waits to hand over a result would wait for ever."""
     multiprocessing.parent_process().join()
     os._exit(1)
+
+
+_SET_PARENT_DEATH_SIGNAL = 1  # PR_SET_PDEATHSIG of prctl
+
+
+def ended_with_this() -> Callable[[], object] | None:
+    """`preexec_fn` of a program that is to be ended when this process is killed, instead of working on for nobody. None where the system knows no such thing."""
+    return partial(_end_on_parents_death, ctypes.CDLL(None).prctl) if sys.platform == "linux" else None
+
+
+def _end_on_parents_death(prctl: Callable[[int, int], int]) -> None:
+    prctl(_SET_PARENT_DEATH_SIGNAL, signal.SIGTERM)
 
 
 class one_thread_each:

@@ -58,6 +58,24 @@ class ConvertSettings(Section):
     workers: int = Field(0, ge=0, le=512, description="Videos at once; 0: one a core.")
 
 
+class LeRobotSettings(Section):
+    """`mimicctl convert hdf5-to-lerobot` and `lerobot-to-hdf5`, and training by LeRobot."""
+
+    input_file: str = Field("", description="Dataset to convert; empty: the generated one.")
+    folder: str = Field("datasets/lerobot", description="The LeRobot dataset: where hdf5-to-lerobot puts it and lerobot-to-hdf5 finds it.")
+    fps: int | None = Field(None, ge=1, le=1000, description="Frames per second; none: the control rate of the dataset.")
+    state_keys: list[str] = Field(default_factory=list, description="Observations that make up observation.state; empty: those of the robot itself.")
+    environment_keys: list[str] = Field(
+        default_factory=list, description="Observations that make up observation.environment_state; empty: those of the objects, where there are no cameras."
+    )
+    cameras: list[str] = Field(default_factory=list, description="Cameras that become videos; empty: all of 8-bit colours.")
+    instruction: str = Field("", description="The task in words, LeRobot's task; empty: its description.")
+    output_file: str = Field("datasets/from_lerobot.hdf5", description="Where lerobot-to-hdf5 puts the demos.")
+    steps: int | None = Field(None, ge=1, description="Of train --algo act or diffusion: gradient steps; none: LeRobot's 100 000.")
+    log_every: int = Field(100, ge=1, description="Steps from one loss that is shown to the next.")
+    options: list[str] = Field(default_factory=list, description='Options of lerobot-train, as in ["policy.dim_model=256"].')
+
+
 class AugmentSettings(Section):
     """`mimicctl augment`. How rerender draws is in the section render."""
 

@@ -22,6 +22,11 @@ _BT601 = 5
 _LIMITED_RANGE = 1
 
 
+_SCALING = 0x2 | 0x40000 | 0x2000
+"""libswscale's SWS_BILINEAR, SWS_ACCURATE_RND and SWS_FULL_CHR_H_INT. Without the last two every colour comes out one or two levels too dark.
+PyAV before 18 has no names for them."""
+
+
 def import_av() -> ModuleType:
     try:
         import av
@@ -66,9 +71,10 @@ class VideoWriter:
         size: (width, height) that frames are scaled to, bicubically. Both even.
         rate: frames per second.
         comment: kept in the file.
+        keyframe_every: frames from one that can be decoded without others to the next; None: the encoder's choice.
     """
 
-    def __init__(self, path: Path, size: tuple[int, int], rate: int, comment: str = "") -> None:
+    def __init__(self, path: Path, size: tuple[int, int], rate: int, comment: str = "", keyframe_every: int | None = None) -> None:
         av = import_av()
         self._path, self._size, self._frame = path, size, av.VideoFrame
         self._partial = hidden_partial(path)
@@ -76,7 +82,8 @@ class VideoWriter:
         self._stack.callback(self._partial.unlink, missing_ok=True)
         self._container = self._stack.enter_context(av.open(str(self._partial), "w", format="mp4"))
         self._container.metadata["comment"] = comment
-        self._stream = self._container.add_stream(_CODEC, rate=rate, options=_OPTIONS)
+        options = _OPTIONS if keyframe_every is None else _OPTIONS | {"g": str(keyframe_every), "bf": "0"}
+        self._stream = self._container.add_stream(_CODEC, rate=rate, options=options)
         context = self._stream.codec_context
         context.width, context.height, context.pix_fmt = *size, "yuv420p"
         context.colorspace, context.color_range = _BT601, _LIMITED_RANGE
@@ -98,6 +105,10 @@ class VideoWriter:
         self._count += 1
         self._container.mux(self._stream.encode(frame))
 
+    def written(self) -> int:
+        """Bytes on disk so far; what the encoder holds back is not among them."""
+        return self._partial.stat().st_size
+
     def __exit__(self, kind: object, *rest: object) -> None:
         with self._stack:
             if kind is None:
@@ -111,21 +122,28 @@ def hidden_partial(path: Path) -> Path:
     return path.with_name(f".{path.name}.partial")
 
 
-def read_frames(path: Path, size: tuple[int, int]) -> Iterator[np.ndarray]:
+def read_frames(path: Path, size: tuple[int, int], start: float = 0.0) -> Iterator[np.ndarray]:
     """(height, width, 3) uint8 RGB frames, scaled bilinearly to `size` (width, height).
+
+    Args:
+        start: time of the first one that is wanted [s].
 
     Raises:
         RunFailed: it cannot be decoded to its end.
     """
     av = import_av()
-    scaler, flags = av.video.reformatter.VideoReformatter(), av.video.reformatter.Interpolation
-    # Without the other two every colour comes out one or two levels too dark.
-    interpolation = flags.BILINEAR | flags.ACCURATE_RND | flags.FULL_CHR_H_INT
+    scaler = av.video.reformatter.VideoReformatter()
     width, height = size
     try:
         with av.open(str(path)) as container:
-            for frame in container.decode(video=0):
-                scaled = scaler.reformat(frame, width=width, height=height, format="rgb24", interpolation=interpolation)
+            stream = container.streams.video[0]
+            earliest = start - 0.5 / float(stream.average_rate or 1)
+            if start:
+                container.seek(max(0, int(earliest / stream.time_base)), stream=stream)
+            for frame in container.decode(stream):
+                if start and frame.time < earliest:
+                    continue
+                scaled = scaler.reformat(frame, width=width, height=height, format="rgb24", interpolation=_SCALING)
                 yield np.ascontiguousarray(scaled.to_ndarray())  # FFmpeg's rows may be longer than the picture is wide
     except av.error.FFmpegError as error:
         raise RunFailed(f"The video cannot be decoded: {error.strerror}.", where=str(path), do="make it again") from None

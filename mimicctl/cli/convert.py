@@ -7,6 +7,7 @@ from typing import Annotated, Any, Optional
 
 import typer
 
+from mimicctl.cli import lerobot
 from mimicctl.cli.common import (
     ConfigFile,
     Json,
@@ -23,7 +24,9 @@ from mimicctl.cli.common import (
     size_text,
 )
 
-app = typer.Typer(help="Camera images to videos, and augmented videos back; checkpoints to safetensors.", no_args_is_help=True)
+app = typer.Typer(help="Camera images to videos, and augmented videos back; LeRobot datasets; checkpoints to safetensors.", no_args_is_help=True)
+app.command("hdf5-to-lerobot")(lerobot.hdf5_to_lerobot)
+app.command("lerobot-to-hdf5")(lerobot.lerobot_to_hdf5)
 
 Input = Annotated[Optional[str], typer.Option("--input-file", help="Dataset with camera images.", show_default=False)]
 Workers = Annotated[Optional[int], typer.Option(help="Videos at once (one a core).", show_default=False)]

@@ -7,6 +7,7 @@ from typing import Annotated, Literal, Optional
 
 import typer
 
+from mimicctl.cli import hub
 from mimicctl.cli.common import (
     ConfigFile,
     Json,
@@ -24,7 +25,9 @@ from mimicctl.cli.common import (
     size_of,
 )
 
-app = typer.Typer(help="Look into datasets, check, split and repair them, add cameras.", no_args_is_help=True)
+app = typer.Typer(help="Look into datasets, check, split and repair them, add cameras, send them to the hub.", no_args_is_help=True)
+app.command("push")(hub.push)
+app.command("pull")(hub.pull)
 
 File = Annotated[Path, typer.Argument(help="Dataset file.")]
 

@@ -30,7 +30,7 @@ from mimicctl.cli.common import (
 def command(
     task: Task = None,
     dataset: Annotated[Optional[str], typer.Option(help="Dataset to learn from.", show_default=False)] = None,
-    algo: Annotated[str, typer.Option(help="Only bc, behavioural cloning.")] = "bc",
+    algo: Annotated[str, typer.Option(help="bc, by robomimic; act or diffusion, by LeRobot.")] = "bc",
     recipe: Annotated[Optional[str], typer.Option(help="Named recipe (image-mlp where there are images, else mlp).", show_default=False)] = None,
     config_json: Annotated[Optional[str], typer.Option(help="A robomimic JSON config instead of a recipe.", show_default=False)] = None,
     name: Annotated[Optional[str], typer.Option(help="Name of the run.", show_default=False)] = None,
@@ -38,7 +38,11 @@ def command(
     epochs: Annotated[Optional[int], typer.Option(show_default=False)] = None,
     batch_size: Annotated[Optional[int], typer.Option(show_default=False)] = None,
     learning_rate: Annotated[Optional[float], typer.Option(show_default=False)] = None,
-    save_every: Annotated[Optional[int], typer.Option(help="Epochs between checkpoints.", show_default=False)] = None,
+    save_every: Annotated[Optional[int], typer.Option(help="Epochs between checkpoints; with LeRobot steps.", show_default=False)] = None,
+    steps: Annotated[Optional[int], typer.Option(help="Gradient steps of LeRobot (100 000).", show_default=False)] = None,
+    lerobot: Annotated[
+        Optional[list[str]], typer.Option("--lerobot", help="NAME=VALUE, an option of lerobot-train; may be repeated.", show_default=False)
+    ] = None,
     normalize_actions: Annotated[
         Optional[bool],
         typer.Option("--normalize-actions", "--normalize-training-actions", help="Actions to [-1, 1] by one minimum and maximum.", show_default=False),
@@ -52,7 +56,7 @@ def command(
     override: Override = None,
     as_json: Json = False,
 ) -> None:
-    """Train a policy with robomimic."""
+    """Train a policy with robomimic, or with LeRobot."""
     if list_recipes:
         _list(as_json)
         return
@@ -60,20 +64,24 @@ def command(
         "task": task, "seed": seed, "train.dataset": dataset, "train.recipe": recipe, "train.config_json": config_json,
         "train.name": name, "train.log_dir": log_dir, "train.epochs": epochs, "train.batch_size": batch_size,
         "train.learning_rate": learning_rate, "train.save_every": save_every,
-        "train.normalize_actions": normalize_actions, "train.device": device,
+        "train.normalize_actions": normalize_actions, "train.device": device, "lerobot.steps": steps, "lerobot.options": lerobot,
     }  # fmt: skip
     run_config = resolve_settings(flags, config, override).config
     from mimicctl.errors import UserError
     from mimicctl.training.recipes import AUTO, RECIPES
     from mimicctl.training.trainer import train
 
-    if algo != "bc":
-        raise UserError(f'There is no algorithm "{algo}".', where="--algo", do="use bc; --list shows its recipes")
+    if algo not in ("bc", *_LEROBOTS):
+        raise UserError(f'There is no algorithm "{algo}".', where="--algo", do=f"use bc (--list shows its recipes), {' or '.join(_LEROBOTS)}")
+    _refuse_flags_of_others(algo, flags)
     settings = run_config.train
     data = Path(settings.dataset) if settings.dataset else first_existing(run_config.generate.output_file, run_config.annotate.output_file)
     if data is None:
         raise UserError("There is no dataset to learn from.", where=run_config.generate.output_file, do="make one (mimicctl generate), or give --dataset")
     note(f"Learning from {data}.")
+    if algo in _LEROBOTS:
+        _train_with_lerobot(data, algo, run_config, task, resume=resume, overwrite=overwrite, as_json=as_json)
+        return
     note_foreign(data)
     _refuse_other_task(data, task)
     note_changed_task(data)
@@ -113,6 +121,45 @@ def command(
         ("plot", made.folder / "losses.png"),
     ]
     show(Outcome("Trained.", facts, next_command="mimicctl eval play"), as_json)
+
+
+_LEROBOTS = ("act", "diffusion")
+_OF_ROBOMIMIC = {"train.recipe": "--recipe", "train.config_json": "--config-json", "train.epochs": "--epochs", "train.normalize_actions": "--normalize-actions"}
+_OF_LEROBOT = {"lerobot.steps": "--steps", "lerobot.options": "--lerobot"}
+
+
+def _refuse_flags_of_others(algo: str, flags: dict[str, Any]) -> None:
+    """UserError for a flag that says nothing to who trains this algorithm."""
+    from mimicctl.errors import UserError
+
+    unheard = _OF_ROBOMIMIC if algo in _LEROBOTS else _OF_LEROBOT
+    if given := [flag for key, flag in unheard.items() if flags[key] is not None]:
+        who, do = ("LeRobot", "leave it out; --steps says how long, --lerobot NAME=VALUE sets its options") if algo in _LEROBOTS else ("robomimic", "leave it out")
+        raise UserError(f"{', '.join(given)} says nothing to {who}, which trains {algo}.", where=f"--algo {algo}", do=do)
+
+
+def _train_with_lerobot(data: Path, algo: str, run_config: Any, task: str | None, *, resume: bool, overwrite: bool, as_json: bool) -> None:
+    if not data.is_dir():
+        note_foreign(data)
+        _refuse_other_task(data, task)
+        note_changed_task(data)
+    from mimicctl.training.lerobot_trainer import train_with_lerobot
+
+    settings, lerobot = run_config.train, run_config.lerobot
+    with reporting("train", lerobot.steps or 100_000) as reporter:
+
+        def converted(done: int, total: int) -> None:
+            reporter.update(0, f"{done} of {total} demos converted")
+
+        made = train_with_lerobot(
+            data, algo, settings, lerobot, run_config.seed, resume=resume, overwrite=overwrite,
+            on_converted=converted, on_loss=lambda step, loss: reporter.update(step, f"loss {loss:.3f}"),
+        )  # fmt: skip
+    facts = [("run", made.folder), ("checkpoints", len(made.checkpoints)), ("last", made.checkpoints[-1])]
+    if made.losses:
+        facts.append(("loss", f"{made.losses[0]:.3f} at first, {made.losses[-1]:.3f} at last"))
+    data_shown = {"run": str(made.folder), "checkpoints": [str(path) for path in made.checkpoints], "losses": list(made.losses)}
+    show(Outcome("Trained.", facts, next_command="mimicctl eval play", data=data_shown), as_json)
 
 
 def _refuse_other_task(data: Path, task: str | None) -> None:

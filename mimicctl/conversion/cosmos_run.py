@@ -2,19 +2,16 @@
 
 from __future__ import annotations
 
-import ctypes
 import hashlib
 import json
 import os
 import shutil
 import signal
 import subprocess
-import sys
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +20,7 @@ from mimicctl.conversion.names import in_natural_order, parse_video_name, video_
 from mimicctl.dataset.committed_file import write_lock
 from mimicctl.dataset.reader import file_sha256
 from mimicctl.errors import RunFailed, UserError, listed
+from mimicctl.processes import ended_with_this
 from mimicctl.video import probe
 
 LEDGER = "cosmos_run.jsonl"
@@ -31,7 +29,6 @@ LEDGER = "cosmos_run.jsonl"
 _POLL = 0.05
 _GRACE = 10.0  # seconds that a process has to end by itself
 _HOPELESS = 3  # this many failures, and no success: it is not the demos' fault
-_SET_PARENT_DEATH_SIGNAL = 1
 
 
 @dataclass(frozen=True)
@@ -242,14 +239,9 @@ def _start(job: Job, build: MakeCommand, gpus: tuple[str, ...]) -> _Running:
             stdout=output,
             stderr=subprocess.STDOUT,
             start_new_session=True,
-            preexec_fn=partial(_end_with_parent, ctypes.CDLL(None).prctl) if sys.platform == "linux" else None,
+            preexec_fn=ended_with_this(),
         )
     return _Running(job, command, gpus, process, time.monotonic())
-
-
-def _end_with_parent(prctl: Callable[[int, int], int]) -> None:
-    """In the new process: be ended when mimicctl is killed, instead of holding the GPU for a result that nobody takes."""
-    prctl(_SET_PARENT_DEATH_SIGNAL, signal.SIGTERM)
 
 
 def _log_path(job: Job) -> Path:

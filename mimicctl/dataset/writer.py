@@ -145,14 +145,18 @@ class DatasetWriter:
 
         return self.append(fill, len(episode), attempts)
 
-    def append(self, fill: Callable[[h5py.Group], None], steps: int, attempts: Sequence[str] = ()) -> str:
-        """Append a demo of `steps` control steps whose arrays and attributes `fill` writes into its empty group. Otherwise as `write`."""
-        name = f"demo_{self._next}"
+    def append(self, fill: Callable[[h5py.Group], None], steps: int, attempts: Sequence[str] = (), name: str = "") -> str:
+        """Append a demo of `steps` control steps whose arrays and attributes `fill` writes into its empty group. Otherwise as `write`.
+
+        Args:
+            name: that no demo of the file has; "" for the next number.
+        """
+        name = name or f"demo_{self._next}"
         with self._committing():
             fill(self._data.create_group(name))
             self._data.attrs["total"] = self._total + steps
             append_attempts(self._file, attempts)
-        self._next, self._count, self._total = self._next + 1, self._count + 1, self._total + steps
+        self._next, self._count, self._total = max(self._next, demo_number(name) + 1), self._count + 1, self._total + steps
         return name
 
     def describe(self, lineage: Mapping[str, Any], masks: Mapping[str, Sequence[str]]) -> None:

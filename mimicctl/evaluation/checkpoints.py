@@ -14,6 +14,7 @@ from mimicctl.errors import UserError
 from mimicctl.rendering.replay import with_cameras
 from mimicctl.tasks import TaskSpec, find_task, on_isaaclab
 from mimicctl.tasks.fingerprint import changes_since
+from mimicctl.training.lerobot_trainer import checkpoints_in, is_checkpoint
 
 if TYPE_CHECKING:
     from mimicctl.training.policy import Policy
@@ -28,12 +29,12 @@ def find_checkpoints(path: Path, *, best: bool = False) -> list[Path]:
     Raises:
         UserError: there is none.
     """
-    if path.is_file():
+    if path.is_file() or is_checkpoint(path):
         return [path]
     if not path.exists():
-        raise UserError("There is no such file or folder.", where=str(path), do="give --checkpoint a .pth file or a run folder")
+        raise UserError("There is no such file or folder.", where=str(path), do="give --checkpoint a .pth file, a folder pretrained_model or a run folder")
     folder = path / "models" if (path / "models").is_dir() else path
-    found = sorted(folder.glob("*.pth"), key=lambda p: (epoch_of(p), len(p.name)))
+    found = sorted(folder.glob("*.pth"), key=lambda p: (epoch_of(p), len(p.name))) or checkpoints_in(path)
     if not found:
         raise UserError("There are no checkpoints here.", where=str(path), do="train first (mimicctl train), or give --checkpoint")
     last = max(found, key=epoch_of)
@@ -46,19 +47,25 @@ def last_run(log_dir: Path) -> Path:
     Raises:
         UserError: there is none.
     """
-    runs = [path.parent for path in log_dir.glob("*/config.json") if (path.parent / "models").is_dir()]
+    runs = [path for path in log_dir.glob("*") if (path / "config.json").is_file() and (path / "models").is_dir()]
+    runs += [path for path in log_dir.glob("*") if checkpoints_in(path)]
     if not runs:
         raise UserError("There is no trained policy.", where=str(log_dir.absolute()), do="train one (mimicctl train), or give --checkpoint")
-    return max(runs, key=lambda run: (run / "models").stat().st_mtime)
+    return max(runs, key=lambda run: max(path.stat().st_mtime for path in (run / "models", run / "lerobot" / "checkpoints") if path.is_dir()))
 
 
 def epoch_of(path: Path) -> int:
+    """Of LeRobot's, the step; -1 if the name does not say."""
+    if path.is_dir():
+        return int(path.parent.name) if path.parent.name.isdigit() else -1
     match = re.search(r"epoch_(\d+)", path.name)
     return int(match.group(1)) if match else -1
 
 
 def run_folder(source: Path) -> Path:
     """Where a run keeps what is not a checkpoint, from its folder or one of its checkpoints."""
+    if is_checkpoint(source):
+        return source.parents[3] if source.parent.parent.name == "checkpoints" else source
     if source.is_dir():
         return source
     return source.parent.parent if source.parent.name == "models" else source.parent
@@ -66,7 +73,9 @@ def run_folder(source: Path) -> Path:
 
 def labels_of(checkpoints: Sequence[Path]) -> list[str]:
     """A short name for each: what tells it from the others."""
-    whole = [Path(os.path.abspath(path)).with_suffix("") for path in checkpoints]
+    # LeRobot's are all called pretrained_model, in folders of their steps.
+    named = [path.parent if path.is_dir() and path.name == "pretrained_model" else path.with_suffix("") for path in checkpoints]
+    whole = [Path(os.path.abspath(path)) for path in named]
     shared = os.path.commonpath([path.parent for path in whole])
     names = [path.relative_to(shared) for path in whole]
     short = ["/".join(part for part in name.parts if part != "models") for name in names]
@@ -95,9 +104,9 @@ def task_of(
         UserError: a checkpoint cannot be loaded, does not say its task, or was trained on another one; or it sees images, and no OpenGL works here or
             the task is on Isaac Lab.
     """
-    from mimicctl.training.policy import Policy
+    from mimicctl.training.policies import load_policy
 
-    policies = [Policy(path, action_range=action_range) for path in checkpoints]
+    policies = [load_policy(path, action_range=action_range) for path in checkpoints]
     for policy in policies:
         _refuse_images_of_isaaclab(policy, task_id or _env_name(policy), need_images)
         if need_images and not policy.rgb_keys:

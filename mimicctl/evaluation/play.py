@@ -86,7 +86,7 @@ def spread_over(task: TaskSpec, settings: EvalSettings) -> tuple[int, int]:
 
 def _roll_out(job: _Job, next_number: NextNumber) -> Iterator[tuple[int, tuple[Path, Rollout]]]:
     """Roll out numbers as long as there are any: in one checkpoint after the other, as they come."""
-    from mimicctl.training.policy import Policy
+    from mimicctl.training.policies import load_policy
 
     with ExitStack() as stack:
         stack.enter_context(one_thread())
@@ -96,7 +96,7 @@ def _roll_out(job: _Job, next_number: NextNumber) -> Iterator[tuple[int, tuple[P
         while not upcoming.empty():
             place = upcoming.checkpoint
             checkpoint = job.checkpoints[place]
-            policy = Policy(checkpoint, seed=job.seed, action_range=job.action_range)
+            policy = load_policy(checkpoint, seed=job.seed, action_range=job.action_range)
             view = view_of(policy, job.task)
             with closing(Sight(view)) if view else nullcontext() as sight:
                 rollouts = roll_out(env, policy, upcoming.of(place), horizon=job.horizon, seed=job.seed, recorded=job.filmed, sight=sight)
@@ -131,10 +131,9 @@ class _Upcoming:
 @contextmanager
 def one_thread() -> Iterator[None]:
     """torch on one thread, as in a worker: how sums are split up over threads would show in the last digit."""
-    from mimicctl.training.robomimic_seam import import_robomimic
+    from mimicctl.training.robomimic_seam import import_torch
 
-    import_robomimic()
-    import torch
+    torch = import_torch()
 
     before = torch.get_num_threads()
     torch.set_num_threads(1)

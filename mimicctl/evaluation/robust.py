@@ -119,7 +119,7 @@ def roll_out_cells(
 
 def _roll_out(job: _Job, next_number: NextNumber) -> Iterator[tuple[int, tuple[Cell, Rollout]]]:
     """Do one rollout after the other, as long as there are any."""
-    from mimicctl.training.policy import Policy
+    from mimicctl.training.policies import load_policy
 
     with ExitStack() as stack:
         stack.enter_context(one_thread())
@@ -130,7 +130,7 @@ def _roll_out(job: _Job, next_number: NextNumber) -> Iterator[tuple[int, tuple[C
             cell, index = job.left[number]
             if loaded != (cell.checkpoint, cell.seed):
                 loaded = cell.checkpoint, cell.seed
-                policy = Policy(cell.checkpoint, seed=cell.seed, together=1, action_range=job.action_range)
+                policy = load_policy(cell.checkpoint, seed=cell.seed, together=1, action_range=job.action_range)
             sight = eyes.of(view_of(policy, job.task))
             sight.wear(appearance_of(cell, index))
             for rollout, _ in roll_out(env, policy, iter([index]), horizon=job.horizon, seed=cell.seed, sight=sight):

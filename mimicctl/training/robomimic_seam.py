@@ -11,6 +11,7 @@ from collections import OrderedDict
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -27,23 +28,39 @@ if TYPE_CHECKING:
 INSTALL = 'pip install "mimicctl[train]" && pip install --no-deps robomimic==0.3.0'
 
 
-def import_robomimic() -> None:
-    """Import torch, torchvision and robomimic, mended where they need it.
+def import_torch() -> ModuleType:
+    """Import torch so that its threads get on with others.
 
     Raises:
-        UserError: one of them is not installed; says how to get it.
+        UserError: it is not installed; says how to get it.
     """
     # torch's threads spin while they wait for one another. Where something else takes one of the cores, a step of a small
     # network then lasts five times as long. Must be set before torch is loaded.
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     try:
         import torch
+    except ImportError as error:
+        raise _missing(error) from None
+    return torch
 
+
+def _missing(error: ImportError) -> UserError:
+    return UserError(f"Training needs a package that is not installed: {error.name or error}.", where="this Python", do=INSTALL)
+
+
+def import_robomimic() -> None:
+    """Import torch, torchvision and robomimic, mended where they need it.
+
+    Raises:
+        UserError: one of them is not installed; says how to get it.
+    """
+    torch = import_torch()
+    try:
         _mend_torchvision(torch)
         with _silenced():
             import robomimic.algo  # noqa: F401  registers the algorithms
     except ImportError as error:
-        raise UserError(f"Training needs a package that is not installed: {error.name or error}.", where="this Python", do=INSTALL) from None
+        raise _missing(error) from None
 
 
 def _mend_torchvision(torch: Any) -> None:

@@ -70,6 +70,9 @@ def test_paths_are_not_folded_in_a_pipe(mimicctl, tmp_path):
         (["annotate"], 2, "no recording"),
         (["train"], 2, "no dataset"),
         (["train", "--config", "nowhere.toml"], 2, "nowhere.toml"),
+        (["train", "--algo", "act", "--epochs", "3"], 2, "--epochs says nothing to LeRobot"),
+        (["train", "--algo", "bc", "--steps", "3"], 2, "--steps says nothing to robomimic"),
+        (["train", "--algo", "pi0"], 2, 'no algorithm "pi0"'),
     ],
 )
 def test_mistakes_are_answered(mimicctl, arguments, code, message):
