@@ -8,6 +8,7 @@ from typing import Annotated, Any, Optional
 import typer
 
 from mimicctl.cli.common import (
+    AllowTainted,
     ConfigFile,
     Json,
     Outcome,
@@ -48,6 +49,7 @@ def command(
     seed: Seed = None,
     resume: Resume = False,
     overwrite: Overwrite = False,
+    allow_tainted: AllowTainted = False,
     config: ConfigFile = None,
     override: Override = None,
     as_json: Json = False,
@@ -102,7 +104,17 @@ def command(
             speed = f"{steps / losses.seconds:.0f} steps/s, {left:.0f} min left"
             reporter.update(losses.epoch, f"loss {losses.train:.4f}, valid {losses.valid:.4f}, {speed}")
 
-        made = train(data, settings, run_config.seed, resume=resume, overwrite=overwrite, on_epoch=progressed, on_start=started, on_images=decoded)
+        made = train(
+            data,
+            settings,
+            run_config.seed,
+            resume=resume,
+            overwrite=overwrite,
+            allow_tainted=allow_tainted,
+            on_epoch=progressed,
+            on_start=started,
+            on_images=decoded,
+        )
     best = min(made.losses, key=lambda losses: losses.valid)
     facts = [
         ("run", made.folder),

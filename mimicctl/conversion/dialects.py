@@ -217,13 +217,16 @@ def _write(dataset: Dataset, plan: Plan, path: Path, on_progress: Callable[[int,
         for name in source["data"]:
             if not is_demo_name(name):
                 source.copy(f"data/{name}", data)
+        seals = []
         for done, name in enumerate(dataset.demos, start=1):
             _write_demo(dataset.group(name), data.create_group(name), plan, f"{name} of {dataset.path}")
+            seals.append(Seal(name, demo_sha256(data[name]), dataset.demo_sha256(name), attributes_sha256(data[name])))
             on_progress(done, len(dataset))
         if "env_args" in data.attrs:
             data.attrs["env_args"] = json.dumps({**dataset.env_args, "env_name": plan.env_name})
         data.attrs["total"] = dataset.total
         data.attrs[LINEAGE_ATTR] = json.dumps(_lineage(dataset, plan))
+        replace_seals(output, seals)
 
 
 def _write_demo(demo: h5py.Group, copy: h5py.Group, plan: Plan, where: str) -> None:

@@ -280,11 +280,13 @@ def _storable(values: np.ndarray) -> Any:
 
 
 def save_atomically(contents: dict[str, Any], path: Path) -> None:
-    """torch.save beside the target, then rename."""
+    """torch.save beside the target, then rename. What a network has learnt tells about its data, so the file is for its owner alone."""
     import torch
 
     partial = path.with_name(f".{path.name}.partial")
-    torch.save(contents, partial)
+    partial.unlink(missing_ok=True)
+    with open(os.open(partial, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb") as file:
+        torch.save(contents, file)
     os.replace(partial, path)
 
 

@@ -23,6 +23,7 @@ from mimicctl.dataset.masks import without_discarded
 from mimicctl.dataset.reader import Dataset
 from mimicctl.dataset.split import split_names
 from mimicctl.errors import RunFailed, UserError
+from mimicctl.provenance.checkpoints import refuse_tainted
 from mimicctl.training import robomimic_seam as seam
 from mimicctl.training.config_file import config_from_json
 from mimicctl.training.cpu_images import hasten
@@ -124,6 +125,7 @@ def train(
     *,
     resume: bool = False,
     overwrite: bool = False,
+    allow_tainted: bool = False,
     on_epoch: Callable[[EpochLosses, int], None] = lambda losses, epochs: None,
     on_start: Callable[[Recipe, int, int], None] = lambda recipe, frames, parameters: None,
     on_images: Callable[[int, int], None] = lambda demos, of: None,
@@ -133,6 +135,7 @@ def train(
     Args:
         resume: continue a run from the end of its last whole epoch; the result is the same as without interruption.
         overwrite: start again in an existing run folder.
+        allow_tainted: continue although demonstrations that were learnt from have been withdrawn.
         on_images: called as the images of demos are decoded, with how many are and how many there are.
 
     Raises:
@@ -142,6 +145,8 @@ def train(
     recipe = None if settings.config_json else choose_recipe(settings, dataset_path)
     folder = Path(settings.log_dir).absolute() / (settings.name or (recipe.name if recipe else Path(settings.config_json).stem))
     _check_folder(folder, resume=resume, overwrite=overwrite)
+    if resume:
+        refuse_tainted([folder / _STATE], allow_tainted)
     seam.import_robomimic()
     import torch
 
@@ -202,6 +207,9 @@ def _prepare(
         _add_images(dataset, masks, frames, recipe, folder, on_images)
         env_args, lineage = dataset.env_args, dataset.lineage
         content_hash = dataset.content_hash()
+        # The range of actions is that of all demos of the file.
+        learnt_from = {**masks, **({"range": dataset.demos} if spread else {})}
+        demos = {part: [dataset.demo_sha256(name) for name in names] for part, names in learnt_from.items()}
     stats = observation_statistics(frames["train"]) if recipe.normalize_obs else None
     if not recipe.steps_per_epoch:
         recipe = dataclasses.replace(recipe, steps_per_epoch=math.ceil(len(frames["train"].first) / recipe.batch_size))
@@ -222,7 +230,7 @@ def _prepare(
     loaders = {"train": GatherLoader(frames["train"], recipe, **common, **altered), "valid": GatherLoader(frames["valid"], recipe, **common)}
     facts = {
         "version": mimicctl.__version__,
-        "dataset": {"file": str(dataset_path.absolute()), "sha256": content_hash, "lineage": lineage},
+        "dataset": {"file": str(dataset_path.absolute()), "sha256": content_hash, "lineage": lineage, "demos": demos},
         "recipe": dataclasses.asdict(recipe),
         "action_range": spread,
         "convolutions": convolutions,
