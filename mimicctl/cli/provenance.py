@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Optional
 
 import typer
 
-from mimicctl.cli.common import Json, Outcome, Table, note, reporting, show
+from mimicctl.cli.common import Json, Outcome, Overwrite, Table, note, reporting, show
 
 if TYPE_CHECKING:
     from mimicctl.provenance.graph import Graph
@@ -17,7 +17,8 @@ app = typer.Typer(help="Who made the data, from what, may it be used, and how it
 
 File = Annotated[Path, typer.Argument(help="Dataset file.")]
 Workspace = Annotated[
-    Optional[Path], typer.Option("--workspace", help="Folder to look through, with all below it (the working folder, if the file is in it).", show_default=False)
+    Optional[Path],
+    typer.Option("--workspace", help="Folder to look through, with all below it (the working folder, if the file is in it).", show_default=False),
 ]
 
 
@@ -180,3 +181,123 @@ def _planned(title: str, graph: Graph, planned: Withdrawal, facts: list[tuple[st
 def _some(names: list[str]) -> str:
     shown = ", ".join(names[:6])
     return f"{shown} and {len(names) - 6} more" if len(names) > 6 else shown
+
+
+# What is known of a file --------------------------------------------------------------------------------------
+
+Sources = Annotated[
+    Optional[Path], typer.Option("--workspace", help="Folder of the files that it was made from, to which facts may have been added since.", show_default=False)
+]
+
+
+@app.command()
+def manifest(
+    file: File,
+    workspace: Sources = None,
+    output_file: Annotated[Optional[Path], typer.Option(help="Write it there, as .yaml or .json.", show_default=False)] = None,
+    as_json: Json = False,
+) -> None:
+    """Where a dataset comes from, in the fields that its readers ask for. What nobody recorded is unknown."""
+    import json
+
+    from mimicctl.errors import UserError
+    from mimicctl.provenance.manifest import as_yaml, known_of
+    from mimicctl.provenance.manifest import manifest as manifest_of
+
+    if output_file is not None and (output_file.suffix not in (".yaml", ".yml", ".json") or not output_file.absolute().parent.is_dir()):
+        raise UserError(f'"{output_file}" is no .yaml or .json file in a folder that is there.', where="--output-file", do="name one, as in manifest.yaml")
+    made = manifest_of(known_of(file, workspace))
+    if output_file is not None:
+        output_file.write_text(json.dumps(made, indent=1) + "\n" if output_file.suffix == ".json" else as_yaml(made))
+        note(f"Written to {output_file.absolute()}.")
+    if as_json:
+        show(Outcome("", data=made), as_json)
+    else:
+        print(as_yaml(made), end="")
+
+
+@app.command()
+def card(
+    file: File,
+    workspace: Sources = None,
+    output_dir: Annotated[Optional[Path], typer.Option(help="Folder of the card (<file>_card beside it).", show_default=False)] = None,
+    license: Annotated[str, typer.Option(help="Of the dataset itself, by its SPDX id.")] = "",
+    overwrite: Overwrite = False,
+    as_json: Json = False,
+) -> None:
+    """A dataset card as Hugging Face shows it: README.md with statistics, pictures, lineage, open questions."""
+    from mimicctl.provenance.card import write_card
+    from mimicctl.provenance.manifest import known_of
+
+    folder = (output_dir or file.absolute().with_name(f"{file.stem}_card")).absolute()
+    written = write_card(known_of(file, workspace), folder, license=license, overwrite=overwrite)
+    show(Outcome("The card is written.", [(path.name, path) for path in written]), as_json)
+
+
+@app.command()
+def check(
+    file: File,
+    workspace: Sources = None,
+    strict: Annotated[bool, typer.Option("--strict", help="Exit code 2 if a question is open.")] = False,
+    as_json: Json = False,
+) -> None:
+    """Which questions about consent, licences, use and deletion are answered, by what, and which are open."""
+    from mimicctl.provenance.checklist import checklist
+    from mimicctl.provenance.manifest import known_of
+
+    answers = checklist(known_of(file, workspace))
+    unanswered = [answer for answer in answers if answer.state == "open"]
+    rows = [(answer.area, answer.state, answer.evidence) for answer in answers]
+    tables = [Table("Questions", ("area", "state", "evidence"), rows)]
+    if unanswered:
+        tables.append(Table("How to close what is open", ("area", "do"), [(answer.area, answer.do) for answer in unanswered]))
+    title = f"{len(unanswered)} of {len(answers)} questions are open." if unanswered else "No question is open."
+    data = {"file": str(file.absolute()), "open": len(unanswered), "answers": [vars(answer) for answer in answers]}
+    show(Outcome(title, [("file", file.absolute())], tables, data=data), as_json)
+    if unanswered and strict:
+        raise typer.Exit(2)
+
+
+@app.command("set")
+def set_facts(
+    file: File,
+    operator: Annotated[str, typer.Option(help="Who recorded the demonstrations.")] = "",
+    consent_id: Annotated[str, typer.Option(help="Number of the operator's consent, or where it is filed.")] = "",
+    demo: Annotated[Optional[list[str]], typer.Option(help="Say that of this demo only; may be repeated.", show_default=False)] = None,
+    synthesis: Annotated[
+        Optional[bool], typer.Option("--synthesis/--no-synthesis", help="Whether the operators agreed that more are made from them.", show_default=False)
+    ] = None,
+    annotator: Annotated[Optional[str], typer.Option(help="Who marked the subtasks.", show_default=False)] = None,
+    annotation_license: Annotated[Optional[str], typer.Option(help="Licence of these marks.", show_default=False)] = None,
+    license: Annotated[
+        Optional[list[str]], typer.Option(help="Licence of assets, as in robot=BSD-3-Clause: of robot, objects, textures, scene.", show_default=False)
+    ] = None,
+    downstream: Annotated[
+        Optional[list[str]], typer.Option(help="What it may be used for, as in train-internal-policy; may be repeated.", show_default=False)
+    ] = None,
+    camera_review: Annotated[Optional[str], typer.Option(help="What came of looking at what the cameras show.", show_default=False)] = None,
+    deletion_policy: Annotated[Optional[str], typer.Option(help="What happens to derived data after a withdrawal.", show_default=False)] = None,
+    overwrite: Overwrite = False,
+    as_json: Json = False,
+) -> None:
+    """Add facts to a file: operator and consent of its demonstrations, licences, permitted use."""
+    from mimicctl.provenance.terms import Terms, set_terms
+
+    terms = Terms(synthesis, annotator, annotation_license, _licenses(license), downstream or None, camera_review, deletion_policy)
+    told = set_terms(file, terms, operator=operator, consent_id=consent_id, demos=demo or (), overwrite=overwrite)
+    facts = [("file", file.absolute()), *((key.replace("_", " "), value) for key, value in terms.said().items())]
+    if told:
+        facts += [(label, value) for label, value in (("operator", operator), ("consent id", consent_id)) if value]
+        facts.append(("demos", len(told)))
+    show(Outcome("Noted.", facts, next_command=f"mimicctl provenance check {file}"), as_json)
+
+
+def _licenses(given: Optional[list[str]]) -> Optional[dict[str, str]]:
+    from mimicctl.errors import UserError
+    from mimicctl.provenance.terms import PARTS
+
+    pairs = [text.partition("=") for text in given or ()]
+    for part, _, license in pairs:
+        if part not in PARTS or not license:
+            raise UserError("A licence is given as part=licence.", where="--license", do=f"as in robot=BSD-3-Clause; parts are {', '.join(PARTS)}")
+    return {part: license for part, _, license in pairs} or None

@@ -45,6 +45,7 @@ def command(
         typer.Option("--normalize-actions", "--normalize-training-actions", help="Actions to [-1, 1] by one minimum and maximum.", show_default=False),
     ] = None,
     device: Annotated[Optional[str], typer.Option(help="auto, cpu, cuda.", show_default=False)] = None,
+    require_provenance: Annotated[bool, typer.Option("--require-provenance", help="Refuse a dataset with open questions (mimicctl provenance check).")] = False,
     list_recipes: Annotated[bool, typer.Option("--list", help="List the recipes and end.")] = False,
     seed: Seed = None,
     resume: Resume = False,
@@ -66,6 +67,7 @@ def command(
     }  # fmt: skip
     run_config = resolve_settings(flags, config, override).config
     from mimicctl.errors import UserError
+    from mimicctl.provenance.checklist import require_answers
     from mimicctl.training.recipes import AUTO, RECIPES
     from mimicctl.training.trainer import train
 
@@ -79,6 +81,8 @@ def command(
     note_foreign(data)
     _refuse_other_task(data, task)
     note_changed_task(data)
+    if require_provenance:
+        require_answers(data)
     with reporting("train", 1) as reporter:
         steps = 0
 
@@ -91,7 +95,9 @@ def command(
             if not settings.config_json and RECIPES[recipe.name].turn and not recipe.turn:
                 note("Scenes are not turned in training: what the columns of these observations mean is not known for the task of this dataset.")
             if recipe.optional_keys and not set(recipe.optional_keys) & set(recipe.obs_keys):
-                note(f"The dataset has no {' or '.join(recipe.optional_keys)}, which this recipe learns a good deal better with. mimicctl generate writes it on MuJoCo.")
+                note(
+                    f"The dataset has no {' or '.join(recipe.optional_keys)}, which this recipe learns a good deal better with. mimicctl generate writes it on MuJoCo."
+                )
             reporter.set_total(recipe.epochs)
             reporter.update(0, "under way")
 

@@ -18,6 +18,7 @@ from mimicctl.dataset.dialect import ASIDE, SAID, Dialect, Kind, to_isaaclab3
 from mimicctl.dataset.mimicgen import Leaves
 from mimicctl.dataset.quaternions import quaternion_columns, wxyz_from_xyzw
 from mimicctl.dataset.reader import Dataset, file_sha256, is_demo_name
+from mimicctl.dataset.seals import Seal, attributes_sha256, demo_sha256, replace_seals
 from mimicctl.dataset.whole_file import META_BLOCK, checked_whole_output, refuse_full_disk, whole_file
 from mimicctl.dataset.writer import write_array
 from mimicctl.errors import UserError

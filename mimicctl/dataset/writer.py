@@ -158,9 +158,7 @@ class DatasetWriter:
         """Append a demo of `steps` control steps whose arrays and attributes `fill` writes into its empty group. Otherwise as `write`."""
         return self._append(fill, steps, attempts, parent, demo_sha256)
 
-    def _append(
-        self, fill: Callable[[h5py.Group], None], steps: int, attempts: Sequence[str], parent: str, hash_of: Callable[[h5py.Group], str]
-    ) -> str:
+    def _append(self, fill: Callable[[h5py.Group], None], steps: int, attempts: Sequence[str], parent: str, hash_of: Callable[[h5py.Group], str]) -> str:
         name = f"demo_{self._next}"
         with self._committing():
             group = self._data.create_group(name)

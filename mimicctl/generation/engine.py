@@ -19,7 +19,7 @@ from mimicctl.dataset.masks import without_discarded
 from mimicctl.dataset.reader import Dataset, demo_number
 from mimicctl.dataset.resume import find_unfinished
 from mimicctl.dataset.writer import DatasetWriter, checked_output, partial_path
-from mimicctl.envs import make_env, physics_of, require_planner, worker_processes
+from mimicctl.envs import assets_of, make_env, physics_of, require_planner, worker_processes
 from mimicctl.envs.base import MimicEnv
 from mimicctl.errors import UserError
 from mimicctl.generation.balance import preferences, round_of
@@ -309,6 +309,7 @@ def _lineage(task: TaskSpec, seed: int, settings: GenerateSettings, sources: Sou
         "physics": physics_of(task),
         "task": task.task_id,
         KEY: fingerprint(task),
+        "assets": assets_of(task),
         "seed": seed,
         "settings": decisive,
         "subtasks": {eef: [dataclasses.asdict(s) for s in subtasks] for eef, subtasks in task.subtasks.items()},

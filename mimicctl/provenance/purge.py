@@ -16,11 +16,13 @@ import h5py
 from mimicctl.dataset.committed_file import write_lock
 from mimicctl.dataset.reader import Dataset
 from mimicctl.dataset.seals import attributes_sha256, demo_sha256, replace_seals, seals_of
-from mimicctl.dataset.whole_file import META_BLOCK, refuse_full_disk
+from mimicctl.dataset.whole_file import refuse_full_disk
 from mimicctl.dataset.writer import append_attempts
 from mimicctl.errors import RunFailed
 from mimicctl.provenance.lineages import inputs, table
 from mimicctl.schema import ATTEMPTS_PATH, LINEAGE_ATTR, SEALS_PATH
+
+_META_BLOCK = 1 << 16  # fewer, larger writes of metadata
 
 
 @dataclass(frozen=True)
@@ -109,7 +111,7 @@ def carry_out(purge: Purge, withdrawn: Collection[str], record: str, at: str) ->
 
 
 def _write(dataset: Dataset, target: Path, purge: Purge, withdrawn: Collection[str], entry: dict[str, Any]) -> None:
-    with h5py.File(dataset.path, "r") as source, h5py.File(target, "w", meta_block_size=META_BLOCK) as output:
+    with h5py.File(dataset.path, "r") as source, h5py.File(target, "w", meta_block_size=_META_BLOCK) as output:
         for key, value in source.attrs.items():
             output.attrs[key] = value
         for name in source:
@@ -117,7 +119,8 @@ def _write(dataset: Dataset, target: Path, purge: Purge, withdrawn: Collection[s
                 source.copy(name, output)
         data = output.create_group("data")
         for key, value in source["data"].attrs.items():
-            data.attrs[key] = value
+            if key != LINEAGE_ATTR:  # a text that is replaced stays in the file
+                data.attrs[key] = value
         for name in source["data"]:
             if name not in purge.demos:
                 h5py.h5o.copy(source["data"].id, name.encode(), data.id, name.encode())

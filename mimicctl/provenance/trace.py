@@ -129,7 +129,7 @@ def _demo(graph: Graph, node: Node) -> Item:
     name = places[0] if places else f"a demo that is not here ({node.sha256[:12]})"
     said = node.recording if not node.parents else {}
     told = [f"{label} {said[key]}" for key, label in (("consent_id", "consent"), ("recorded_at", "at")) if said.get(key)]
-    return Item("demo", name, tuple([*(f"also {place}" for place in places[1:]), *told]))
+    return Item("demo", name, (*(f"also {place}" for place in places[1:]), *told))
 
 
 def _how_recorded(node: Node) -> str:

@@ -17,7 +17,6 @@ from mimicctl.provenance.checkpoints import demos_in, facts_of
 from mimicctl.provenance.lineages import inputs, table
 from mimicctl.provenance.workspace import DatasetFile, Workspace
 
-
 _SAME_NAMES = ("mimicctl dataset render", "mimicctl dataset convert-dialect")
 """Commands that make files whose demos are called as those they are made from."""
 
@@ -56,7 +55,12 @@ def verify(workspace: Workspace, files: Sequence[DatasetFile] | None = None, on_
             if checkpoint.run != run.folder or not (facts := facts_of(checkpoint.path)):
                 continue
             if demos_in(facts) != demos_in(run.facts):
-                yield Finding("error", checkpoint.path, "", "was trained on other demos than its run says: another checkpoint has taken its place, or its lineage.json was changed")
+                yield Finding(
+                    "error",
+                    checkpoint.path,
+                    "",
+                    "was trained on other demos than its run says: another checkpoint has taken its place, or its lineage.json was changed",
+                )
     for path, why in workspace.unseen.items():
         yield Finding("note", path, "", why)
 
@@ -216,7 +220,11 @@ class _Known:
     def withdrawn_from(self, file: DatasetFile) -> dict[str, str]:
         """Demo to what it was known by."""
         entries = file.lineage.get("withdrawn")
-        return {name: sha256 for entry in entries if isinstance(entry, dict) for name, sha256 in entry.get("demos", {}).items()} if isinstance(entries, list) else {}
+        return (
+            {name: sha256 for entry in entries if isinstance(entry, dict) for name, sha256 in entry.get("demos", {}).items()}
+            if isinstance(entries, list)
+            else {}
+        )
 
     def actions_of(self, sha256: str) -> str:
         """sha256 of the actions of a demo; "" if it does not lie here as it was written, or may be in other conventions than copies of it."""

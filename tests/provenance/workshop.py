@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import pickle
+import zipfile
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -106,3 +108,31 @@ def augment(source: Path, path: Path, copies: int) -> None:
                     target.attrs[LINEAGE_ATTR] = json.dumps(about)
 
                 writer.append(fill, dataset.length(name), parent=dataset.demo_sha256(name))
+
+
+def fake_run(folder: Path, dataset: Path, names: list[str], *, epochs: int = 1) -> Path:
+    """A run folder with a checkpoint in torch's format, made without torch."""
+    with Dataset(dataset) as opened:
+        demos = {"train": [opened.demo_sha256(name) for name in names], "valid": []}
+    facts = {
+        "dataset": {"file": str(dataset), "sha256": "?", "lineage": {}, "demos": demos},
+        "recipe": {"name": "mlp", "description": "a network", "epochs": epochs, "batch_size": 16},
+        "action_range": [-1.0, 1.0],
+        "seed": 5,
+    }
+    for part in ("models", "logs", "videos/model_epoch_1"):
+        (folder / part).mkdir(parents=True)
+    (folder / "config.json").write_text("{}")
+    (folder / "lineage.json").write_text(json.dumps(facts))
+    (folder / "logs" / "normalization_params.txt").write_text("min: -1\nmax: 1\n")
+    (folder / "videos" / "model_epoch_1" / "rollout_000_success.mp4").write_bytes(b"film")
+    fake_checkpoint(folder / "models" / "model_epoch_1.pth", {"mimicctl": facts, "model": {}})
+    fake_checkpoint(folder / "training_state.pth", {"epoch": 1})
+    return folder
+
+
+def fake_checkpoint(path: Path, contents: object) -> None:
+    with zipfile.ZipFile(path, "w") as archive:
+        archive.writestr("archive/data.pkl", pickle.dumps(contents, protocol=2))
+        archive.writestr("archive/data/0", bytes(range(256)))
+    path.chmod(0o600)
