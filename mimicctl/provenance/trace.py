@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -172,7 +172,7 @@ def _tree(trace: Trace, key: str, *, backward: bool, depth: int, seen: frozenset
 
 # Picture ------------------------------------------------------------------------------------------------------
 
-_WIDTH, _HEIGHT, _ACROSS, _DOWN, _MARGIN = 250, 46, 400, 74, 24
+_WIDTH, _HEIGHT, _ACROSS, _DOWN, _MARGIN = 250, 46, 380, 74, 24
 _COLOURS = {"operator": "#fde9c8", "demo": "#dce9f7", "dataset": "#e3f1dc", "checkpoint": "#f2dcec", "video": "#e8e4f5"}
 
 
@@ -188,10 +188,11 @@ def as_svg(trace: Trace) -> str:
         for y, key in enumerate(columns[column]):
             at[key] = (_MARGIN + x * _ACROSS, _MARGIN + gap + y * _DOWN)
     width, height = 2 * _MARGIN + (len(columns) - 1) * _ACROSS + _WIDTH, 2 * _MARGIN + (tallest - 1) * _DOWN + _HEIGHT
+    ends = Counter(link.to for link in trace.links)
     parts = [
         f'<svg xmlns="http://www.w3.org/2000/svg" width="{width}" height="{height:.0f}" viewBox="0 0 {width} {height:.0f}" font-family="sans-serif" font-size="12">',
         f'<rect width="{width}" height="{height:.0f}" fill="white"/>',
-        *(_arrow(at[link.origin], at[link.to], link.how) for link in trace.links),
+        *(_arrow(at[link.origin], at[link.to], link.how, at_end=ends[link.to] == 1) for link in trace.links),
         *(_box(at[key], item, bold=key == trace.start) for key, item in trace.items.items()),
         "</svg>",
     ]
@@ -229,10 +230,12 @@ def _short(text: str, most: int = 38) -> str:
     return text if len(text) <= most else f"{text[: most // 2 - 1]}…{text[-(most // 2) :]}"
 
 
-def _arrow(start: tuple[float, float], end: tuple[float, float], how: str) -> str:
+def _arrow(start: tuple[float, float], end: tuple[float, float], how: str, *, at_end: bool) -> str:
+    """With `how` where it is by itself: at its end, or at its beginning if others end there too."""
     x0, y0, x1, y1 = start[0] + _WIDTH, start[1] + _HEIGHT / 2, end[0], end[1] + _HEIGHT / 2
     bend = (x1 - x0) / 2
     curve = f'<path d="M{x0} {y0:.0f} C{x0 + bend:.0f} {y0:.0f} {x1 - bend:.0f} {y1:.0f} {x1 - 7} {y1:.0f}" fill="none" stroke="#888"/>'
     head = f'<path d="M{x1 - 8} {y1 - 4:.0f} L{x1} {y1:.0f} L{x1 - 8} {y1 + 4:.0f} Z" fill="#888"/>'
-    label = f'<text x="{x1 - 12}" y="{y1 - 6:.0f}" text-anchor="end" fill="#777" font-size="10">{escape(_short(how, 24))}</text>'
+    place = f'x="{x1 - 12}" y="{y1 - 6:.0f}" text-anchor="end"' if at_end else f'x="{x0 + 6}" y="{y0 - 6:.0f}"'
+    label = f'<text {place} fill="#777" font-size="10">{escape(_short(how, 24))}</text>'
     return curve + head + label
