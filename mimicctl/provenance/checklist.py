@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Literal
 
 from mimicctl.errors import UserError, listed
+from mimicctl.provenance.lineages import annotation_method, files_below, is_annotation
 from mimicctl.provenance.manifest import UNKNOWN, Known, known_of, licenses, manifest, operators
 from mimicctl.provenance.workspace import Run
 
@@ -84,7 +85,8 @@ def _assets(known: Known) -> Answer:
 
 def _annotation(known: Known) -> Answer:
     area, question = "annotation ownership", "Who annotated the subtasks, and under which licence?"
-    made = manifest_sources(known)
+    lineages = [known.file.lineage, *(entry.get("lineage") or {} for entry in files_below(known.file.lineage))]
+    made = [annotation_method(of) for of in lineages if is_annotation(of)]
     if not made:
         return Answer(area, question, "does not apply", "nothing in it goes back to an annotation")
     by_env = all(method == "auto" for method in made)
@@ -95,21 +97,6 @@ def _annotation(known: Known) -> Answer:
         missing = " and ".join(name for name, value in (("annotator", who), ("licence", license)) if not value)
         return Answer(area, question, "open", f"the {missing} is not noted", "mimicctl provenance set FILE --annotator NAME --annotation-license LICENCE")
     return Answer(area, question, "answered", f"{who}, {license}")
-
-
-def manifest_sources(known: Known) -> list[str]:
-    """How each annotation was made that the file goes back to, itself included."""
-    lineages = [known.file.lineage, *_below(known.file.lineage)]
-    return [str(of.get("method", UNKNOWN)) for of in lineages if of.get("made_by") == "mimicctl annotate"]
-
-
-def _below(lineage: dict) -> Iterator[dict]:
-    from mimicctl.provenance.lineages import inputs
-
-    for entry in inputs(lineage):
-        inner = entry.get("lineage") or {}
-        yield inner
-        yield from _below(inner)
 
 
 def _manifest(known: Known) -> Answer:

@@ -67,6 +67,13 @@ def inputs(of_file: Mapping[str, Any]) -> list[dict[str, Any]]:
     return [entry for entry in found if isinstance(entry, dict)] if isinstance(found, list) else []
 
 
+def files_below(of_file: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
+    """Entries of all files that a file goes back to, its inputs first."""
+    for entry in inputs(of_file):
+        yield entry
+        yield from files_below(entry.get("lineage") or {})
+
+
 def table(entry: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
     """Source demos that an input had, by name."""
     found = entry.get("demos")
@@ -106,6 +113,20 @@ def _subtasks(of_file: Mapping[str, Any]) -> Mapping[str, Any]:
     if isinstance(of_file.get("subtasks"), dict):
         return of_file["subtasks"]
     return next((found for entry in inputs(of_file) if (found := _subtasks(entry.get("lineage") or {}))), {})
+
+
+def is_annotation(of_file: Mapping[str, Any]) -> bool:
+    """Whether a file holds annotated demos: of `annotate`, or the sources that `record --generate` keeps."""
+    return of_file.get("made_by") == "mimicctl annotate" or (of_file.get("made_by") == "mimicctl record --generate" and "recording" in of_file)
+
+
+def annotation_method(of_file: Mapping[str, Any]) -> str:
+    """Of a file of annotated demos: "auto", by the env's own signals, or "manual"."""
+    return "auto" if "recording" in of_file else str(of_file.get("method", "unknown"))
+
+
+def is_generation(of_file: Mapping[str, Any]) -> bool:
+    return of_file.get("made_by") in ("mimicctl generate", "mimicctl record --generate") and not is_annotation(of_file)
 
 
 def is_untraceable(lineage: Mapping[str, Any], parent: str) -> bool:

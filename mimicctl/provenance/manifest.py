@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import re
 from collections import Counter, defaultdict
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -15,7 +15,7 @@ from mimicctl.dataset.reader import Dataset
 from mimicctl.dataset.seals import seals_of
 from mimicctl.errors import UserError
 from mimicctl.provenance.graph import Graph, Node
-from mimicctl.provenance.lineages import inputs, is_untraceable
+from mimicctl.provenance.lineages import annotation_method, files_below, inputs, is_annotation, is_generation, is_untraceable
 from mimicctl.provenance.terms import PARTS, terms_in
 from mimicctl.provenance.workspace import DatasetFile, Workspace, read_dataset, scan
 
@@ -68,10 +68,11 @@ def manifest(known: Known) -> dict[str, Any]:
     lineage, info, terms = known.file.lineage, known.info, known.terms
     with Dataset(known.file.path, need_demos=False) as dataset:
         content = dataset.content_hash()
-    files = list(_files(lineage))
+    files = list(files_below(lineage))
+    lineages = [lineage, *(entry.get("lineage") or {} for entry in files)]
     recordings = [_named(entry) for entry in files if _made_by(entry) == "mimicctl record" or not _made_by(entry)]
-    stages = pipeline(known)
-    generated = any(stage["made_by"] in _GENERATES for stage in stages)
+    recordings += [{"file": str(of["recording"])} for of in lineages if is_annotation(of) and of.get("recording")]
+    generated = any(map(is_generation, lineages))
     cameras = {key.removeprefix("obs/"): list(shape) for key, (shape, _) in info.keys.items() if len(shape) == 3 and key.startswith("obs/")}
     made = {
         "dataset": known.file.path.name,
@@ -82,8 +83,10 @@ def manifest(known: Known) -> dict[str, Any]:
         "steps": sum(info.lengths.values()),
         "masks": info.masks,
         "source_seed": _once(recordings) or ("itself" if lineage.get("made_by") == "mimicctl record" else UNKNOWN),
-        "source_annotation": _once([{**_named(entry), "method": entry["lineage"].get("method", UNKNOWN)} for entry in files if _made_by(entry) in _ANNOTATES])
-        or ("itself" if lineage.get("made_by") in _ANNOTATES else "none"),
+        "source_annotation": _once(
+            [{**_named(entry), "method": annotation_method(entry["lineage"])} for entry in files if is_annotation(entry.get("lineage") or {})]
+        )
+        or ("itself" if is_annotation(lineage) else "none"),
         "teleop_device": sorted({str(node.recording["device"]) for node in known.seeds if node.recording.get("device")}) or UNKNOWN,
         "num_seed_demos": len(known.seeds) if not known.untraceable else UNKNOWN,
         "operators": operators(known) or UNKNOWN,
@@ -100,7 +103,7 @@ def manifest(known: Known) -> dict[str, Any]:
         "rendering_mode": _rendering(lineage) or (UNKNOWN if cameras else "none"),
         "camera_review": terms.get("camera_review", UNKNOWN if cameras else "none"),
         "command": lineage.get("made_by", UNKNOWN),
-        "pipeline": stages,
+        "pipeline": pipeline(known),
         "asset_licenses": licenses(known),
         "asset_license_review": "done" if UNKNOWN not in licenses(known).values() else "required",
         "downstream_allowed": terms.get("downstream", UNKNOWN),
@@ -108,17 +111,6 @@ def manifest(known: Known) -> dict[str, Any]:
         "withdrawn": [{key: entry.get(key) for key in ("record", "at")} | {"demos": len(entry.get("demos", {}))} for entry in lineage.get("withdrawn", [])],
     }
     return {**made, "unknown": [key for key, value in made.items() if value == UNKNOWN or (isinstance(value, dict) and UNKNOWN in value.values())]}
-
-
-_GENERATES = ("mimicctl generate", "mimicctl record --generate")
-_ANNOTATES = ("mimicctl annotate",)
-
-
-def _files(lineage: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
-    """All files that a file goes back to."""
-    for entry in inputs(lineage):
-        yield entry
-        yield from _files(entry.get("lineage") or {})
 
 
 def _made_by(entry: Mapping[str, Any]) -> str:
@@ -139,7 +131,7 @@ def pipeline(known: Known) -> list[dict[str, Any]]:
     stages = []
     for name, of in [
         (known.file.path.name, known.file.lineage),
-        *((str(entry.get("file")), entry.get("lineage") or {}) for entry in _files(known.file.lineage)),
+        *((str(entry.get("file")), entry.get("lineage") or {}) for entry in files_below(known.file.lineage)),
     ]:
         said = {key: of[key] for key in ("version", "physics", "task", "method", "seed", "settings", "render") if key in of}
         stage = {"file": name, "made_by": str(of.get("made_by") or UNKNOWN), **said}
@@ -175,7 +167,7 @@ def licenses(known: Known) -> dict[str, str]:
     """Part of the assets to its licence: as a person set it, else as the files that were recorded or generated noted it."""
     said = known.terms.get("licenses") or {}
     noted: dict[str, Counter[str]] = defaultdict(Counter)
-    for of in (known.file.lineage, *(entry.get("lineage") or {} for entry in _files(known.file.lineage))):
+    for of in (known.file.lineage, *(entry.get("lineage") or {} for entry in files_below(known.file.lineage))):
         for part, asset in (of.get("assets") or {}).items():
             noted[part][f"{asset.get('license', UNKNOWN)} ({asset.get('source', UNKNOWN)})"] += 1
     return {part: said.get(part) or " and ".join(noted[part]) or UNKNOWN for part in PARTS}

@@ -69,12 +69,16 @@ class Search:
 def _telling(demo: h5py.Group) -> set[bytes]:
     """From the middle of its actions and of each of its images, as they are stored."""
     found = set()
-    actions = demo.get("actions")
-    if isinstance(actions, h5py.Dataset) and not actions.chunks:
-        raw = np.ascontiguousarray(actions[()]).tobytes()
-        middle = len(raw) // 2 // 8 * 8
-        found.add(raw[middle : middle + _LENGTH])
-    for array in demo.get("obs", {}).values():
-        if isinstance(array, h5py.Dataset) and array.ndim == 4 and array.compression and len(array):
-            found.add(array.id.read_direct_chunk((len(array) // 2, *[0] * (array.ndim - 1)))[1][:_LENGTH])
+    observed = demo.get("obs", {}).values()
+    for array in (demo.get("actions"), *(array for array in observed if isinstance(array, h5py.Dataset) and array.ndim == 4)):
+        if isinstance(array, h5py.Dataset) and array.size:
+            raw = _middle_chunk(array) if array.chunks else np.ascontiguousarray(array[()]).tobytes()
+            found.add(raw[len(raw) // 2 :][:_LENGTH])
     return {pattern for pattern in found if len(pattern) == _LENGTH and len(set(pattern)) >= _LEAST_VARIED}
+
+
+def _middle_chunk(array: h5py.Dataset) -> bytes:
+    try:
+        return array.id.read_direct_chunk(tuple(size // 2 // step * step for size, step in zip(array.shape, array.chunks, strict=True)))[1]
+    except (OSError, RuntimeError):  # it was never written
+        return b""

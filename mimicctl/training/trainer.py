@@ -23,7 +23,7 @@ from mimicctl.dataset.masks import without_discarded
 from mimicctl.dataset.reader import Dataset
 from mimicctl.dataset.split import split_names
 from mimicctl.errors import RunFailed, UserError
-from mimicctl.provenance.checkpoints import refuse_tainted
+from mimicctl.provenance.checkpoints import refuse_tainted, taint, taint_of
 from mimicctl.training import robomimic_seam as seam
 from mimicctl.training.config_file import config_from_json
 from mimicctl.training.cpu_images import hasten
@@ -86,6 +86,13 @@ class _Run:
     identity: dict[str, Any]
     seed: int
     device: str
+    taint: dict[str, Any] | None = None
+
+    def save(self, contents: dict[str, Any], path: Path) -> None:
+        """What goes on from withdrawn data is marked as it was."""
+        seam.save_atomically(contents, path)
+        if self.taint is not None:
+            taint(path, self.taint)
 
 
 def choose_recipe(settings: TrainSettings, dataset_path: Path) -> Recipe:
@@ -153,6 +160,7 @@ def train(
     torch.manual_seed(seed)
     run, masks_from = _prepare(dataset_path, settings, recipe, seed, folder, on_images)
     on_start(run.recipe, len(run.train), sum(p.numel() for p in run.algo.nets.parameters()))
+    run.taint = taint_of(folder / _STATE) if resume else None
     state = _load_state(run) if resume and (folder / _STATE).exists() else {"epoch": 0, "losses": [], "best": math.inf, "best_file": ""}
     if not state["epoch"]:
         _start_folder(run)
@@ -381,16 +389,16 @@ def _save(run: _Run, state: dict[str, Any], losses: EpochLosses) -> None:
     models, epoch = run.folder / "models", losses.epoch
     contents = run.contents({"epoch": epoch, "train_loss": losses.train, "valid_loss": losses.valid})
     if epoch % run.recipe.save_every == 0 or epoch == run.recipe.epochs:
-        seam.save_atomically(contents, models / f"model_epoch_{epoch}.pth")
+        run.save(contents, models / f"model_epoch_{epoch}.pth")
     if losses.valid < state["best"]:
         before = state["best_file"]
         state["best"], state["best_file"] = losses.valid, f"model_epoch_{epoch}_best_validation_{losses.valid:.4f}.pth"
-        seam.save_atomically(contents, models / state["best_file"])
+        run.save(contents, models / state["best_file"])
         if before:
             (models / before).unlink(missing_ok=True)
     state["epoch"] = epoch
     resume = {**state, "identity": run.identity, **seam.learning_state(run.algo)}
-    seam.save_atomically(resume, run.folder / _STATE)
+    run.save(resume, run.folder / _STATE)
 
 
 def _load_state(run: _Run) -> dict[str, Any]:
