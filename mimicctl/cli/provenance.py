@@ -285,7 +285,10 @@ def set_facts(
 
     terms = Terms(synthesis, annotator, annotation_license, _licenses(license), downstream or None, camera_review, deletion_policy)
     told = set_terms(file, terms, operator=operator, consent_id=consent_id, demos=demo or (), overwrite=overwrite)
-    facts = [("file", file.absolute()), *((key.replace("_", " "), value) for key, value in terms.said().items())]
+    facts = [
+        ("file", file.absolute()),
+        *((key.replace("_", " "), ", ".join(value) if isinstance(value, list) else value) for key, value in terms.said().items()),
+    ]
     if told:
         facts += [(label, value) for label, value in (("operator", operator), ("consent id", consent_id)) if value]
         facts.append(("demos", len(told)))

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +22,7 @@ _SIZES = ((1_000, "n<1K"), (10_000, "1K<n<10K"), (100_000, "10K<n<100K"), (1_000
 
 
 def write_card(known: Known, folder: Path, *, license: str = "", overwrite: bool = False) -> tuple[Path, ...]:
-    """README.md, manifest.yaml, lengths.svg and lineage.svg.
+    """README.md, manifest.yaml, lengths.svg and lineage.svg. Cards are published, so people are numbered in it and not named.
 
     Args:
         license: of the dataset itself, by its SPDX id; "" if that is not known.
@@ -28,7 +30,10 @@ def write_card(known: Known, folder: Path, *, license: str = "", overwrite: bool
     Raises:
         UserError: one of them is there.
     """
-    made, answers = manifest(known), checklist(known)
+    made = manifest(known)
+    names = _numbered(made)
+    made = _renamed(made, names)
+    answers = [replace(answer, evidence=_renamed(answer.evidence, names)) for answer in checklist(known)]
     texts = {
         "README.md": _readme(known, made, answers, license),
         "manifest.yaml": as_yaml(made),
@@ -44,6 +49,25 @@ def write_card(known: Known, folder: Path, *, license: str = "", overwrite: bool
         partial.write_text(text)
         os.replace(partial, folder / name)
     return tuple(folder / name for name in texts)
+
+
+def _numbered(made: Mapping[str, Any]) -> dict[str, str]:
+    """Name of each person to what stands for it."""
+    operators = made["operators"] if made["operators"] != UNKNOWN else []
+    people = [one["operator"] for one in operators if one["human"] and one["operator"] != UNKNOWN]
+    return {name: f"operator {number}" for number, name in enumerate(people, start=1)}
+
+
+def _renamed(value: Any, names: Mapping[str, str]) -> Any:
+    """With numbers instead of names, wherever a name stands as a word."""
+    if isinstance(value, dict):
+        return {key: _renamed(inner, names) for key, inner in value.items()}
+    if isinstance(value, list):
+        return [_renamed(inner, names) for inner in value]
+    if not isinstance(value, str) or not names:
+        return value
+    longest_first = sorted(map(re.escape, names), key=len, reverse=True)
+    return re.sub(rf"(?<![\w-])({'|'.join(longest_first)})(?![\w-])", lambda found: names[found.group()], value)
 
 
 def _readme(known: Known, made: Mapping[str, Any], answers: Sequence[Answer], license: str) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import shutil
 from pathlib import Path
 
@@ -168,7 +169,8 @@ def test_the_card_has_front_matter_statistics_lineage_and_open_questions(shop, t
     assert sorted(path.name for path in written) == ["README.md", "lengths.svg", "lineage.svg", "manifest.yaml"]
     text = written[0].read_text()
     assert text.startswith("---\npretty_name: generated\nlicense: cc-by-4.0\n") and "- synthetic" in text
-    assert "6 demonstrations of the task" in text and "| ada | C-ada | 4 |" in text and "- Open: What may the dataset be used for?" in text
+    assert "6 demonstrations of the task" in text and "| operator 1 | C-ada | 4 |" in text and "- Open: What may the dataset be used for?" in text
+    assert not any(re.search(rf"(?<!-)\b{name}\b", path.read_text()) for path in written for name in ("ada", "bert", "cleo")), "people are not named"
     for link in ("lengths.svg", "lineage.svg"):
         assert f"({link})" in text and (tmp_path / "card" / link).stat().st_size > 300
     with pytest.raises(UserError, match="exists already"):
