@@ -79,6 +79,7 @@ class RecordSettings(Section):
     hand_point: Literal["wrist", "pinch"] = Field("wrist", description="What of a hand is followed: its wrist, or between the tips of thumb and index finger.")
     hand_turn: Literal["wrist", "fingers"] = Field("wrist", description="What of a hand turns the gripper: its wrist, or the way thumb and index finger point.")
     operator: str = Field("", description="Who recorded it, for the lineage.")
+    consent_id: str = Field("", description="Number of the operator's consent, or where it is filed, for the lineage.")
 
 
 class AnnotateSettings(Section):

@@ -19,6 +19,9 @@ LINEAGE_ATTR = "mimicctl_lineage"
 ATTEMPTS_PATH = "mimicctl/attempts"
 """Generated files only: one JSON line per attempt, failed ones too, in the order of their trial number."""
 
+SEALS_PATH = "mimicctl/seals"
+"""A row a demo: hashes of what it was when it was written (`dataset.seals`)."""
+
 INTENDED_ACTIONS = "intended_actions"
 """Of a generated demo: its actions before noise was added. Other demos have none, since theirs are what was intended."""
 

@@ -85,7 +85,7 @@ def annotate_auto(
                 else:
                     annotation, annotated = DemoAnnotation(name, "", "-", dict.fromkeys(task.term_signals), WAS_DISCARDED), None
                 if annotated is not None:
-                    annotation = dataclasses.replace(annotation, written_as=output.write(name, episode, annotated))
+                    annotation = dataclasses.replace(annotation, written_as=output.write(name, episode, annotated, dataset.demo_sha256(name)))
                 found.append(annotation)
                 on_demo(annotation)
             _refuse_unusable(found, strict)

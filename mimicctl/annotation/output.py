@@ -22,11 +22,11 @@ class AnnotationOutput:
     path: Path
     writer: DatasetWriter
 
-    def write(self, name: str, recorded: Episode, annotated: Episode) -> str:
-        """Write an annotated demo with the lineage of the recording it is `name` of."""
+    def write(self, name: str, recorded: Episode, annotated: Episode, sha256: str) -> str:
+        """Write an annotated demo with the lineage of the recording it is `name` of, and is known there by `sha256`."""
         annotated.seed = recorded.seed
         annotated.lineage = {"parent": {"demo": name, **recorded.lineage}}
-        return self.writer.write(annotated)
+        return self.writer.write(annotated, parent=sha256)
 
 
 @contextmanager

@@ -283,7 +283,7 @@ class ManualSession:
             for name in dataset.demos:
                 annotation, annotated = self._annotated(name)
                 if annotated is not None:
-                    annotation = dataclasses.replace(annotation, written_as=output.write(name, dataset.episode(name), annotated))
+                    annotation = dataclasses.replace(annotation, written_as=output.write(name, dataset.episode(name), annotated, dataset.demo_sha256(name)))
                     on_demo(len(output.writer), len(accepted))
                 found.append(annotation)
             if not len(output.writer):

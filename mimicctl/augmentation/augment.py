@@ -129,7 +129,7 @@ def augment(
             with closing(engine or _redrawn(dataset, task, copies[done:], rendering, workers)) as results:
                 for copy, images in results:
                     fill = _filling(dataset, copy, images, stale | images.keys(), settings.engine, seed)
-                    writer.append(fill, dataset.length(copy.demo))
+                    writer.append(fill, dataset.length(copy.demo), parent=dataset.demo_sha256(copy.demo))
                     made += dataset.length(copy.demo)
                     on_steps(made)
             writer.describe(lineage, _masks(dataset, copies))

@@ -25,6 +25,7 @@ from mimicctl.cli import (
     evaluate,
     generate,
     merge,
+    provenance,
     record,
     replay,
     tasks,
@@ -60,6 +61,7 @@ app.command("train", rich_help_panel=_PIPELINE)(train.command)
 app.add_typer(evaluate.app, name="eval", rich_help_panel=_PIPELINE)
 app.add_typer(cosmos.app, name="cosmos", rich_help_panel=_HELPERS)
 app.add_typer(dataset.app, name="dataset", rich_help_panel=_HELPERS)
+app.add_typer(provenance.app, name="provenance", rich_help_panel=_HELPERS)
 app.add_typer(configure.app, name="config", rich_help_panel=_HELPERS)
 app.add_typer(devices.app, name="devices", rich_help_panel=_HELPERS)
 app.add_typer(tasks.app, name="tasks", rich_help_panel=_HELPERS)

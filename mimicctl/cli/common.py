@@ -39,6 +39,7 @@ Workers = Annotated[Optional[int], typer.Option("--workers", help="Worker proces
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON document on stdout.")]
 Resume = Annotated[bool, typer.Option("--resume", help="Continue what an earlier run left.")]
 Overwrite = Annotated[bool, typer.Option("--overwrite", help="Replace existing output.")]
+AllowTainted = Annotated[bool, typer.Option("--allow-tainted", help="Also with checkpoints whose demonstrations have been withdrawn.")]
 Physics = Annotated[
     Optional[str], typer.Option("--physics", help="Of a task on Isaac Lab: newton, ovphysx or physx (the best that is installed).", show_default=False)
 ]

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Optional
 import typer
 
 from mimicctl.cli.common import (
+    AllowTainted,
     ConfigFile,
     Headless,
     Json,
@@ -67,6 +68,7 @@ def play(
     sim_device: SimDevice = None,
     visualizer: Visualizer = None,
     headless: Headless = False,
+    allow_tainted: AllowTainted = False,
     config: ConfigFile = None,
     override: Override = None,
     as_json: Json = False,
@@ -91,7 +93,14 @@ def play(
     checkpoints = list({path.resolve(): path for source in sources for path in found.find_checkpoints(source, best=best)}.values())
     folder = writable_folder(Path(settings.output_dir or (found.run_folder(sources[0]) if len(sources) == 1 else ".")))
     videos = folder / "videos" if settings.video else None
-    evaluated = found.task_of(checkpoints, task or "", settings.action_range, num_envs=lambda chosen: spread_over(chosen, settings)[1], on_event=note)
+    evaluated = found.task_of(
+        checkpoints,
+        task or "",
+        settings.action_range,
+        allow_tainted=allow_tainted,
+        num_envs=lambda chosen: spread_over(chosen, settings)[1],
+        on_event=note,
+    )
     refuse_isaaclab_flags(flags, evaluated.task_id)
     if videos:
         if evaluated.isaaclab:
@@ -149,6 +158,7 @@ def robust(
     log_file: Annotated[Optional[str], typer.Option(help="Name of the text files, one a seed (results).", show_default=False)] = None,
     resume: Resume = False,
     overwrite: Overwrite = False,
+    allow_tainted: AllowTainted = False,
     config: ConfigFile = None,
     override: Override = None,
     as_json: Json = False,
@@ -175,7 +185,7 @@ def robust(
     sources = [Path(source) for source in settings.checkpoint] or [found.last_run(Path(run_config.train.log_dir))]
     checkpoints = chosen_checkpoints(sources, chosen.start_epoch)
     folder = writable_folder(Path(chosen.log_dir or (found.run_folder(sources[0]) if len(sources) == 1 else Path(".")) / "robust"))
-    evaluated = found.task_of(checkpoints, task or "", settings.action_range, need_images=True, on_event=note)
+    evaluated = found.task_of(checkpoints, task or "", settings.action_range, need_images=True, allow_tainted=allow_tainted, on_event=note)
     labels = dict(zip(checkpoints, found.labels_of(checkpoints), strict=True))
     cells = cells_of(chosen_seeds(chosen, run_config.seed), chosen.settings, checkpoints)
     total = len(cells) * chosen.rollouts

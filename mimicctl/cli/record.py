@@ -111,6 +111,9 @@ def record(
         Optional[bool], typer.Option("--save-failed", help="Also write what was not saved, to <output>_failed.hdf5.", show_default=False)
     ] = None,
     operator: Annotated[Optional[str], typer.Option(help="Who records, for the lineage.", show_default=False)] = None,
+    consent_id: Annotated[
+        Optional[str], typer.Option(help="Number of the operator's consent, or where it is filed, for the lineage.", show_default=False)
+    ] = None,
     generate: Annotated[bool, typer.Option("--generate", help="Generate meanwhile from what is recorded, and to the goal afterwards.")] = False,
     trials: Annotated[
         Optional[int], typer.Option("--trials", "--generation-num-trials", help="With --generate: how many to generate (1000).", show_default=False)
@@ -135,7 +138,7 @@ def record(
     flags = {
         "task": task, "seed": seed, "record.device": device, "record.num_demos": num_demos, "record.output_file": output_file,
         "record.num_success_steps": num_success_steps, "record.step_hz": step_hz, "record.sensitivity": sensitivity,
-        "record.speed": speed, "record.invert": names_in(invert), "record.operator": operator,
+        "record.speed": speed, "record.invert": names_in(invert), "record.operator": operator, "record.consent_id": consent_id,
         "record.start": start, "record.countdown": countdown, "record.rest": rest, "record.save_failed": save_failed,
         "generate.trials": trials, "generate.output_file": generated_output_file, "generate.input_file": input_file,
         **isaaclab_flags(physics, sim_device, visualizer, headless),
@@ -313,6 +316,7 @@ class _Session:
                     self.progress,
                     seed=self._config.seed,
                     operator=self._config.record.operator,
+                    consent_id=self._config.record.consent_id,
                     first_attempt=first_attempt,
                     failed=failed,
                     on_step=show,

@@ -8,6 +8,7 @@ from typing import Annotated, Any, Optional
 import typer
 
 from mimicctl.cli.common import (
+    AllowTainted,
     ConfigFile,
     Json,
     Outcome,
@@ -48,10 +49,12 @@ def command(
         typer.Option("--normalize-actions", "--normalize-training-actions", help="Actions to [-1, 1] by one minimum and maximum.", show_default=False),
     ] = None,
     device: Annotated[Optional[str], typer.Option(help="auto, cpu, cuda.", show_default=False)] = None,
+    require_provenance: Annotated[bool, typer.Option("--require-provenance", help="Refuse a dataset with open questions (mimicctl provenance check).")] = False,
     list_recipes: Annotated[bool, typer.Option("--list", help="List the recipes and end.")] = False,
     seed: Seed = None,
     resume: Resume = False,
     overwrite: Overwrite = False,
+    allow_tainted: AllowTainted = False,
     config: ConfigFile = None,
     override: Override = None,
     as_json: Json = False,
@@ -68,6 +71,7 @@ def command(
     }  # fmt: skip
     run_config = resolve_settings(flags, config, override).config
     from mimicctl.errors import UserError
+    from mimicctl.provenance.checklist import require_answers
     from mimicctl.training.recipes import AUTO, RECIPES
     from mimicctl.training.trainer import train
 
@@ -85,6 +89,8 @@ def command(
     note_foreign(data)
     _refuse_other_task(data, task)
     note_changed_task(data)
+    if require_provenance:
+        require_answers(data)
     with reporting("train", 1) as reporter:
         steps = 0
 
@@ -97,7 +103,9 @@ def command(
             if not settings.config_json and RECIPES[recipe.name].turn and not recipe.turn:
                 note("Scenes are not turned in training: what the columns of these observations mean is not known for the task of this dataset.")
             if recipe.optional_keys and not set(recipe.optional_keys) & set(recipe.obs_keys):
-                note(f"The dataset has no {' or '.join(recipe.optional_keys)}, which this recipe learns a good deal better with. mimicctl generate writes it on MuJoCo.")
+                note(
+                    f"The dataset has no {' or '.join(recipe.optional_keys)}, which this recipe learns a good deal better with. mimicctl generate writes it on MuJoCo."
+                )
             reporter.set_total(recipe.epochs)
             reporter.update(0, "under way")
 
@@ -110,7 +118,17 @@ def command(
             speed = f"{steps / losses.seconds:.0f} steps/s, {left:.0f} min left"
             reporter.update(losses.epoch, f"loss {losses.train:.4f}, valid {losses.valid:.4f}, {speed}")
 
-        made = train(data, settings, run_config.seed, resume=resume, overwrite=overwrite, on_epoch=progressed, on_start=started, on_images=decoded)
+        made = train(
+            data,
+            settings,
+            run_config.seed,
+            resume=resume,
+            overwrite=overwrite,
+            allow_tainted=allow_tainted,
+            on_epoch=progressed,
+            on_start=started,
+            on_images=decoded,
+        )
     best = min(made.losses, key=lambda losses: losses.valid)
     facts = [
         ("run", made.folder),

@@ -18,6 +18,7 @@ from mimicctl.dataset.dialect import ASIDE, SAID, Dialect, Kind, to_isaaclab3
 from mimicctl.dataset.mimicgen import Leaves
 from mimicctl.dataset.quaternions import quaternion_columns, wxyz_from_xyzw
 from mimicctl.dataset.reader import Dataset, file_sha256, is_demo_name
+from mimicctl.dataset.seals import Seal, attributes_sha256, demo_sha256, replace_seals
 from mimicctl.dataset.whole_file import META_BLOCK, checked_whole_output, refuse_full_disk, whole_file
 from mimicctl.dataset.writer import write_array
 from mimicctl.errors import UserError
@@ -217,13 +218,16 @@ def _write(dataset: Dataset, plan: Plan, path: Path, on_progress: Callable[[int,
         for name in source["data"]:
             if not is_demo_name(name):
                 source.copy(f"data/{name}", data)
+        seals = []
         for done, name in enumerate(dataset.demos, start=1):
             _write_demo(dataset.group(name), data.create_group(name), plan, f"{name} of {dataset.path}")
+            seals.append(Seal(name, demo_sha256(data[name]), dataset.demo_sha256(name), attributes_sha256(data[name])))
             on_progress(done, len(dataset))
         if "env_args" in data.attrs:
             data.attrs["env_args"] = json.dumps({**dataset.env_args, "env_name": plan.env_name})
         data.attrs["total"] = dataset.total
         data.attrs[LINEAGE_ATTR] = json.dumps(_lineage(dataset, plan))
+        replace_seals(output, seals)
 
 
 def _write_demo(demo: h5py.Group, copy: h5py.Group, plan: Plan, where: str) -> None:

@@ -171,7 +171,7 @@ def _write(
     todo = pairs[len(writer) :]
     for pair, chunks in zip(todo, _in_order(pool, _compressed_frames, todo), strict=True):
         on_progress(len(writer), len(pairs))
-        writer.append(partial(_fill, dataset, pair, camera, chunks), pair.frames)
+        writer.append(partial(_fill, dataset, pair, camera, chunks), pair.frames, parent=dataset.demo_sha256(pair.demo))
     on_progress(len(pairs), len(pairs))
 
 

@@ -180,6 +180,7 @@ def _job(dataset: Dataset, demo: str, key: str, folder: Path) -> VideoJob:
         "version": mimicctl.__version__,
         "dataset": dataset.path.name,
         "demo": demo,
+        "sha256": dataset.demo_sha256(demo),
         "key": key,
         "actions_sha256": hashlib.sha256(actions.data).hexdigest(),
     }

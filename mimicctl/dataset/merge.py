@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections import defaultdict
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from dataclasses import dataclass
@@ -16,6 +16,7 @@ import h5py
 import mimicctl
 from mimicctl.dataset.merge_plan import MergePlan, Move, Source, plan_merge
 from mimicctl.dataset.reader import Dataset, file_sha256
+from mimicctl.dataset.seals import Seal, attributes_sha256, demo_sha256, replace_seals
 from mimicctl.dataset.shards import plan_shards
 from mimicctl.dataset.splice import append, count_links, enter, part_of
 from mimicctl.dataset.whole_file import META_BLOCK, checked_whole_output, refuse_full_disk, whole_file
@@ -98,6 +99,7 @@ def _write(plan: MergePlan, path: Path, on_progress: Callable[[int, int], None])
             data.attrs["total"] = plan.steps
             data.attrs["env_args"] = json.dumps(first.env_args)
             data.attrs[LINEAGE_ATTR] = json.dumps(_lineage(plan, [h.result() for h in hashes]))
+            replace_seals(output, list(_seals(plan, data)))
             if plan.run:
                 append_attempts(output, plan.run.attempts)
             if plan.masks:
@@ -123,6 +125,22 @@ def _copy_demo(dataset: Dataset, data: h5py.Group, move: Move, plan: MergePlan) 
     for path in (*plan.keys, *({INTENDED_ACTIONS} & demo.keys())):
         folder, _, name = path.rpartition("/")
         demo.file.copy(demo[path], copy.require_group(folder) if folder else copy, name)
+
+
+def _seals(plan: MergePlan, data: h5py.Group) -> Iterator[Seal]:
+    """Those that the demos had, with what has changed of them. A demo without one gets none: nobody knows what it was when it was written."""
+    had: list[dict[str, Seal]] = []
+    for source in plan.sources:
+        with Dataset(source.path) as dataset:
+            had.append(dataset.seals)
+    for move in plan.moves:
+        seal = had[move.source].get(move.demo)
+        if seal is None:
+            continue
+        content, parent = (demo_sha256(data[move.name]), seal.content) if plan.dropped_keys else (seal.content, seal.parent)
+        if content == parent:  # it had none of the keys that were dropped
+            parent = seal.parent
+        yield Seal(move.name, content, parent, seal.attributes if plan.run else attributes_sha256(data[move.name]))
 
 
 def _tell_origin(copy: h5py.Group, lineage: dict[str, Any], move: Move) -> None:

@@ -14,6 +14,7 @@ import h5py
 import numpy as np
 
 from mimicctl.dataset.dialect import ASIDE, Dialect, recognise, to_isaaclab3
+from mimicctl.dataset.seals import Seal, demo_sha256, seals_of
 from mimicctl.errors import UserError
 from mimicctl.schema import ATTEMPTS_PATH, LINEAGE_ATTR, Episode
 
@@ -198,6 +199,11 @@ class Dataset:
                 digest.update(repr(array.tolist()).encode() if array.dtype.hasobject else np.ascontiguousarray(array).data)
         return digest.hexdigest()
 
+    @cached_property
+    def seals(self) -> dict[str, Seal]:
+        """Demo to the last seal of that name; demos that other programs wrote have none."""
+        return {seal.demo: seal for seal in seals_of(self._file)}
+
     # One demo -----------------------------------------------------------------------------------------------
 
     def group(self, name: str) -> h5py.Group:
@@ -225,6 +231,10 @@ class Dataset:
 
     def demo_lineage(self, name: str) -> dict[str, Any]:
         return json_object(self.group(name).attrs.get(LINEAGE_ATTR))
+
+    def demo_sha256(self, name: str) -> str:
+        """By which a demo is known in lineages: of its arrays as they are, whatever a seal says."""
+        return demo_sha256(self.group(name))
 
     def length(self, name: str) -> int:
         """Control steps, from the actions themselves."""

@@ -44,10 +44,17 @@ def find_unfinished(output: Path, lineage: Mapping[str, Any], *, resume: bool, o
     return False
 
 
+def _decisive(value: Any) -> Any:
+    """Of inputs, their hashes: what is said about them (`mimicctl provenance set`) changes nothing that is made of them."""
+    if isinstance(value, list):
+        return [{k: v for k, v in entry.items() if k not in ("lineage", "demos")} if isinstance(entry, dict) else entry for entry in value]
+    return value
+
+
 def _refuse_different_run(dataset: Dataset, lineage: Mapping[str, Any]) -> None:
     before = dataset.lineage
     now = json.loads(json.dumps(lineage))
-    different = [key for key in now if key != KEY and before.get(key) != now[key]]
+    different = [key for key in now if key != KEY and _decisive(before.get(key)) != _decisive(now[key])]
     parts = changed_parts(before, now)
     if different or parts:
         changed = [*different, *(f"the task's {part}" for part in parts)]

@@ -17,6 +17,7 @@ import numpy as np
 from mimicctl.dataset.committed_file import CommittedFile
 from mimicctl.dataset.frames import Frames, write_frames
 from mimicctl.dataset.reader import Dataset, demo_number, is_demo_name, open_hdf5
+from mimicctl.dataset.seals import Seal, add_seals, attributes_sha256, demo_sha256, parts_sha256, seal_lineage, seals_of
 from mimicctl.errors import RunFailed, UserError
 from mimicctl.schema import ATTEMPTS_PATH, FORMAT_VERSION, GYM_ENV_TYPE, LINEAGE_ATTR, Episode
 
@@ -76,6 +77,9 @@ class DatasetWriter:
         format_version: of the quaternions that will be written; that of an existing file must be the same.
         durable: survive power cuts too, at the price of a disk sync an episode.
 
+    Attributes:
+        sha256s: name of each demo that has a seal to what it is known by in lineages.
+
     Raises:
         UserError: the file cannot be written, or an existing one is not a dataset of this format.
     """
@@ -106,6 +110,8 @@ class DatasetWriter:
                 data.attrs["env_args"] = json.dumps({"env_name": task_id, "type": GYM_ENV_TYPE, **(env_args or {})})
             self._data = self._file["data"]
             self._data.attrs[LINEAGE_ATTR] = json.dumps(lineage)
+            seal_lineage(self._file)
+            self.sha256s = {seal.demo: seal.content for seal in seals_of(self._file)}
             self._next = 1 + max((demo_number(name) for name in self._data if is_demo_name(name)), default=-1)
             self._count = len(self._data)
             self._total = _steps_of(self._data)
@@ -120,11 +126,12 @@ class DatasetWriter:
         """Committed demos."""
         return self._count
 
-    def write(self, episode: Episode, attempts: Sequence[str] = (), frames: Mapping[str, Frames] | None = None) -> str:
+    def write(self, episode: Episode, attempts: Sequence[str] = (), frames: Mapping[str, Frames] | None = None, *, parent: str = "") -> str:
         """Append an episode, its images, and in the same commit lines of the attempts log. Returns the demo's name.
 
         Args:
             frames: more observations, by key: images that are compressed already.
+            parent: sha256 of the demo that it is a copy of, with something more or else; "" for none.
 
         Raises:
             RunFailed: no space is left. What was committed before stays.
@@ -132,28 +139,37 @@ class DatasetWriter:
         if not len(episode):
             raise ValueError("an episode without steps is not written")
 
+        parts = [(path, _as_stored(array)) for path, array in leaves(episode)]
+        parts += [(f"obs/{key}", images) for key, images in (frames or {}).items()]
+
         def fill(group: h5py.Group) -> None:
-            for path, array in leaves(episode):
-                write_array(group, path, array)
-            for key, images in (frames or {}).items():
-                write_frames(group, f"obs/{key}", images)
+            for path, part in parts:
+                write_part(group, path, part)
             group.attrs["num_samples"] = len(episode)
             group.attrs["success"] = bool(episode.success)
             if episode.seed is not None:
                 group.attrs["seed"] = episode.seed
             group.attrs[LINEAGE_ATTR] = json.dumps(episode.lineage)
 
-        return self.append(fill, len(episode), attempts)
+        # From memory, which is quicker than from the file.
+        return self._append(fill, len(episode), attempts, parent, lambda group: parts_sha256(parts))
 
-    def append(self, fill: Callable[[h5py.Group], None], steps: int, attempts: Sequence[str] = (), name: str = "") -> str:
+    def append(self, fill: Callable[[h5py.Group], None], steps: int, attempts: Sequence[str] = (), *, name: str = "", parent: str = "") -> str:
         """Append a demo of `steps` control steps whose arrays and attributes `fill` writes into its empty group. Otherwise as `write`.
 
         Args:
             name: that no demo of the file has; "" for the next number.
         """
+        return self._append(fill, steps, attempts, parent, demo_sha256, name)
+
+    def _append(
+        self, fill: Callable[[h5py.Group], None], steps: int, attempts: Sequence[str], parent: str, hash_of: Callable[[h5py.Group], str], name: str = ""
+    ) -> str:
         name = name or f"demo_{self._next}"
         with self._committing():
-            fill(self._data.create_group(name))
+            group = self._data.create_group(name)
+            fill(group)
+            self._seal(name, group, hash_of(group), parent)
             self._data.attrs["total"] = self._total + steps
             append_attempts(self._file, attempts)
         self._next, self._count, self._total = max(self._next, demo_number(name) + 1), self._count + 1, self._total + steps
@@ -163,6 +179,7 @@ class DatasetWriter:
         """Replace the lineage of the file, set masks (filter key to demo names), and commit."""
         with self._committing():
             self._data.attrs[LINEAGE_ATTR] = json.dumps(lineage)
+            seal_lineage(self._file)
             if masks:
                 write_masks(self._file, masks)
 
@@ -175,6 +192,7 @@ class DatasetWriter:
             for key, images in frames.items():
                 write_frames(group, f"obs/{key}", images)
             group.attrs.update(dataset.attributes(name))
+            self._seal(name, group, demo_sha256(group), dataset.demo_sha256(name))
             length = dataset.length(name)
             self._data.attrs["total"] = self._total + length
         self._next, self._count, self._total = max(self._next, demo_number(name) + 1), self._count + 1, self._total + length
@@ -191,6 +209,10 @@ class DatasetWriter:
         """Append lines to the attempts log and commit."""
         with self._committing():
             append_attempts(self._file, lines)
+
+    def _seal(self, name: str, group: h5py.Group, content: str, parent: str) -> None:
+        add_seals(self._file, [Seal(name, content, parent if parent != content else "", attributes_sha256(group))])
+        self.sha256s[name] = content
 
     @contextmanager
     def _committing(self) -> Iterator[None]:
@@ -252,10 +274,20 @@ def leaves(episode: Episode) -> list[tuple[str, np.ndarray]]:
     return [(path, array) for path, array in found if array.size]
 
 
-def write_array(group: h5py.Group, path: str, array: np.ndarray) -> None:
+def _as_stored(array: np.ndarray) -> np.ndarray | Frames:
     """Images are compressed frame by frame; numbers are not, since noise in the last bits does not compress."""
-    if array.ndim == 4 or (array.dtype == np.uint8 and array.ndim == 3):
-        write_frames(group, path, Frames.of(array))
+    return Frames.of(array) if array.ndim == 4 or (array.dtype == np.uint8 and array.ndim == 3) else array
+
+
+def write_array(group: h5py.Group, path: str, array: np.ndarray) -> None:
+    """Store an array as `path` below `group`, its parents made as needed."""
+    write_part(group, path, _as_stored(array))
+
+
+def write_part(group: h5py.Group, path: str, array: np.ndarray | Frames) -> None:
+    """The same of images that are compressed already."""
+    if isinstance(array, Frames):
+        write_frames(group, path, array)
         return
     # h5py's own create_dataset takes several times as long as the writing.
     array = np.ascontiguousarray(array)

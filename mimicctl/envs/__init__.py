@@ -7,6 +7,7 @@ import os
 from importlib import metadata
 from typing import TYPE_CHECKING
 
+import mimicctl
 from mimicctl.errors import UserError
 from mimicctl.tasks import find_task
 
@@ -14,7 +15,7 @@ if TYPE_CHECKING:
     from mimicctl.envs.base import MimicEnv, MotionPlanner
     from mimicctl.tasks import TaskSpec
 
-__all__ = ["make_env", "make_planner", "physics_of", "require_planner", "worker_processes"]
+__all__ = ["assets_of", "make_env", "make_planner", "physics_of", "require_planner", "worker_processes"]
 
 
 def make_env(task: str | TaskSpec, num_envs: int = 1) -> MimicEnv:
@@ -48,6 +49,16 @@ def physics_of(task: TaskSpec) -> str:
 
         return physics_text(task.isaaclab)
     return f"mujoco {metadata.version('mujoco')}"
+
+
+def assets_of(task: TaskSpec) -> dict[str, dict[str, str]]:
+    """Where robot, objects, textures and scene are from and under which licence, for the lineage; {} where that is not known (Isaac Lab's are the user's own)."""
+    if task.isaaclab is not None:
+        return {}
+    wheel = metadata.metadata("example-robot-data")
+    ours = {"source": f"mimicctl {mimicctl.__version__}", "license": "Apache-2.0"}
+    robot = {"source": f"example-robot-data {wheel['Version']}", "license": str(wheel["License-Expression"] or wheel["License"] or "unknown")}
+    return {"robot": robot, "objects": ours, "textures": ours, "scene": ours}
 
 
 def worker_processes(task: TaskSpec, wanted: int) -> int:

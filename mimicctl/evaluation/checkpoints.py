@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 from mimicctl.envs import make_env
 from mimicctl.envs.mujoco.gl import choose_gl
 from mimicctl.errors import UserError
+from mimicctl.provenance.checkpoints import refuse_tainted
 from mimicctl.rendering.replay import with_cameras
 from mimicctl.tasks import TaskSpec, find_task, on_isaaclab
 from mimicctl.tasks.fingerprint import changes_since
@@ -88,6 +89,7 @@ def task_of(
     action_range: tuple[float, float] | None = None,
     *,
     need_images: bool = False,
+    allow_tainted: bool = False,
     num_envs: Callable[[TaskSpec], int] = lambda task: 1,
     on_event: Callable[[str], None] = lambda text: None,
 ) -> TaskSpec:
@@ -97,6 +99,7 @@ def task_of(
         task_id: "" to take the checkpoints' word for it.
         action_range: see `Policy`.
         need_images: refuse policies that see none.
+        allow_tainted: also take policies whose demonstrations have been withdrawn.
         num_envs: that the rollouts will have; Isaac Lab then goes on with the same ones.
         on_event: called with a sentence if the task is no longer what a policy learnt.
 
@@ -106,6 +109,7 @@ def task_of(
     """
     from mimicctl.training.policies import load_policy
 
+    refuse_tainted(checkpoints, allow_tainted)
     policies = [load_policy(path, action_range=action_range) for path in checkpoints]
     for policy in policies:
         _refuse_images_of_isaaclab(policy, task_id or _env_name(policy), need_images)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, closing
 from dataclasses import dataclass
 from importlib import resources
@@ -19,7 +19,7 @@ from mimicctl.dataset.masks import without_discarded
 from mimicctl.dataset.reader import Dataset, demo_number
 from mimicctl.dataset.resume import find_unfinished
 from mimicctl.dataset.writer import DatasetWriter, checked_output, partial_path
-from mimicctl.envs import make_env, physics_of, require_planner, worker_processes
+from mimicctl.envs import assets_of, make_env, physics_of, require_planner, worker_processes
 from mimicctl.envs.base import MimicEnv
 from mimicctl.errors import UserError
 from mimicctl.generation.balance import preferences, round_of
@@ -158,7 +158,7 @@ def generate(
                 results = _results(sources, trial_settings, numbers, settings, rendering, done, workers, activity)
                 with closing(results):
                     for result, frames in results:
-                        run.take(result, frames, writer, failed)
+                        run.take(result, frames, writer, failed, sources.sha256_of)
                         if run.complete():
                             break
             run.commit_rest(writer)
@@ -253,6 +253,9 @@ class _OfFile:
     def described(self) -> dict[str, Any]:
         return self.description
 
+    def sha256_of(self, name: str) -> str:
+        return self.description["demos"][name]["sha256"]
+
 
 def _load_source(task: TaskSpec, path: Path, settings: GenerateSettings) -> _OfFile:
     """The demos of a file that are not discarded."""
@@ -269,10 +272,21 @@ def _load_source(task: TaskSpec, path: Path, settings: GenerateSettings) -> _OfF
             sim_args = env.sim_args
         finally:
             env.close()
-        described = {"file": path.name, "sha256": dataset.content_hash()}
+        described = describe_sources(dataset, names)
         if len(names) < len(dataset):
             described["discarded"] = sorted(set(dataset.demos) - set(names), key=demo_number)
         return _OfFile(pool, described, sim_args)
+
+
+def describe_sources(dataset: Dataset, names: Sequence[str]) -> dict[str, Any]:
+    """A file of source demos for the lineage: generated demos then carry what is known of those they are made of, wherever they are taken."""
+    known = {}
+    for name in names:
+        sha256 = dataset.demo_sha256(name)
+        seal = dataset.seals.get(name)
+        parent = {"parent": seal.parent} if seal and seal.parent and seal.content == sha256 else {}
+        known[name] = {"sha256": sha256, **parent, "lineage": dataset.demo_lineage(name)}
+    return {"file": dataset.path.name, "sha256": dataset.content_hash(), "lineage": dataset.lineage, "demos": known}
 
 
 def require_navigation(env: MimicEnv, task: TaskSpec, settings: GenerateSettings) -> None:
@@ -295,6 +309,7 @@ def _lineage(task: TaskSpec, seed: int, settings: GenerateSettings, sources: Sou
         "physics": physics_of(task),
         "task": task.task_id,
         KEY: fingerprint(task),
+        "assets": assets_of(task),
         "seed": seed,
         "settings": decisive,
         "subtasks": {eef: [dataclasses.asdict(s) for s in subtasks] for eef, subtasks in task.subtasks.items()},

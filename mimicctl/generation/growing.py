@@ -123,12 +123,13 @@ def _refuse_misfits(run: GrowingRun) -> None:
 
 def _begin_pool(run: GrowingRun, *, resume: bool, overwrite: bool) -> bool:
     """Whether there was a pool to go on with."""
-    task, seeds, inputs = run.task, [], []
+    task, seeds, sha256s, inputs = run.task, [], {}, []
     if run.settings.input_file:
         with Dataset(run.settings.input_file) as dataset, closing(make_env(task)) as env:
             seeds = list(source_episodes(dataset, task, without_discarded(dataset), run.settings.names))
             load_pool(task, seeds, env.gripper_actions, str(dataset.path), use_skillgen=run.settings.use_skillgen)
-            inputs = [{"file": dataset.path.name, "sha256": dataset.content_hash()}]
+            sha256s = {name: dataset.demo_sha256(name) for name, _ in seeds}
+            inputs = [{"file": dataset.path.name, "sha256": dataset.content_hash(), "lineage": dataset.lineage}]
     lineage = {
         "made_by": _MADE_BY,
         "version": mimicctl.__version__,
@@ -144,7 +145,7 @@ def _begin_pool(run: GrowingRun, *, resume: bool, overwrite: bool) -> bool:
     with DatasetWriter(partial, task_id=task.task_id, lineage=lineage) as writer:
         for name, episode in seeds[len(writer) :]:
             episode.lineage = {"parent": {"demo": name, **episode.lineage}}
-            writer.write(episode)
+            writer.write(episode, parent=sha256s[name])
     return continued
 
 
@@ -211,22 +212,22 @@ class GrowingPool:
             new = [name for name in without_discarded(dataset) if name not in self._taken and name not in self.left_out]
         for name in new:
             with Dataset(recording) as dataset:  # not kept open: the writer of a recording copies what is being read
-                episode = dataset.episode(name)
+                episode, sha256 = dataset.episode(name), dataset.demo_sha256(name)
             found, annotated = annotate_demo(self._env, self._task, name, episode, starts=self.run.settings.use_skillgen)
             with self._changed:
                 if self._closed:
                     return
-                found = self._join(found, episode, annotated)
+                found = self._join(found, episode, annotated, sha256)
                 self._changed.notify_all()
             self._on_change()
             yield found
 
-    def _join(self, found: DemoAnnotation, recorded: Episode, annotated: Episode | None) -> DemoAnnotation:
+    def _join(self, found: DemoAnnotation, recorded: Episode, annotated: Episode | None, sha256: str) -> DemoAnnotation:
         if annotated is None:
             self.left_out[found.name] = found.problem
             self._writer.describe(self._lineage, {})
             return found
-        written_as = AnnotationOutput(self._path, self._writer).write(found.name, recorded, annotated)
+        written_as = AnnotationOutput(self._path, self._writer).write(found.name, recorded, annotated, sha256)
         # As it is in the file, which has fewer digits: a trial that is repeated from there is the same.
         with Dataset(self._path) as dataset:
             self._demos += self._cut([(written_as, dataset.episode(written_as))])
@@ -273,7 +274,10 @@ class GrowingPool:
 
     def described(self) -> dict[str, Any]:
         with Dataset(self._path, need_demos=False) as dataset:
-            return {"file": self.run.pool_file.name, "sha256": dataset.content_hash()}
+            return {**engine.describe_sources(dataset, dataset.demos), "file": self.run.pool_file.name}
+
+    def sha256_of(self, name: str) -> str:
+        return self._writer.sha256s[name]
 
 
 def discard_unused(run: GrowingRun) -> None:

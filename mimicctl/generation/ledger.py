@@ -63,11 +63,20 @@ class Ledger:
             "last_failures": last_failures(self.attempts),
         }
 
-    def take(self, result: TrialResult, frames: dict[str, Frames], writer: DatasetWriter, failed: DatasetWriter | None) -> None:
+    def take(
+        self, result: TrialResult, frames: dict[str, Frames], writer: DatasetWriter, failed: DatasetWriter | None, sha256_of: Callable[[str], str]
+    ) -> None:
+        """Count a trial, log it, and write its episode if it is to be kept.
+
+        Args:
+            sha256_of: by which a source demo is known in lineages.
+        """
         record = result.record()
         self._uncommitted.append(json.dumps(record))
         if result.episode is not None:
-            result.episode.lineage = {key: record[key] for key in ("trial", "pool", "sources") if key in record}
+            used = dict.fromkeys(name for names in result.sources.values() for name in names)
+            lineage = {key: record[key] for key in ("trial", "pool", "sources") if key in record}
+            result.episode.lineage = {**lineage, "source_sha256": {name: sha256_of(name) for name in used}}
         with interruptions_wait():  # what the file has is what is counted
             if result.success:
                 writer.write(result.episode, self._uncommitted, frames)

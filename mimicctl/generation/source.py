@@ -95,7 +95,10 @@ class Sources(Protocol):
         """The pool of a trial, and the first trial after it that may have another. May wait for it."""
 
     def described(self) -> dict[str, Any]:
-        """The file they are in, for the lineage."""
+        """The file they are in, for the lineage, with what is known of each demo."""
+
+    def sha256_of(self, name: str) -> str:
+        """By which a source demo is known in lineages."""
 
 
 def load_pool(task: TaskSpec, demos: Iterable[tuple[str, Episode]], gripper_of, origin: str, *, use_skillgen: bool = False) -> SourcePool:

@@ -6,11 +6,13 @@ from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import mimicctl
 from mimicctl.config import RunConfig
 from mimicctl.dataset.reader import Dataset
 from mimicctl.dataset.writer import DatasetWriter, checked_output, partial_path, refuse_existing
+from mimicctl.envs import assets_of
 from mimicctl.errors import UserError
 from mimicctl.tasks import canonical_id, find_task
 from mimicctl.tasks.fingerprint import KEY, fingerprint
@@ -62,7 +64,15 @@ def _writing(path: Path, config: RunConfig, sim_args: dict[str, float], *, repla
     if replacing:
         target.unlink(missing_ok=True)
     task = find_task(config.task)
-    lineage = {"made_by": "mimicctl record", "version": mimicctl.__version__, "task": task.task_id, KEY: fingerprint(task), "seed": config.seed}
+    lineage = {
+        "made_by": "mimicctl record",
+        "version": mimicctl.__version__,
+        "task": task.task_id,
+        KEY: fingerprint(task),
+        "seed": config.seed,
+        "assets": assets_of(task),
+        **(_said_of(target) if target.exists() else {}),
+    }
     with DatasetWriter(target, task_id=task.task_id, lineage=lineage, env_args={"sim_args": sim_args}, durable=True) as writer:
         try:
             yield writer
@@ -73,6 +83,12 @@ def _writing(path: Path, config: RunConfig, sim_args: dict[str, float], *, repla
             elif not recorded:
                 writer.close()
                 target.unlink()
+
+
+def _said_of(path: Path) -> dict[str, Any]:
+    """What people added to the lineage of a recording (`mimicctl provenance`)."""
+    with Dataset(path, need_demos=False) as dataset:
+        return {key: dataset.lineage[key] for key in ("terms", "amended", "withdrawn") if key in dataset.lineage}
 
 
 def _what_is_there(path: Path, task_id: str) -> tuple[int, int]:

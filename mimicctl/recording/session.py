@@ -151,6 +151,7 @@ def run_session(
     *,
     seed: int,
     operator: str = "",
+    consent_id: str = "",
     first_attempt: int = 0,
     failed: DatasetWriter | None = None,
     on_step: Callable[[Progress], None] = lambda progress: None,
@@ -162,6 +163,7 @@ def run_session(
 
     Args:
         writer: None to drive without recording.
+        consent_id: of the operator's consent, for the lineage.
         first_attempt: number of the first attempt; start states follow from seed and number.
         failed: where the episodes go that were recorded and not saved; None to drop them.
         on_step: called at every control step, and as often while nothing is recorded.
@@ -175,7 +177,7 @@ def run_session(
             if episode is not None:
                 take = quality_of(episode, env.task.control_hz, env.gripper_actions(episode.actions), progress.held)
                 facts = {"seed": seed, "attempt": attempt, "step_hz": progress.rules.step_hz, "outcome": outcome.value, "quality": take.facts()}
-                episode.lineage = lineage_of(device, operator, **facts)
+                episode.lineage = lineage_of(device, operator, consent_id, **facts)
                 if outcome.saved:
                     progress.takes.append(take)
                 target = writer if outcome.saved else failed
@@ -305,7 +307,7 @@ def look(env: MimicEnv, snapshot: np.ndarray, held: int) -> OperatorView:
     return replace(views.pop(first), others=views)
 
 
-def lineage_of(device: Device, operator: str, **facts: Any) -> dict[str, Any]:
+def lineage_of(device: Device, operator: str, consent_id: str = "", **facts: Any) -> dict[str, Any]:
     """Who and what made an episode. A scripted operator is never passed off as a person."""
     input_facts = {"input": device.facts()} if hasattr(device, "facts") else {}
     return {
@@ -313,6 +315,7 @@ def lineage_of(device: Device, operator: str, **facts: Any) -> dict[str, Any]:
         "version": mimicctl.__version__,
         "device": device.name,
         "operator": (operator or getpass.getuser()) if device.human else device.name,
+        **({"consent_id": consent_id} if consent_id else {}),
         "human": device.human,
         "recorded_at": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
         **input_facts,

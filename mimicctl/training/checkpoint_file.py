@@ -13,11 +13,7 @@ import numpy as np
 
 from mimicctl.dataset.writer import refuse_existing
 from mimicctl.errors import UserError
-
-SAFETENSORS = ".safetensors"
-
-_REST = "mimicctl.checkpoint"
-"""Key of a safetensors file's metadata under which all that is no tensor is kept, as JSON."""
+from mimicctl.provenance.checkpoints import REST, SAFETENSORS, refuse_tainted
 
 _PLACE = "$tensor"
 
@@ -64,14 +60,16 @@ def _code_in(path: Path) -> list[str]:
 
 
 def write_checkpoint(contents: Mapping[str, Any], path: Path) -> None:
-    """Appears at `path` whole, or not at all."""
+    """Appears at `path` whole, or not at all. What a network has learnt tells about its data, so the file is for its owner alone."""
     partial = path.with_name(f".{path.name}.partial")
-    if path.suffix == SAFETENSORS:
-        _write_safetensors(contents, partial)
-    else:
-        import torch
+    partial.unlink(missing_ok=True)
+    with open(os.open(partial, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb") as file:
+        if path.suffix == SAFETENSORS:
+            file.write(_as_safetensors(contents))
+        else:
+            import torch
 
-        torch.save(dict(contents), partial)
+            torch.save(dict(contents), file)
     os.replace(partial, path)
 
 
@@ -79,10 +77,11 @@ def to_safetensors(source: Path, target: Path | None, *, overwrite: bool = False
     """Write a checkpoint anew as safetensors, with all that is in it. Returns where it is: beside `source`, if not said.
 
     Raises:
-        UserError: `source` is no checkpoint, or the output exists, or cannot be written.
+        UserError: `source` is no checkpoint, or its data have been withdrawn; or the output exists, or cannot be written.
     """
     if not source.is_file():
         raise UserError("There is no such file.", where=str(source), do="give a model_epoch_N.pth")
+    refuse_tainted([source])
     target = (target or source.with_suffix(SAFETENSORS)).expanduser().absolute()
     if target.suffix != SAFETENSORS:
         raise UserError(f'"{target.name}" should end in {SAFETENSORS}.', where=str(target), do="add the suffix")
@@ -99,19 +98,19 @@ def to_safetensors(source: Path, target: Path | None, *, overwrite: bool = False
     return target
 
 
-def _write_safetensors(contents: Mapping[str, Any], path: Path) -> None:
-    from safetensors.torch import save_file
+def _as_safetensors(contents: Mapping[str, Any]) -> bytes:
+    from safetensors.torch import save
 
     tensors: dict[str, Any] = {}
     rest = _without_tensors(contents, (), tensors)
-    save_file(tensors, path, metadata={"format": "pt", _REST: json.dumps(rest)})
+    return save(tensors, metadata={"format": "pt", REST: json.dumps(rest)})
 
 
 def _read_safetensors(path: Path, device: str) -> dict[str, Any]:
     from safetensors import safe_open
 
     with safe_open(path, framework="pt", device=device) as file:
-        return _with_tensors(json.loads(file.metadata()[_REST]), file.get_tensor)
+        return _with_tensors(json.loads(file.metadata()[REST]), file.get_tensor)
 
 
 def _without_tensors(value: Any, place: tuple[str, ...], tensors: dict[str, Any]) -> Any:

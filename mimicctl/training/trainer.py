@@ -23,6 +23,7 @@ from mimicctl.dataset.masks import without_discarded
 from mimicctl.dataset.reader import Dataset
 from mimicctl.dataset.split import split_names
 from mimicctl.errors import RunFailed, UserError
+from mimicctl.provenance.checkpoints import refuse_tainted, taint, taint_of
 from mimicctl.training import robomimic_seam as seam
 from mimicctl.training.checkpoint_file import read_checkpoint, write_checkpoint
 from mimicctl.training.config_file import config_from_json
@@ -86,6 +87,13 @@ class _Run:
     identity: dict[str, Any]
     seed: int
     device: str
+    taint: dict[str, Any] | None = None
+
+    def save(self, contents: dict[str, Any], path: Path) -> None:
+        """What goes on from withdrawn data is marked as it was."""
+        write_checkpoint(contents, path)
+        if self.taint is not None:
+            taint(path, self.taint)
 
 
 def choose_recipe(settings: TrainSettings, dataset_path: Path) -> Recipe:
@@ -125,6 +133,7 @@ def train(
     *,
     resume: bool = False,
     overwrite: bool = False,
+    allow_tainted: bool = False,
     on_epoch: Callable[[EpochLosses, int], None] = lambda losses, epochs: None,
     on_start: Callable[[Recipe, int, int], None] = lambda recipe, frames, parameters: None,
     on_images: Callable[[int, int], None] = lambda demos, of: None,
@@ -134,6 +143,7 @@ def train(
     Args:
         resume: continue a run from the end of its last whole epoch; the result is the same as without interruption.
         overwrite: start again in an existing run folder.
+        allow_tainted: continue although demonstrations that were learnt from have been withdrawn.
         on_images: called as the images of demos are decoded, with how many are and how many there are.
 
     Raises:
@@ -143,12 +153,15 @@ def train(
     recipe = None if settings.config_json else choose_recipe(settings, dataset_path)
     folder = Path(settings.log_dir).absolute() / (settings.name or (recipe.name if recipe else Path(settings.config_json).stem))
     _check_folder(folder, resume=resume, overwrite=overwrite)
+    if resume:
+        refuse_tainted([folder / _STATE], allow_tainted)
     seam.import_robomimic()
     import torch
 
     torch.manual_seed(seed)
     run, masks_from = _prepare(dataset_path, settings, recipe, seed, folder, on_images)
     on_start(run.recipe, len(run.train), sum(p.numel() for p in run.algo.nets.parameters()))
+    run.taint = taint_of(folder / _STATE) if resume else None
     state = _load_state(run) if resume and (folder / _STATE).exists() else {"epoch": 0, "losses": [], "best": math.inf, "best_file": ""}
     if not state["epoch"]:
         _start_folder(run)
@@ -203,6 +216,9 @@ def _prepare(
         _add_images(dataset, masks, frames, recipe, folder, on_images)
         env_args, lineage = dataset.env_args, dataset.lineage
         content_hash = dataset.content_hash()
+        # The range of actions is that of all demos of the file.
+        learnt_from = {**masks, **({"range": dataset.demos} if spread else {})}
+        demos = {part: [dataset.demo_sha256(name) for name in names] for part, names in learnt_from.items()}
     stats = observation_statistics(frames["train"]) if recipe.normalize_obs else None
     if not recipe.steps_per_epoch:
         recipe = dataclasses.replace(recipe, steps_per_epoch=math.ceil(len(frames["train"].first) / recipe.batch_size))
@@ -223,7 +239,7 @@ def _prepare(
     loaders = {"train": GatherLoader(frames["train"], recipe, **common, **altered), "valid": GatherLoader(frames["valid"], recipe, **common)}
     facts = {
         "version": mimicctl.__version__,
-        "dataset": {"file": str(dataset_path.absolute()), "sha256": content_hash, "lineage": lineage},
+        "dataset": {"file": str(dataset_path.absolute()), "sha256": content_hash, "lineage": lineage, "demos": demos},
         "recipe": dataclasses.asdict(recipe),
         "action_range": spread,
         "convolutions": convolutions,
@@ -374,16 +390,16 @@ def _save(run: _Run, state: dict[str, Any], losses: EpochLosses) -> None:
     models, epoch = run.folder / "models", losses.epoch
     contents = run.contents({"epoch": epoch, "train_loss": losses.train, "valid_loss": losses.valid})
     if epoch % run.recipe.save_every == 0 or epoch == run.recipe.epochs:
-        write_checkpoint(contents, models / f"model_epoch_{epoch}.pth")
+        run.save(contents, models / f"model_epoch_{epoch}.pth")
     if losses.valid < state["best"]:
         before = state["best_file"]
         state["best"], state["best_file"] = losses.valid, f"model_epoch_{epoch}_best_validation_{losses.valid:.4f}.pth"
-        write_checkpoint(contents, models / state["best_file"])
+        run.save(contents, models / state["best_file"])
         if before:
             (models / before).unlink(missing_ok=True)
     state["epoch"] = epoch
     resume = {**state, "identity": run.identity, **seam.learning_state(run.algo)}
-    write_checkpoint(resume, run.folder / _STATE)
+    run.save(resume, run.folder / _STATE)
 
 
 def _load_state(run: _Run) -> dict[str, Any]:

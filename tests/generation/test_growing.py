@@ -203,7 +203,11 @@ def test_demos_made_while_others_are_recorded_are_those_made_afterwards(tmp_path
     assert done.made.resumed_at >= growth.end_of(WANTED - 1) > 0 and not said
     assert fingerprint(done.made.path) == fingerprint(reference / "datasets" / "generated.hdf5")
     with Dataset(done.made.path) as made, Dataset(done.pool) as pool:
-        assert made.lineage["inputs"] == [{"file": "generated_sources.hdf5", "sha256": pool.content_hash()}]
+        (entry,) = made.lineage["inputs"]
+        assert (entry["file"], entry["sha256"], set(entry["demos"])) == ("generated_sources.hdf5", pool.content_hash(), set(pool.demos))
+        for name in made.demos:
+            used = made.demo_lineage(name)["source_sha256"]
+            assert used == {source: pool.demo_sha256(source) for source in made.demo_lineage(name)["sources"]}
 
 
 def test_what_ctrl_c_stops_while_recording_and_afterwards_is_resumed(tmp_path):

@@ -13,6 +13,7 @@ import pytest
 from mimicctl.cli import app as shell
 from mimicctl.config import TrainSettings
 from mimicctl.errors import UserError
+from mimicctl.provenance.checkpoints import facts_of, taint
 from mimicctl.training.checkpoint_file import read_checkpoint, to_safetensors
 from tests.episodes import make_episode
 
@@ -103,6 +104,21 @@ def test_safetensors_hold_the_same_policy(run, tmp_path, capsys, monkeypatch):
     np.testing.assert_array_equal(*actions)
     code, _, err = shelled(capsys, "eval", "play", "--rollouts", 1, "--horizon", 5, "--workers", 1, "--checkpoint", path)
     assert code == 0, err
+
+
+def test_a_mark_stays_with_safetensors_and_goes_nowhere_else(run, tmp_path, capsys):
+    path = to_safetensors(checkpoint_of(run), None)
+    assert path.stat().st_mode & 0o777 == 0o600
+    assert facts_of(path) == json.loads(json.dumps(facts_of(checkpoint_of(run))))
+    before = read_checkpoint(path, "cpu")["model"]
+    taint(path, {"why": "see a record"})
+    after = read_checkpoint(path, "cpu")["model"]
+    assert all((before[key] == after[key]).all() for key in before) and before.keys() == after.keys()
+    code, _, err = shelled(capsys, "eval", "play", "--checkpoint", path)
+    assert code == 2 and "withdrawn" in err and "see a record" in err
+    taint(checkpoint_of(run), {"why": "see a record"})
+    with pytest.raises(UserError, match="withdrawn"):
+        to_safetensors(checkpoint_of(run), tmp_path / "washed.safetensors")
 
 
 def test_safetensors_appear_whole_and_replace_nothing_unasked(run, tmp_path):
