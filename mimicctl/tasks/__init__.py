@@ -13,6 +13,7 @@ from mimicctl.tasks.discovery import Found, find_tasks
 from mimicctl.tasks.drive import DRIVE_TIAGO
 from mimicctl.tasks.lift_cube import LIFT_CUBE_ABS, LIFT_CUBE_REL
 from mimicctl.tasks.lift_tray import LIFT_TRAY_ABS
+from mimicctl.tasks.pick_place import PICK_PLACE_G1
 from mimicctl.tasks.spec import (
     Arrive,
     CameraSpec,
@@ -23,12 +24,14 @@ from mimicctl.tasks.spec import (
     Modality,
     ObjectSpec,
     Obstacle,
+    PlaceIn,
     ResetRange,
     Stack,
     Subtask,
     SubtaskConstraint,
     TaskSpec,
     Tray,
+    Wheel,
     objective,
 )
 from mimicctl.tasks.stack_cube import (
@@ -52,12 +55,14 @@ __all__ = [
     "Modality",
     "ObjectSpec",
     "Obstacle",
+    "PlaceIn",
     "ResetRange",
     "Stack",
     "Subtask",
     "SubtaskConstraint",
     "TaskSpec",
     "Tray",
+    "Wheel",
     "broken_tasks",
     "canonical_id",
     "family_of",
@@ -85,6 +90,7 @@ _REGISTRY = {
         LIFT_CUBE_REL,
         LIFT_CUBE_ABS,
         LIFT_TRAY_ABS,
+        PICK_PLACE_G1,
         DRIVE_TIAGO,
     )
 }

@@ -121,6 +121,24 @@ class Tray:
 
 
 @dataclass(frozen=True)
+class Wheel:
+    """A steering wheel on a foot: a rim, three spokes that slope down, and a post. Its frame is in the middle of the rim, z up.
+
+    Attributes:
+        radius, tube: of the rim and of its tube [m].
+        dish: how far below the rim the spokes meet [m].
+        foot: radius of the post [m].
+        height: of the rim's middle when it stands [m].
+    """
+
+    radius: float
+    tube: float
+    dish: float
+    foot: float
+    height: float
+
+
+@dataclass(frozen=True)
 class ObjectSpec:
     """A free rigid object of the scene, a cube or a tray, or a mark on the floor.
 
@@ -129,7 +147,7 @@ class ObjectSpec:
         mass: [kg]; 0: a mark, which nothing can touch.
         rgba: colour.
         yaw_symmetry: turning it by 1/n of a full turn about its z axis changes nothing.
-        tray: its shape; None: a cube, or a mark.
+        tray, wheel: its shape; None: a cube, or a mark.
     """
 
     name: str
@@ -139,6 +157,7 @@ class ObjectSpec:
     rgba: tuple[float, float, float, float]
     yaw_symmetry: int = 1
     tray: Tray | None = None
+    wheel: Wheel | None = None
 
     @property
     def is_mark(self) -> bool:
@@ -149,6 +168,8 @@ class ObjectSpec:
         """Of its origin above what it stands on [m]."""
         if self.tray is not None:
             return self.tray.half_size[2]
+        if self.wheel is not None:
+            return self.wheel.height
         return 0.0 if self.is_mark else self.edge / 2
 
 
@@ -242,7 +263,29 @@ class Arrive:
         return f"the base stands within {100 * self.distance:g} cm and {math.degrees(self.angle):.0f} degrees of {self.mark}"
 
 
-Goal = Stack | Lift | LiftTogether | Arrive
+@dataclass(frozen=True)
+class PlaceIn:
+    """One object at rest in a bin that stands fixed, with the hand open.
+
+    Attributes:
+        object_name: what is placed.
+        eef: whose hand places it.
+        centre, half_size: of the bin's inside (x, y) [m].
+        height: of the object's origin above the table, at most [m].
+    """
+
+    object_name: str
+    eef: str
+    centre: tuple[float, float]
+    half_size: tuple[float, float]
+    height: float
+
+    @property
+    def text(self) -> str:
+        return f"{self.object_name} at rest in the bin, {self.eef} hand open"
+
+
+Goal = Stack | Lift | LiftTogether | Arrive | PlaceIn
 """What success asks for."""
 
 
@@ -331,6 +374,7 @@ class TaskSpec:
         constraints: between subtasks of different end-effectors.
         obstacles: what is in the way.
         bases: eef name to where its arm stands (x, y) [m], looking along +x; empty: one arm, at the origin.
+        hand_joints: columns of an action that drive one hand: 1 of a gripper, or its joints.
         hand: boxes that enclose what moves with the eef: hand and open fingers, or the whole base.
         obs_layout: what the columns of an observation are, for those that have a direction or none: "v" vector, "q" quaternion, "." number.
         success_hold_steps: consecutive control steps success must hold.
@@ -353,8 +397,9 @@ class TaskSpec:
     goal: Goal
     constraints: tuple[SubtaskConstraint, ...] = ()
     obstacles: tuple[Obstacle, ...] = ()
-    robot: Literal["franka", "dual_franka", "tiago"] = "franka"
+    robot: Literal["franka", "dual_franka", "tiago", "g1"] = "franka"
     bases: dict[str, tuple[float, float]] = field(default_factory=dict)
+    hand_joints: int = 1
     hand: tuple[HandBox, ...] = ()
     obs_layout: dict[str, str] = field(default_factory=dict)
     success_hold_steps: int = 10
@@ -377,14 +422,16 @@ class TaskSpec:
 
     @property
     def action_dim(self) -> int:
-        return {"rel": 7, "abs": 8, "velocity": 3}[self.control] * len(self.eef_names)
+        if self.on_floor:
+            return 3
+        return ({"rel": 6, "abs": 7}[self.control] + self.hand_joints) * len(self.eef_names)
 
     @property
     def action_layout(self) -> str:
         """As `obs_layout`: of the actions."""
         if self.on_floor:
             return "..."
-        return {"rel": "vv", "abs": "vq"}[self.control] * len(self.eef_names) + "." * len(self.eef_names)
+        return {"rel": "vv", "abs": "vq"}[self.control] * len(self.eef_names) + "." * (self.hand_joints * len(self.eef_names))
 
     @property
     def eef_names(self) -> tuple[str, ...]:

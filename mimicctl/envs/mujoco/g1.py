@@ -24,12 +24,22 @@ _OF_AN_ARM = ("shoulder_pitch", "shoulder_roll", "shoulder_yaw", "elbow", "wrist
 
 ARM_JOINTS = tuple(f"{side}_{name}_joint" for side in SIDES for name in _OF_AN_ARM)
 
+PELVIS = (0.0, 0.0, 0.02)
+"""Where its frame is in the env frame: forearms ahead, the hands are a hand's breadth above the table [m]."""
+
 WRISTS = {side: f"{side}_wrist_yaw_link" for side in SIDES}
 """What an absolute target is for, as in Isaac Lab's tasks with this robot."""
 
 _BENT = {"elbow": 0.2, "shoulder_roll": 0.2}
 POSTURE = tuple((-1.0 if (side, name) == ("right", "shoulder_roll") else 1.0) * _BENT.get(name, 0.0) for side in SIDES for name in _OF_AN_ARM)
 """Of `ARM_JOINTS`: forearms ahead, upper arms a little off the body [rad]."""
+
+# Angles of a right hand's joints; the left one mirrors all but the first [rad].
+_OPEN, _CLOSED = (0.0, 0.5, 0.0, 0.1, 0.1, 0.1, 0.1), (0.0, -0.7, -1.2, 1.4, 1.6, 1.4, 1.6)
+_MIRROR = {"left": (1.0, -1.0, -1.0, -1.0, -1.0, -1.0, -1.0), "right": (1.0,) * 7}
+OPEN = {side: np.array(_OPEN) * _MIRROR[side] for side in SIDES}
+CLOSED = {side: np.array(_CLOSED) * _MIRROR[side] for side in SIDES}
+"""Of `HAND_JOINTS` [rad]: a hand ready to go round a bar, and one that holds on to it."""
 
 _OF_A_HAND = ("thumb_0", "thumb_1", "thumb_2", "middle_0", "middle_1", "index_0", "index_1")
 
@@ -70,6 +80,7 @@ def load_g1(*, meshes: bool) -> mujoco.MjSpec:
     for joint in list(spec.joints):
         if joint.name not in moving:
             spec.delete(joint)
+    spec.body("pelvis").pos = PELVIS
     for body in spec.bodies:
         body.gravcomp = 1.0
         for geom in list(body.geoms):

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from mimicctl.envs.mujoco import panda
+from mimicctl.envs.mujoco import g1, panda
 from mimicctl.tasks.spec import ObjectSpec, TaskSpec
 
 if TYPE_CHECKING:
@@ -27,6 +27,8 @@ _OBJECT_CONTACT = {
     "conaffinity": panda.ROBOT_TYPE | panda.OBJECT_TYPE | panda.FIXTURE_TYPE,
 }
 _HANDLE_RGBA = (0.85, 0.70, 0.30, 1.0)
+
+_SPOKE_RGBA, _POST_RGBA, _RIM_PARTS = (0.60, 0.60, 0.62, 1.0), (0.60, 0.10, 0.10, 1.0), 18
 
 
 @dataclass(frozen=True)
@@ -57,7 +59,10 @@ def build_spec(task: TaskSpec) -> mujoco.MjSpec:
     """What `build_model` compiles; all that is needed to simulate, and nothing for the eye."""
     import mujoco
 
-    spec = panda.load_pandas(task.bases) if task.bases else panda.load_panda()
+    if task.robot == "g1":
+        spec = g1.load_g1(meshes=False)
+    else:
+        spec = panda.load_pandas(task.bases) if task.bases else panda.load_panda()
     spec.modelname = task.task_id
     set_solver(spec)
     table_type = {"contype": panda.FIXTURE_TYPE, "conaffinity": panda.ROBOT_TYPE | panda.OBJECT_TYPE}
@@ -77,6 +82,8 @@ def build_spec(task: TaskSpec) -> mujoco.MjSpec:
     for item in task.objects:
         if item.tray is not None:
             add_tray(spec, item)
+        elif item.wheel is not None:
+            add_wheel(spec, item)
         else:
             add_cube(spec, item)
     return spec
@@ -127,6 +134,24 @@ def add_tray(spec: mujoco.MjSpec, item: ObjectSpec) -> None:
         rgba = _HANDLE_RGBA if name.endswith("_bar") or "_post_" in name else item.rgba
         mass = item.mass * float(np.prod(size)) / volume
         body.add_geom(name=f"{item.name}/{name}", type=mujoco.mjtGeom.mjGEOM_BOX, pos=centre, size=size, mass=mass, rgba=rgba, **_OBJECT_CONTACT)
+
+
+def add_wheel(spec: mujoco.MjSpec, item: ObjectSpec) -> None:
+    """Rim of capsules, three spokes, and a post to stand on."""
+    import mujoco
+
+    body, wheel = _add_object(spec, item), item.wheel
+    turns = 2 * np.pi * np.arange(_RIM_PARTS + 1) / _RIM_PARTS
+    ring = [(wheel.radius * np.cos(turn), wheel.radius * np.sin(turn), 0.0) for turn in turns]
+    hub = (0.0, 0.0, -wheel.dish)
+    tubes = [(f"rim_{i}", start, end, wheel.tube, 0.6 / _RIM_PARTS, item.rgba) for i, (start, end) in enumerate(zip(ring[:-1], ring[1:], strict=True))]
+    tubes += [(f"spoke_{i}", hub, ring[i * _RIM_PARTS // 3], 0.007, 0.1 / 3, _SPOKE_RGBA) for i in range(3)]
+    for name, start, end, radius, share, rgba in tubes:
+        capsule = {"type": mujoco.mjtGeom.mjGEOM_CAPSULE, "fromto": [*start, *end], "size": [radius, 0, 0]}
+        body.add_geom(name=f"{item.name}/{name}", mass=share * item.mass, rgba=rgba, **capsule, **_OBJECT_CONTACT)
+    half = (wheel.height - wheel.dish) / 2
+    post = {"type": mujoco.mjtGeom.mjGEOM_CYLINDER, "pos": [0.0, 0.0, half - wheel.height], "size": [wheel.foot, half, 0]}
+    body.add_geom(name=f"{item.name}/post", mass=0.3 * item.mass, rgba=_POST_RGBA, **post, **_OBJECT_CONTACT)
 
 
 def _add_object(spec: mujoco.MjSpec, item: ObjectSpec) -> mujoco.MjsBody:
