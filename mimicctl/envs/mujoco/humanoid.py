@@ -28,7 +28,7 @@ _PROGRAMS = 2
 """Of the inverse kinematics a control step."""
 _LIFTED = 0.02
 _AT_REST = (0.05, 0.5)
-_BESIDE = {"left": (1.0, 0.0, 0.0, 0.0), "right": (1.0, 0.0, 0.0, 0.0)}
+_BESIDE = {"left": (0.0, 0.0, 0.0, 1.0), "right": (-0.38, 0.0, 0.0, 0.92)}
 
 
 @dataclass(frozen=True)
