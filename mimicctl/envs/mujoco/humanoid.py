@@ -255,7 +255,10 @@ class HumanoidEnv(RobotEnv):
 
     def actions_to_target_poses(self, eef_poses: Mapping[str, np.ndarray], actions: np.ndarray) -> dict[str, np.ndarray]:
         actions = np.asarray(actions, dtype=np.float64)
-        return {eef: poses.pose_from_quat(actions[..., 7 * i : 7 * i + 3], actions[..., 7 * i + 3 : 7 * i + 7]) for i, eef in enumerate(self.task.eef_names)}
+        hands = {eef: actions[..., 7 * i : 7 * i + 7] for i, eef in enumerate(self.task.eef_names)}
+        # A zero quaternion is no pose; the inverse kinematics hold the arms then.
+        with np.errstate(invalid="ignore"):
+            return {eef: poses.pose_from_quat(hand[..., :3], hand[..., 3:]) for eef, hand in hands.items()}
 
     def gripper_actions(self, actions: np.ndarray) -> dict[str, np.ndarray]:
         return {eef: normalised(self._hand_part(actions, i), eef) for i, eef in enumerate(self.task.eef_names)}

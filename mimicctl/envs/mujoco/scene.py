@@ -55,12 +55,12 @@ def build_model(task: TaskSpec) -> mujoco.MjModel:
     return build_spec(task).compile()
 
 
-def build_spec(task: TaskSpec) -> mujoco.MjSpec:
-    """What `build_model` compiles; all that is needed to simulate, and nothing for the eye."""
+def build_spec(task: TaskSpec, *, meshes: bool = False) -> mujoco.MjSpec:
+    """What `build_model` compiles; all that is needed to simulate, and nothing for the eye but, if asked for, a humanoid's meshes."""
     import mujoco
 
     if task.robot == "g1":
-        spec = g1.load_g1(meshes=False)
+        spec = g1.load_g1(meshes=meshes)
     else:
         spec = panda.load_pandas(task.bases) if task.bases else panda.load_panda()
     spec.modelname = task.task_id
