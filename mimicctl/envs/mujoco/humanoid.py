@@ -237,9 +237,7 @@ class HumanoidEnv(RobotEnv):
         targets = {eef: poses.apply_delta(pose, self.task.command_scale * deltas[eef]) for eef, pose in now.items()}
         return self.target_poses_to_actions(now, targets, {eef: np.array([gripper]) for eef, gripper in grippers.items()})
 
-    def target_poses_to_actions(
-        self, eef_poses: Mapping[str, np.ndarray], targets: Mapping[str, np.ndarray], grippers: Mapping[str, np.ndarray]
-    ) -> np.ndarray:
+    def target_poses_to_actions(self, eef_poses: Mapping[str, np.ndarray], targets: Mapping[str, np.ndarray], grippers: Mapping[str, np.ndarray]) -> np.ndarray:
         parts = []
         for eef in self.task.eef_names:
             quat = poses.quat_beside(poses.quat_from_matrix(poses.rotation(targets[eef])), _BESIDE[eef])

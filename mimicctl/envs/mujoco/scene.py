@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -144,7 +145,7 @@ def add_wheel(spec: mujoco.MjSpec, item: ObjectSpec) -> None:
     turns = 2 * np.pi * np.arange(_RIM_PARTS + 1) / _RIM_PARTS
     ring = [(wheel.radius * np.cos(turn), wheel.radius * np.sin(turn), 0.0) for turn in turns]
     hub = (0.0, 0.0, -wheel.dish)
-    tubes = [(f"rim_{i}", start, end, wheel.tube, 0.6 / _RIM_PARTS, item.rgba) for i, (start, end) in enumerate(zip(ring[:-1], ring[1:], strict=True))]
+    tubes = [(f"rim_{i}", start, end, wheel.tube, 0.6 / _RIM_PARTS, item.rgba) for i, (start, end) in enumerate(itertools.pairwise(ring))]
     tubes += [(f"spoke_{i}", hub, ring[i * _RIM_PARTS // 3], 0.007, 0.1 / 3, _SPOKE_RGBA) for i in range(3)]
     for name, start, end, radius, share, rgba in tubes:
         capsule = {"type": mujoco.mjtGeom.mjGEOM_CAPSULE, "fromto": [*start, *end], "size": [radius, 0, 0]}
