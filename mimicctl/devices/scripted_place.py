@@ -8,13 +8,13 @@ import numpy as np
 
 from mimicctl import poses
 from mimicctl.devices.base import Command, OperatorView
-from mimicctl.devices.scripted_hand import ALIGNED, CLOSE, MANNERS, OPEN, PASSING, THERE, ScriptedHand
+from mimicctl.devices.scripted_hand import ALIGNED, CLOSE, MANNERS, OPEN, PASSING, ScriptedHand
 from mimicctl.tasks.spec import PlaceIn, TaskSpec
 
 # From the wrist to the bar in the hand, in the wrist's frame of a right hand [m]: a bar across the palm, under the roots of the fingers.
 _BAR = (0.1115, 0.031, 0.0)
 _PALM_DOWN = poses.matrix_from_rotvec(np.array([-np.pi / 2, 0.0, 0.0]))
-_OVER = 0.10
+_OVER = 0.08
 # Control steps that the fingers take; any faster, and they flick what they let go of.
 _CLOSING = 18
 
@@ -68,8 +68,8 @@ class ScriptedPlace:
         aside = hand.seen().eef_pose.copy()
         aside[:3, :3], aside[2, 3] = _PALM_DOWN, self._object_pose[2, 3] + _OVER
         yield from hand.reach(lambda: aside, OPEN, PASSING)
-        yield from hand.reach(lambda: self._object_pose @ over, OPEN, ALIGNED)
-        yield from hand.reach(lambda: self._object_pose @ grip, OPEN, THERE)
+        yield from hand.reach(lambda: self._object_pose @ over, OPEN, PASSING)
+        yield from hand.reach(lambda: self._object_pose @ grip, OPEN, ALIGNED)
         yield from self._work(OPEN, CLOSE)
         held = hand.seen().eef_pose.copy()
         lifted = held.copy()

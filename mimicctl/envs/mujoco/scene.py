@@ -60,10 +60,7 @@ def build_spec(task: TaskSpec, *, meshes: bool = False) -> mujoco.MjSpec:
     """What `build_model` compiles; all that is needed to simulate, and nothing for the eye but, if asked for, a humanoid's meshes."""
     import mujoco
 
-    if task.robot == "g1":
-        spec = g1.load_g1(meshes=meshes)
-    else:
-        spec = panda.load_pandas(task.bases) if task.bases else panda.load_panda()
+    spec = _robot(task, meshes)
     spec.modelname = task.task_id
     set_solver(spec)
     table_type = {"contype": panda.FIXTURE_TYPE, "conaffinity": panda.ROBOT_TYPE | panda.OBJECT_TYPE}
@@ -88,6 +85,12 @@ def build_spec(task: TaskSpec, *, meshes: bool = False) -> mujoco.MjSpec:
         else:
             add_cube(spec, item)
     return spec
+
+
+def _robot(task: TaskSpec, meshes: bool) -> mujoco.MjSpec:
+    if task.robot == "g1":
+        return g1.load_g1(meshes=meshes)
+    return panda.load_pandas(task.bases) if task.bases else panda.load_panda()
 
 
 def set_solver(spec: mujoco.MjSpec) -> None:
