@@ -52,6 +52,13 @@ def dexterous(session: nox.Session) -> None:
 
 
 @nox.session(default=False)
+def humanoid(session: nox.Session) -> None:
+    """Inverse kinematics of humanoids by the real Pink."""
+    session.install("-e", ".[test,humanoid]")
+    session.run("python", "-m", "pytest", "tests/envs/test_pink_ik.py", "-rs", *session.posargs)
+
+
+@nox.session(default=False)
 def ray(session: nox.Session) -> None:
     """Generation on a Ray cluster of two nodes on this machine, one of which is lost."""
     session.install("-e", ".[test,ray]")

@@ -10,9 +10,9 @@ import math
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
-from mimicctl.tasks.objects import Grip, Label, ObjectSpec, Obstacle, Part, Tray
+from mimicctl.tasks.objects import Grip, Label, ObjectSpec, Obstacle, Part, Tray, Wheel
 
-__all__ = ["Grip", "Label", "ObjectSpec", "Obstacle", "Part", "Tray"]  # what a scene is made of has a module of its own
+__all__ = ["Grip", "Label", "ObjectSpec", "Obstacle", "Part", "Tray", "Wheel"]  # what a scene is made of has a module of its own
 
 SelectionStrategy = Literal["random", "nearest_neighbor_object", "nearest_neighbor_robot_distance", "nearest_neighbor_gap"]
 
@@ -204,6 +204,28 @@ class Arrive:
 
 
 @dataclass(frozen=True)
+class PlaceIn:
+    """One object at rest in a bin that stands fixed, with the hand open.
+
+    Attributes:
+        object_name: what is placed.
+        eef: whose hand places it.
+        centre, half_size: of the bin's inside (x, y) [m].
+        height: of the object's origin above the table, at most [m].
+    """
+
+    object_name: str
+    eef: str
+    centre: tuple[float, float]
+    half_size: tuple[float, float]
+    height: float
+
+    @property
+    def text(self) -> str:
+        return f"{self.object_name} at rest in the bin, {self.eef} hand open"
+
+
+@dataclass(frozen=True)
 class OwnSuccess:
     """What the simulator's own success term asks for, which is not known here."""
 
@@ -212,7 +234,7 @@ class OwnSuccess:
         return "Isaac Lab's success term"
 
 
-Goal = Stack | Lift | PutInto | LiftTogether | Arrive | OwnSuccess
+Goal = Stack | Lift | PutInto | LiftTogether | PlaceIn | Arrive | OwnSuccess
 """What success asks for."""
 
 
@@ -330,6 +352,7 @@ class TaskSpec:
         constraints: between subtasks of different end-effectors.
         obstacles: what is in the way.
         bases: eef name to where its arm stands (x, y) [m], looking along +x; empty: one arm, at the origin.
+        hand_joints: columns of an action that drive one hand: 1 of a gripper, or its joints.
         hand: boxes that enclose what moves with the eef: hand and open fingers, or the whole base.
         obs_layout: what the columns of an observation are, for those that have a direction or none: "v" vector, "q" quaternion, "." number.
         success_hold_steps: consecutive control steps success must hold.
@@ -354,8 +377,9 @@ class TaskSpec:
     goal: Goal
     constraints: tuple[SubtaskConstraint, ...] = ()
     obstacles: tuple[Obstacle, ...] = ()
-    robot: Literal["franka", "dual_franka", "tiago", "other"] = "franka"
+    robot: Literal["franka", "dual_franka", "tiago", "g1", "other"] = "franka"
     bases: dict[str, tuple[float, float]] = field(default_factory=dict)
+    hand_joints: int = 1
     hand: tuple[HandBox, ...] = ()
     obs_layout: dict[str, str] = field(default_factory=dict)
     success_hold_steps: int = 10
@@ -380,14 +404,16 @@ class TaskSpec:
 
     @property
     def action_dim(self) -> int:
-        return {"rel": 7, "abs": 8, "velocity": 3}[self.control] * len(self.eef_names)
+        if self.on_floor:
+            return 3
+        return ({"rel": 6, "abs": 7}[self.control] + self.hand_joints) * len(self.eef_names)
 
     @property
     def action_layout(self) -> str:
         """As `obs_layout`: of the actions."""
         if self.on_floor:
             return "..."
-        return {"rel": "vv", "abs": "vq"}[self.control] * len(self.eef_names) + "." * len(self.eef_names)
+        return {"rel": "vv", "abs": "vq"}[self.control] * len(self.eef_names) + "." * (self.hand_joints * len(self.eef_names))
 
     @property
     def eef_names(self) -> tuple[str, ...]:

@@ -87,7 +87,7 @@ def build_looks(task: TaskSpec, mode: RenderingMode, cameras: Sequence[CameraSpe
 
 
 def _table(task: TaskSpec, effort: _Effort) -> mujoco.MjSpec:
-    spec = build_spec(task)
+    spec = build_spec(task, meshes=True)
     # MuJoCo drops shapes that collide with nothing when it reads a URDF.
     spec.compiler.discardvisual = False
     _dress_robot(spec, effort.mesh_cell)
