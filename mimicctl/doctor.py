@@ -28,6 +28,7 @@ _PROBE_TRAINING = (
     "from mimicctl.training.robomimic_seam import import_robomimic; import_robomimic(); import torch; "
     "print('works; GPU ' + torch.cuda.get_device_name(0) if torch.cuda.is_available() else 'works; no GPU visible, CPU only')"
 )
+_PROBE_IK = "from mimicctl.envs.mujoco import g1; print(g1.check_ik())"
 _PATIENCE = 120.0
 """Seconds a probe may take; the first import of torch from a slow disk takes most of a minute."""
 
@@ -65,11 +66,13 @@ def examine() -> list[Finding]:
     findings += [_package(name, least, needed=False, do=_TRAIN) for name, least in requirements("train").items()]
     findings.append(_package("robomimic", "0.3.0", needed=False, do=_TRAIN))
     # A package of several extras is named with the last of them, which needs nothing that is hard to install.
-    extras = {name: (least, extra) for extra in ("lerobot", "video", "teleop", "web", "plan") for name, least in requirements(extra).items()}
+    extras = {name: (least, extra) for extra in ("lerobot", "video", "teleop", "web", "plan", "humanoid") for name, least in requirements(extra).items()}
     findings += [_package(name, least, needed=False, do=f'pip install "mimicctl[{extra}]"') for name, (least, extra) in extras.items()]
     findings += _isaaclab()
     if all(importlib.util.find_spec(name) for name in ("torch", "torchvision", "robomimic")):
         findings.append(_probe("training", _PROBE_TRAINING, needed=False, do=_TRAIN))
+    if all(importlib.util.find_spec(name) for name in ("pinocchio", "pink", "daqp")):
+        findings.append(_probe("inverse kinematics", _PROBE_IK, needed=False, do='pip install --force-reinstall "mimicctl[humanoid]"'))
     return findings
 
 

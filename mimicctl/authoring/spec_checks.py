@@ -9,9 +9,9 @@ import numpy as np
 from mimicctl.authoring.wrong import Wrong
 from mimicctl.errors import UserError
 from mimicctl.generation.schedule import rehearse
-from mimicctl.tasks import Arrive, Lift, LiftTogether, PutInto, Stack, TaskSpec
+from mimicctl.tasks import Arrive, Lift, LiftTogether, PlaceIn, PutInto, Stack, TaskSpec
 
-_EEFS = {"franka": ("franka",), "tiago": ("base",), "dual_franka": ("left", "right")}
+_EEFS = {"franka": ("franka",), "tiago": ("base",), "dual_franka": ("left", "right"), "g1": ("left", "right")}
 
 
 def _names(task: TaskSpec) -> str:
@@ -25,7 +25,7 @@ def _names(task: TaskSpec) -> str:
     match task.goal:
         case Stack(order):
             wanted = [("the goal", name) for name in order]
-        case Lift(name) | LiftTogether(name):
+        case Lift(name) | LiftTogether(name) | PlaceIn(name):
             wanted = [("the goal", name)]
         case PutInto(name, container):
             wanted = [("the goal", name), ("the goal", container)]

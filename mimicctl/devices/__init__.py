@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 
 from mimicctl.devices.base import AXES, AxisSource, Command, Device, Event, OperatorView, Reading
 from mimicctl.errors import UserError
-from mimicctl.tasks import Arrive, Lift, LiftTogether, PutInto, Stack, TaskSpec
+from mimicctl.tasks import Arrive, Lift, LiftTogether, PlaceIn, PutInto, Stack, TaskSpec
 
 if TYPE_CHECKING:
     from mimicctl.config import RecordSettings
@@ -157,8 +157,10 @@ def _scripted(task: TaskSpec, speed: str, seed: int) -> Device:
     from mimicctl.devices.scripted import PickAndLift, PickAndPlace, PickAndPutInto, ScriptedOperator
     from mimicctl.devices.scripted_drive import ScriptedDriver
     from mimicctl.devices.scripted_pair import ScriptedPair
+    from mimicctl.devices.scripted_place import ScriptedPlace
 
-    if task.obstacles:
+    # What is placed goes into a bin of obstacles.
+    if task.obstacles and not isinstance(task.goal, PlaceIn):
         what = f"The scripted operator of {task.task_id} would run into the {task.obstacles[0].name}."
         raise UserError(what, where="--device scripted", do=f"drive yourself, or generate from demonstrations of {task.sources_of or 'a person'}")
     match task.goal:
@@ -168,6 +170,8 @@ def _scripted(task: TaskSpec, speed: str, seed: int) -> Device:
             errands = [PickAndLift(name, height)]
         case PutInto(name, container, _, (_, _, floor)):
             errands = [PickAndPutInto(task.object(name), task.object(container), floor)]
+        case PlaceIn():
+            return ScriptedPlace(task, speed=speed, seed=seed)
         case LiftTogether():
             return ScriptedPair(task.goal, speed=speed, seed=seed)
         case Arrive(mark):

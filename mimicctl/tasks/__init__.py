@@ -14,6 +14,7 @@ from mimicctl.tasks.drive import DRIVE_TIAGO
 from mimicctl.tasks.lift_cube import LIFT_CUBE_ABS, LIFT_CUBE_REL
 from mimicctl.tasks.lift_tray import LIFT_TRAY_ABS
 from mimicctl.tasks.organizer import DESKTOP_ORGANIZER_REL, DESKTOP_ORGANIZER_VISUOMOTOR, DESKTOP_ORGANIZER_WIDE_REL
+from mimicctl.tasks.pick_place import PICK_PLACE_G1
 from mimicctl.tasks.spec import (
     Arrive,
     CameraSpec,
@@ -29,6 +30,7 @@ from mimicctl.tasks.spec import (
     Obstacle,
     OwnSuccess,
     Part,
+    PlaceIn,
     PutInto,
     ResetRange,
     Stack,
@@ -36,6 +38,7 @@ from mimicctl.tasks.spec import (
     SubtaskConstraint,
     TaskSpec,
     Tray,
+    Wheel,
     objective,
 )
 from mimicctl.tasks.stack_cube import (
@@ -65,6 +68,7 @@ __all__ = [
     "Obstacle",
     "OwnSuccess",
     "Part",
+    "PlaceIn",
     "PutInto",
     "ResetRange",
     "Stack",
@@ -72,6 +76,7 @@ __all__ = [
     "SubtaskConstraint",
     "TaskSpec",
     "Tray",
+    "Wheel",
     "broken_tasks",
     "canonical_id",
     "family_of",
@@ -106,6 +111,7 @@ _REGISTRY = {
         DESKTOP_ORGANIZER_REL,
         DESKTOP_ORGANIZER_WIDE_REL,
         DESKTOP_ORGANIZER_VISUOMOTOR,
+        PICK_PLACE_G1,
         DRIVE_TIAGO,
     )
 }

@@ -27,6 +27,24 @@ class Tray:
 
 
 @dataclass(frozen=True)
+class Wheel:
+    """A steering wheel on a foot: a rim, three spokes that slope down, and a post. Its frame is in the middle of the rim, z up.
+
+    Attributes:
+        radius, tube: of the rim and of its tube [m].
+        dish: how far below the rim the spokes meet [m].
+        foot: radius of the post [m].
+        height: of the rim's middle when it stands [m].
+    """
+
+    radius: float
+    tube: float
+    dish: float
+    foot: float
+    height: float
+
+
+@dataclass(frozen=True)
 class Part:
     """One primitive of an object that is made of several.
 
@@ -83,14 +101,14 @@ class Grip:
 
 @dataclass(frozen=True)
 class ObjectSpec:
-    """A free rigid object of the scene: a cube, a tray, something made of parts, or a mark on the floor.
+    """A free rigid object of the scene: a cube, a tray, a steering wheel, something made of parts, or a mark on the floor.
 
     Attributes:
         edge: edge length, the longest one of what is no cube, or diameter of a mark [m].
         mass: [kg]; 0: a mark, which nothing can touch.
         rgba: colour.
         yaw_symmetry: turning it by 1/n of a full turn about its z axis changes nothing.
-        tray: its shape; None: a cube, a mark, or made of parts.
+        tray, wheel: its shape; None of them: a cube, a mark, or made of parts.
         parts: its shape; the frame is in the middle of the bounding box of those that are solid, its mass spread evenly over their volume.
         labels: what is printed on it.
         grip: where it is held; None: at its middle, between two faces of a cube.
@@ -103,6 +121,7 @@ class ObjectSpec:
     rgba: RGBA
     yaw_symmetry: int = 1
     tray: Tray | None = None
+    wheel: Wheel | None = None
     parts: tuple[Part, ...] = ()
     labels: tuple[Label, ...] = ()
     grip: Grip | None = None
@@ -123,6 +142,8 @@ class ObjectSpec:
         """Of its origin above what it stands on [m]."""
         if self.tray is not None:
             return self.tray.half_size[2]
+        if self.wheel is not None:
+            return self.wheel.height
         return 0.0 if self.is_mark else self.half_size[2]
 
     @property

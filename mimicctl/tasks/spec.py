@@ -10,9 +10,9 @@ import math
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
-from mimicctl.tasks.objects import Grip, Label, ObjectSpec, Obstacle, Part, Tray
+from mimicctl.tasks.objects import Grip, Label, ObjectSpec, Obstacle, Part, Tray, Wheel
 
-__all__ = ["Grip", "Label", "ObjectSpec", "Obstacle", "Part", "Tray"]  # what a scene is made of has a module of its own
+__all__ = ["Grip", "Label", "ObjectSpec", "Obstacle", "Part", "Tray", "Wheel"]  # what a scene is made of has a module of its own
 
 SelectionStrategy = Literal["random", "nearest_neighbor_object", "nearest_neighbor_robot_distance", "nearest_neighbor_gap"]
 
@@ -20,6 +20,9 @@ CoordinationScheme = Literal["replay", "transform", "translate"]
 
 Modality = Literal["rgb", "depth", "normals", "segmentation"]
 """What a camera measures; docs/cameras.md has shapes, units and frames."""
+
+HUMANOIDS = ("g1",)
+"""Of `TaskSpec.robot`: both arms by inverse kinematics that come with the extra `humanoid`."""
 
 LETTER_WIDTH = {"v": 3, "q": 4, ".": 1}
 """Columns that a letter of a layout stands for: a vector, a quaternion, a number."""
@@ -204,6 +207,33 @@ class Arrive:
 
 
 @dataclass(frozen=True)
+class PlaceIn:
+    """One object at rest in a bin that stands fixed, with the hand open.
+
+    Attributes:
+        object_name: what is placed.
+        eef: whose hand places it.
+        centre, half_size: of the bin's inside (x, y) [m].
+        height: of the object's origin above the table, at most [m].
+    """
+
+    object_name: str
+    eef: str
+    centre: tuple[float, float]
+    half_size: tuple[float, float]
+    height: float
+
+    @property
+    def text(self) -> str:
+        return f"{self.object_name} at rest in the bin, {self.eef} hand open"
+
+    def inside(self, position: Any) -> Any:
+        """(...) bool: whether an object at `position` (..., 3), an array, is in the bin."""
+        (x, y), (half_x, half_y) = self.centre, self.half_size
+        return (abs(position[..., 0] - x) < half_x) & (abs(position[..., 1] - y) < half_y) & (position[..., 2] < self.height)
+
+
+@dataclass(frozen=True)
 class OwnSuccess:
     """What the simulator's own success term asks for, which is not known here."""
 
@@ -212,7 +242,7 @@ class OwnSuccess:
         return "Isaac Lab's success term"
 
 
-Goal = Stack | Lift | PutInto | LiftTogether | Arrive | OwnSuccess
+Goal = Stack | Lift | PutInto | LiftTogether | PlaceIn | Arrive | OwnSuccess
 """What success asks for."""
 
 
@@ -330,6 +360,8 @@ class TaskSpec:
         constraints: between subtasks of different end-effectors.
         obstacles: what is in the way.
         bases: eef name to where its arm stands (x, y) [m], looking along +x; empty: one arm, at the origin.
+        hand_joints: columns of an action that drive one hand: 1 of a gripper, or its joints.
+        fingers: which finger of a person ("thumb", "index", ...; "" for none) each of these joints follows, in the order of a gripper part; empty: a gripper has none.
         hand: boxes that enclose what moves with the eef: hand and open fingers, or the whole base.
         obs_layout: what the columns of an observation are, for those that have a direction or none: "v" vector, "q" quaternion, "." number.
         success_hold_steps: consecutive control steps success must hold.
@@ -354,8 +386,10 @@ class TaskSpec:
     goal: Goal
     constraints: tuple[SubtaskConstraint, ...] = ()
     obstacles: tuple[Obstacle, ...] = ()
-    robot: Literal["franka", "dual_franka", "tiago", "other"] = "franka"
+    robot: Literal["franka", "dual_franka", "tiago", "g1", "other"] = "franka"
     bases: dict[str, tuple[float, float]] = field(default_factory=dict)
+    hand_joints: int = 1
+    fingers: tuple[str, ...] = ()
     hand: tuple[HandBox, ...] = ()
     obs_layout: dict[str, str] = field(default_factory=dict)
     success_hold_steps: int = 10
@@ -374,20 +408,27 @@ class TaskSpec:
         return self.control == "velocity"
 
     @property
+    def is_humanoid(self) -> bool:
+        """Whether it needs what comes with the extra `humanoid`."""
+        return self.robot in HUMANOIDS
+
+    @property
     def command_scale(self) -> float:
         """[m, rad] that one unit of a device's command sends the eef by; under absolute control as far as Isaac Lab's relative control does."""
         return self.action_scale if self.control == "rel" else 0.5
 
     @property
     def action_dim(self) -> int:
-        return {"rel": 7, "abs": 8, "velocity": 3}[self.control] * len(self.eef_names)
+        if self.on_floor:
+            return 3
+        return ({"rel": 6, "abs": 7}[self.control] + self.hand_joints) * len(self.eef_names)
 
     @property
     def action_layout(self) -> str:
         """As `obs_layout`: of the actions."""
         if self.on_floor:
             return "..."
-        return {"rel": "vv", "abs": "vq"}[self.control] * len(self.eef_names) + "." * len(self.eef_names)
+        return {"rel": "vv", "abs": "vq"}[self.control] * len(self.eef_names) + "." * (self.hand_joints * len(self.eef_names))
 
     @property
     def eef_names(self) -> tuple[str, ...]:

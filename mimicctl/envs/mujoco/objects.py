@@ -1,7 +1,8 @@
-"""The free objects of a scene as MuJoCo geoms: cubes, trays, and what is made of parts."""
+"""The free objects of a scene as MuJoCo geoms: cubes, trays, steering wheels, and what is made of parts."""
 
 from __future__ import annotations
 
+import itertools
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -24,6 +25,8 @@ _CONTACT = {
 }
 _HANDLE_RGBA = (0.85, 0.70, 0.30, 1.0)
 
+_SPOKE_RGBA, _POST_RGBA, _RIM_PARTS = (0.60, 0.60, 0.62, 1.0), (0.60, 0.10, 0.10, 1.0), 18
+
 _ROUND = 24
 """Corners of a frustum's rim."""
 
@@ -36,6 +39,8 @@ def add_object(spec: mujoco.MjSpec, item: ObjectSpec) -> None:
     body.add_freejoint(name=item.name)
     if item.tray is not None:
         _add_tray(body, item)
+    elif item.wheel is not None:
+        _add_wheel(body, item)
     elif item.parts:
         solid = [part for part in item.parts if part.solid]
         volume = sum(_volume(part) for part in solid)
@@ -107,3 +112,21 @@ def _add_tray(body: mujoco.MjsBody, item: ObjectSpec) -> None:
         rgba = _HANDLE_RGBA if name.endswith("_bar") or "_post_" in name else item.rgba
         mass = item.mass * float(np.prod(size)) / volume
         body.add_geom(name=f"{item.name}/{name}", type=mujoco.mjtGeom.mjGEOM_BOX, pos=centre, size=size, mass=mass, rgba=rgba, **_CONTACT)
+
+
+def _add_wheel(body: mujoco.MjsBody, item: ObjectSpec) -> None:
+    """Rim of capsules, three spokes, and a post to stand on."""
+    import mujoco
+
+    wheel = item.wheel
+    turns = 2 * np.pi * np.arange(_RIM_PARTS + 1) / _RIM_PARTS
+    ring = [(wheel.radius * np.cos(turn), wheel.radius * np.sin(turn), 0.0) for turn in turns]
+    hub = (0.0, 0.0, -wheel.dish)
+    tubes = [(f"rim_{i}", start, end, wheel.tube, 0.6 / _RIM_PARTS, item.rgba) for i, (start, end) in enumerate(itertools.pairwise(ring))]
+    tubes += [(f"spoke_{i}", hub, ring[i * _RIM_PARTS // 3], 0.007, 0.1 / 3, _SPOKE_RGBA) for i in range(3)]
+    for name, start, end, radius, share, rgba in tubes:
+        capsule = {"type": mujoco.mjtGeom.mjGEOM_CAPSULE, "fromto": [*start, *end], "size": [radius, 0, 0]}
+        body.add_geom(name=f"{item.name}/{name}", mass=share * item.mass, rgba=rgba, **capsule, **_CONTACT)
+    half = (wheel.height - wheel.dish) / 2
+    post = {"type": mujoco.mjtGeom.mjGEOM_CYLINDER, "pos": [0.0, 0.0, half - wheel.height], "size": [wheel.foot, half, 0]}
+    body.add_geom(name=f"{item.name}/post", mass=0.3 * item.mass, rgba=_POST_RGBA, **post, **_CONTACT)

@@ -12,6 +12,7 @@ from mimicctl.tasks.spec import CameraSpec, TaskSpec
 _VIEWS = {  # by robot: where to look, where from, and how far can be seen
     "franka": ((0.38, 0.0, 0.22), (1.30, -0.77, 0.71), 10.0),
     "dual_franka": ((0.30, 0.0, 0.25), (1.60, -0.95, 0.95), 10.0),
+    "g1": ((0.25, -0.08, 0.15), (1.35, 0.45, 0.75), 10.0),
     "tiago": ((1.35, -0.05, 0.10), (-1.9, -2.2, 2.9), 20.0),
 }
 

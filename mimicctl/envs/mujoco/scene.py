@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from mimicctl.envs.mujoco import panda
+from mimicctl.envs.mujoco.humanoids import BODIES
 from mimicctl.envs.mujoco.objects import FRICTION, SOLREF, add_object
 from mimicctl.tasks.spec import TaskSpec
 
@@ -44,11 +45,11 @@ def build_model(task: TaskSpec) -> mujoco.MjModel:
     return build_spec(task).compile()
 
 
-def build_spec(task: TaskSpec) -> mujoco.MjSpec:
-    """What `build_model` compiles; all that is needed to simulate, and nothing for the eye."""
+def build_spec(task: TaskSpec, *, meshes: bool = False) -> mujoco.MjSpec:
+    """What `build_model` compiles; all that is needed to simulate, and nothing for the eye but, if asked for, a humanoid's meshes."""
     import mujoco
 
-    spec = panda.load_pandas(task.bases) if task.bases else panda.load_panda()
+    spec = _robot(task, meshes)
     spec.modelname = task.task_id
     set_solver(spec)
     table_type = {"contype": panda.FIXTURE_TYPE, "conaffinity": panda.ROBOT_TYPE | panda.OBJECT_TYPE}
@@ -68,6 +69,12 @@ def build_spec(task: TaskSpec) -> mujoco.MjSpec:
     for item in task.objects:
         add_object(spec, item)
     return spec
+
+
+def _robot(task: TaskSpec, meshes: bool) -> mujoco.MjSpec:
+    if task.robot in BODIES:
+        return BODIES[task.robot].load(meshes)
+    return panda.load_pandas(task.bases) if task.bases else panda.load_panda()
 
 
 def set_solver(spec: mujoco.MjSpec) -> None:

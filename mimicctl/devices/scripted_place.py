@@ -1,0 +1,97 @@
+"""An operator made of code that puts a steering wheel into a bin with one hand of a humanoid. What it records is labelled `scripted`."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import numpy as np
+
+from mimicctl import poses
+from mimicctl.devices.base import Command, OperatorView
+from mimicctl.devices.scripted_hand import ALIGNED, CLOSE, MANNERS, OPEN, PASSING, ScriptedHand
+from mimicctl.tasks.spec import PlaceIn, TaskSpec
+
+# From the wrist to the bar in the hand, in the wrist's frame of a right hand [m]: a bar across the palm, under the roots of the fingers.
+_BAR = (0.1115, 0.031, 0.0)
+_PALM_DOWN = poses.matrix_from_rotvec(np.array([-np.pi / 2, 0.0, 0.0]))
+_OVER = 0.08
+# Control steps that the fingers take; any faster, and they flick what they let go of.
+_CLOSING = 18
+
+
+class ScriptedPlace:
+    """Takes the rim where it is nearest, carries it over the bin, lets go of it slowly, and draws back.
+
+    Args:
+        speed: a key of `MANNERS`.
+        seed: of all the operator's choices; each `reset` takes the next child.
+    """
+
+    name = "scripted"
+    human = False
+
+    def __init__(self, task: TaskSpec, *, speed: str, seed: int) -> None:
+        assert isinstance(task.goal, PlaceIn)
+        self._goal, self._wheel, self._manner = task.goal, task.object(task.goal.object_name).wheel, MANNERS[speed]
+        self._eefs = task.eef_names
+        self._seed = np.random.SeedSequence(seed)
+        self.reset()
+
+    def start(self) -> None:
+        """Nothing to open."""
+
+    def close(self) -> None:
+        """Nothing to close."""
+
+    def help(self) -> str:
+        return f"The scripted operator puts {self._goal.object_name} into the bin with the {self._goal.eef} hand. Ctrl-C stops it."
+
+    def reset(self) -> None:
+        self._hand = ScriptedHand(self._manner, np.random.default_rng(self._seed.spawn(1)[0]))
+        self._script = self._play()
+
+    def command(self, view: OperatorView) -> Command:
+        first, *rest = self._eefs
+        self._hand.view = {first: view, **view.others}[self._goal.eef]
+        self._object_pose = view.object_poses[self._goal.object_name]
+        still = Command(np.zeros(6), OPEN)
+        commands = {eef: next(self._script) if eef == self._goal.eef else still for eef in self._eefs}
+        return Command(commands[first].delta, commands[first].gripper, others={eef: commands[eef] for eef in rest})
+
+    def _play(self) -> Iterator[Command]:
+        hand, aim = self._hand, self._manner.aim
+        (x, y), offset = self._goal.centre, hand.rng.normal(0.0, aim, 3)
+        grip = poses.compose(_PALM_DOWN, np.add((-self._wheel.radius, 0.0, 0.0), offset)) @ poses.compose(np.eye(3), np.negative(_BAR))
+        over = grip.copy()
+        over[2, 3] += _OVER
+        # Up beside the wheel first: the hands start as high as its rim.
+        aside = hand.seen().eef_pose.copy()
+        aside[:3, :3], aside[2, 3] = _PALM_DOWN, self._object_pose[2, 3] + _OVER
+        yield from hand.reach(lambda: aside, OPEN, PASSING)
+        yield from hand.reach(lambda: self._object_pose @ over, OPEN, PASSING)
+        yield from hand.reach(lambda: self._object_pose @ grip, OPEN, ALIGNED)
+        yield from self._work(OPEN, CLOSE)
+        held = hand.seen().eef_pose.copy()
+        lifted = held.copy()
+        lifted[2, 3] += _OVER
+        yield from hand.reach(lambda: lifted, CLOSE, PASSING)
+        # Palm down, the fingers ahead, the wheel's middle over the bin's.
+        reach = _BAR[0] + self._wheel.radius
+        above = poses.compose(_PALM_DOWN, np.array([x - reach, y, lifted[2, 3]]) + hand.rng.normal(0.0, 3 * aim, 3))
+        low = above.copy()
+        low[2, 3] = held[2, 3] + 0.02
+        yield from hand.reach(lambda: above, CLOSE, PASSING, curved=True)
+        yield from hand.reach(lambda: low, CLOSE, ALIGNED)
+        yield from self._work(CLOSE, OPEN)
+        back = low.copy()
+        back[:3, 3] += (-0.06, 0.0, 0.0)
+        yield from hand.reach(lambda: back, OPEN, PASSING)
+        back[2, 3] += _OVER
+        yield from hand.reach(lambda: back, OPEN, ALIGNED)
+        while True:
+            yield Command(np.zeros(6), OPEN)
+
+    def _work(self, before: float, after: float) -> Iterator[Command]:
+        for gripper in np.linspace(before, after, _CLOSING):
+            yield Command(np.zeros(6), float(gripper))
+        yield from self._hand.look(after)
