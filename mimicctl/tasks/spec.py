@@ -226,6 +226,30 @@ class PlaceIn:
 
 
 @dataclass(frozen=True)
+class Pour:
+    """What was in a beaker lies in a bowl, the beaker in a bin and the bowl on a scale, with the hands open.
+
+    Attributes:
+        contents, beaker, bowl, bin, scale: object names.
+        in_bowl: how far the contents' origin may be from the middle of the bowl's base: in x and y, and up [m].
+        in_bin, on_scale: the same of the middle of the beaker's base and the bin's, and of the bowl's and the scale's [m].
+    """
+
+    contents: str
+    beaker: str
+    bowl: str
+    bin: str
+    scale: str
+    in_bowl: tuple[float, float, float]
+    in_bin: tuple[float, float, float]
+    on_scale: tuple[float, float, float]
+
+    @property
+    def text(self) -> str:
+        return f"{self.contents} in {self.bowl}, {self.beaker} in {self.bin}, {self.bowl} on {self.scale}, both hands open"
+
+
+@dataclass(frozen=True)
 class OwnSuccess:
     """What the simulator's own success term asks for, which is not known here."""
 
@@ -234,7 +258,7 @@ class OwnSuccess:
         return "Isaac Lab's success term"
 
 
-Goal = Stack | Lift | PutInto | LiftTogether | PlaceIn | Arrive | OwnSuccess
+Goal = Stack | Lift | PutInto | LiftTogether | PlaceIn | Pour | Arrive | OwnSuccess
 """What success asks for."""
 
 

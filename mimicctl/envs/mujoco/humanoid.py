@@ -13,7 +13,7 @@ import numpy as np
 
 from mimicctl import poses
 from mimicctl.envs.base import Snapshot
-from mimicctl.envs.mujoco import g1
+from mimicctl.envs.mujoco import g1, humanoid_goals
 from mimicctl.envs.mujoco.reader import SceneReader
 from mimicctl.envs.mujoco.robot_env import RobotEnv
 from mimicctl.envs.mujoco.scene import build_model, object_addresses
@@ -26,8 +26,6 @@ _HAND = len(g1.HAND_JOINTS["left"])
 _ARMS = len(g1.ARM_JOINTS)
 _PROGRAMS = 2
 """Of the inverse kinematics a control step."""
-_LIFTED = 0.02
-_AT_REST = (0.05, 0.5)
 _BESIDE = {"left": (0.0, 0.0, 0.0, 1.0), "right": (-0.38, 0.0, 0.0, 0.92)}
 
 
@@ -103,30 +101,25 @@ class HumanoidReader(SceneReader):
     # Signals and success ------------------------------------------------------------------------------
 
     def signals(self, rows: np.ndarray) -> dict[str, np.ndarray]:
-        goal = self.task.goal
-        lifted = self.object_position(rows, goal.object_name)[..., 2] > self.task.object(goal.object_name).rest_height + _LIFTED
-        return {f"grasp_{goal.eef}": lifted & (self.openness(rows, goal.eef) < 0)}
+        return humanoid_goals.signals(self, rows)
 
     def success(self, rows: np.ndarray) -> np.ndarray:
-        goal = self.task.goal
-        position, velocity = self.object_position(rows, goal.object_name), self.object_velocity(rows, goal.object_name)
-        inside = np.all(np.abs(position[..., :2] - goal.centre) < goal.half_size, axis=-1) & (position[..., 2] < goal.height)
-        still = (np.linalg.norm(velocity[..., :3], axis=-1) < _AT_REST[0]) & (np.linalg.norm(velocity[..., 3:], axis=-1) < _AT_REST[1])
-        return inside & still & (self.openness(rows, goal.eef) > 0.7)
+        return humanoid_goals.success(self, rows)
 
     # What the file holds --------------------------------------------------------------------------------
 
     def observations(self, rows: np.ndarray) -> dict[str, np.ndarray]:
         """Keys of Isaac Lab's humanoid tasks."""
-        item = self.task.goal.object_name
         wrists = {eef: self.eef_pose(rows, eef) for eef in self.task.eef_names}
-        position = self.object_position(rows, item)
-        ways = [position - poses.position(wrist) for wrist in wrists.values()]
+        objects = []
+        for name in humanoid_goals.watched(self.task):
+            position = self.object_position(rows, name)
+            objects += [position, self.object_quat(rows, name), *(position - poses.position(wrist) for wrist in wrists.values())]
         values = {
             "actions": self.last_action(rows),
             "robot_joint_pos": self.qpos(rows)[..., self.layout.joints],
             "hand_joint_state": self.qpos(rows)[..., np.concatenate([*self.layout.hands.values()])],
-            "object": np.concatenate([position, self.object_quat(rows, item), *ways], axis=-1),
+            "object": np.concatenate(objects, axis=-1),
         }
         for eef, wrist in wrists.items():
             values[f"{eef}_eef_pos"] = poses.position(wrist)
