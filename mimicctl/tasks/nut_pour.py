@@ -9,7 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-from mimicctl.tasks.objects import RGBA, Label, ObjectSpec, Part
+from mimicctl.tasks.objects import RGBA, ObjectSpec, Part
 from mimicctl.tasks.spec import Pour, ResetRange, Subtask, TaskSpec
 
 _RED: RGBA = (0.80, 0.09, 0.08, 1.0)
