@@ -40,13 +40,15 @@ def _pose(rotvec: tuple[float, float, float], held: tuple[float, float, float]) 
 _HOLDS = {"g1": Holds(beaker=_pose((0.0, 0.0, 0.0), (0.107, -0.045, -0.012)), rim=_pose((-np.pi / 2, 0.0, 0.0), (0.118, 0.062, 0.0)), pinch=-0.6, closing=18)}
 
 _TILT = np.radians(118)
-_SPOUT = (0.045, 0.075)
+_SPOUT = (0.060, 0.075)
 """Of the beaker's mouth when it is tilted, from the middle of the bowl to its left, and above its rim [m]."""
 _CLEAR = 0.03
 """Between what is carried and what it passes over [m]."""
 _INTO_BIN = 0.02
 """How deep the beaker's base is below the bin's rim when it is let go of [m]; the hand stays above the rim."""
-_ASIDE = 0.06
+_OUTWARDS = 0.4
+"""How far the left hand turns from straight ahead to reach the bin [rad]."""
+_ASIDE = 0.035
 _TILTING = 30
 """Control steps."""
 
@@ -105,8 +107,8 @@ class ScriptedPour:
         start = poses.position(self._pose_of(goal.beaker)).copy()
         over = poses.position(self._pose_of(goal.bowl)) + (0.0, beaker[2], bowl[2] + _CLEAR + beaker[2])
 
-        def upright(place: np.ndarray) -> Callable[[], np.ndarray]:
-            return lambda: poses.compose(np.eye(3), place) @ held
+        def upright(place: np.ndarray, yaw: float = 0.0) -> Callable[[], np.ndarray]:
+            return lambda: poses.yaw_pose(place, np.array(yaw)) @ held
 
         yield from hand.reach(upright(np.array([*start[:2], over[2]])), CLOSE, PASSING)
         yield from hand.reach(upright(over), CLOSE, PASSING, curved=True)
@@ -125,8 +127,8 @@ class ScriptedPour:
         bin_, floor = poses.position(self._pose_of(goal.bin)), self._task.object(goal.bin).half_size[2]
         above = bin_ + (0.0, 0.0, floor + _CLEAR + beaker[2]) + hand.rng.normal(0.0, 3 * aim, 3)
         self._room = True
-        yield from hand.reach(upright(above), CLOSE, PASSING, curved=True)
-        yield from hand.reach(upright(above - (0.0, 0.0, _CLEAR + _INTO_BIN)), CLOSE, PASSING)
+        yield from hand.reach(upright(above, _OUTWARDS), CLOSE, PASSING, curved=True)
+        yield from hand.reach(upright(above - (0.0, 0.0, _CLEAR + _INTO_BIN), _OUTWARDS), CLOSE, PASSING)
         yield from self._work(hand, CLOSE, OPEN)
         back = hand.seen().eef_pose.copy()
         back[:3, 3] += (-0.04, _ASIDE / 2, 0.05)

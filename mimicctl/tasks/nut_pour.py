@@ -79,7 +79,7 @@ _SCALE = ObjectSpec(
     ),
 )
 
-_BIN_WALL, BIN_HALF = 0.003, (0.115, 0.085, 0.035)
+_BIN_WALL, BIN_HALF = 0.003, (0.110, 0.080, 0.030)
 """Half the thickness of the bin's walls and floor, and half of its outside [m]."""
 
 
@@ -143,7 +143,6 @@ def nut_pour(task_id: str, robot: str, places: Places, **robots_own: Any) -> Tas
         control="abs",
         control_hz=20.0,
         action_scale=1.0,
-        home=(),
         objects=(_BEAKER, _NUT, _BOWL, _SCALE, _BIN),
         reset=_reset(places),
         subtasks={
@@ -174,7 +173,9 @@ def nut_pour(task_id: str, robot: str, places: Places, **robots_own: Any) -> Tas
 NUT_POUR_G1 = nut_pour(
     "MuJoCo-NutPour-G1-Pink-IK-Abs-v0",
     "g1",
-    Places(beaker=(0.36, 0.13), bowl=(0.36, -0.02), scale=(0.35, -0.22), bin=(0.31, 0.31)),
+    Places(beaker=(0.35, 0.11), bowl=(0.36, -0.04), scale=(0.35, -0.24), bin=(0.30, 0.335)),
+    # The forearms a little up: the fingers begin above bin and scale.
+    home=(0.0, 0.2, 0.0, -0.1, 0.0, 0.0, 0.0, 0.0, -0.2, 0.0, -0.1, 0.0, 0.0, 0.0),
     hand_joints=7,
     horizon=700,
 )

@@ -370,7 +370,7 @@ class TaskSpec:
             "velocity" (3: of a base ahead and to its left [m/s], and its turn [rad/s]).
         control_hz: control rate.
         action_scale: what the controller multiplies a relative action by.
-        home: joint positions at reset, of the arm, or of each [rad], or of the base (x, y, yaw).
+        home: joint positions at reset, of the arm, or of each [rad], or of the base (x, y, yaw); empty: a humanoid's posture.
         subtasks: per end-effector, in order.
         goal: what success asks for.
         constraints: between subtasks of different end-effectors.

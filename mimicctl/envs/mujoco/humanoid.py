@@ -182,7 +182,7 @@ class HumanoidEnv(RobotEnv):
     # Life of an env -------------------------------------------------------------------------------------
 
     def _place_robot(self, qpos: np.ndarray, rng: np.random.Generator) -> None:
-        noisy = self._ik.posture + self.task.reset.joint_noise * rng.standard_normal(_ARMS)
+        noisy = np.array(self.task.home or self._ik.posture) + self.task.reset.joint_noise * rng.standard_normal(_ARMS)
         qpos[self.layout.arms] = np.clip(noisy, *self._ik.joint_range.T)
         for side, joints in self.layout.hands.items():
             qpos[joints] = g1.OPEN[side]
