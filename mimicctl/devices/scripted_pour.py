@@ -125,10 +125,10 @@ class ScriptedPour:
         for pose in tilted[::-1]:
             yield hand.move(poses.delta_between(hand.seen().eef_pose, pose), CLOSE)
         bin_, floor = poses.position(self._pose_of(goal.bin)), self._task.object(goal.bin).half_size[2]
-        above = bin_ + (0.0, 0.0, floor + _CLEAR + beaker[2]) + hand.rng.normal(0.0, 3 * aim, 3)
+        above = bin_ + (0.0, 0.0, floor + 2 * _CLEAR + beaker[2]) + hand.rng.normal(0.0, 3 * aim, 3)
         self._room = True
         yield from hand.reach(upright(above, _OUTWARDS), CLOSE, PASSING, curved=True)
-        yield from hand.reach(upright(above - (0.0, 0.0, _CLEAR + _INTO_BIN), _OUTWARDS), CLOSE, PASSING)
+        yield from hand.reach(upright(above - (0.0, 0.0, 2 * _CLEAR + _INTO_BIN), _OUTWARDS), CLOSE, PASSING)
         yield from self._work(hand, CLOSE, OPEN)
         back = hand.seen().eef_pose.copy()
         back[:3, 3] += (-0.04, _ASIDE / 2, 0.05)
