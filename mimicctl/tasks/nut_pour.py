@@ -94,6 +94,8 @@ def _bin_parts() -> tuple[Part, ...]:
 
 _BIN = ObjectSpec("black_sorting_bin", "blue bin", edge=0.23, mass=1.0, rgba=_BLUE, yaw_symmetry=2, parts=_bin_parts())
 
+_OBJECTS = (_BEAKER, _NUT, _BOWL, _SCALE, _BIN)
+
 
 @dataclass(frozen=True)
 class Places:
@@ -143,7 +145,7 @@ def nut_pour(task_id: str, robot: str, places: Places, **robots_own: Any) -> Tas
         control="abs",
         control_hz=20.0,
         action_scale=1.0,
-        objects=(_BEAKER, _NUT, _BOWL, _SCALE, _BIN),
+        objects=_OBJECTS,
         reset=_reset(places),
         subtasks={
             "left": (
@@ -166,6 +168,7 @@ def nut_pour(task_id: str, robot: str, places: Places, **robots_own: Any) -> Tas
             in_bin=(0.12, 0.08, 0.07),
             on_scale=(0.055, 0.055, 0.025),
         ),
+        obs_layout={"object": len(_OBJECTS) * "vqvv"},
         **robots_own,
     )
 

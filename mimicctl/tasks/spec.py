@@ -21,6 +21,9 @@ CoordinationScheme = Literal["replay", "transform", "translate"]
 Modality = Literal["rgb", "depth", "normals", "segmentation"]
 """What a camera measures; docs/cameras.md has shapes, units and frames."""
 
+HUMANOIDS = ("g1",)
+"""Of `TaskSpec.robot`: both arms by inverse kinematics that come with the extra `humanoid`."""
+
 LETTER_WIDTH = {"v": 3, "q": 4, ".": 1}
 """Columns that a letter of a layout stands for: a vector, a quaternion, a number."""
 
@@ -420,6 +423,11 @@ class TaskSpec:
     def on_floor(self) -> bool:
         """Whether a base is driven, by velocities, and not an arm."""
         return self.control == "velocity"
+
+    @property
+    def is_humanoid(self) -> bool:
+        """Whether it needs what comes with the extra `humanoid`."""
+        return self.robot in HUMANOIDS
 
     @property
     def command_scale(self) -> float:
