@@ -105,15 +105,15 @@ class ScriptedPour:
         yield from self._work(hand, OPEN, CLOSE)
         held = poses.inverse(self._pose_of(goal.beaker)) @ hand.seen().eef_pose
         start = poses.position(self._pose_of(goal.beaker)).copy()
-        over = poses.position(self._pose_of(goal.bowl)) + (0.0, beaker[2], bowl[2] + _CLEAR + beaker[2])
+        over = poses.position(self._pose_of(goal.bowl)) + np.array([0.0, beaker[2], bowl[2] + _CLEAR + beaker[2]])
 
         def upright(place: np.ndarray, yaw: float = 0.0) -> Callable[[], np.ndarray]:
             return lambda: poses.yaw_pose(place, np.array(yaw)) @ held
 
         yield from hand.reach(upright(np.array([*start[:2], over[2]])), CLOSE, PASSING)
         yield from hand.reach(upright(over), CLOSE, PASSING, curved=True)
-        spout = poses.position(self._pose_of(goal.bowl)) + (0.0, _SPOUT[0], bowl[2] + _SPOUT[1]) + hand.rng.normal(0.0, 2 * aim, 3)
-        mouth = over + (0.0, 0.0, beaker[2])
+        spout = poses.position(self._pose_of(goal.bowl)) + np.array([0.0, _SPOUT[0], bowl[2] + _SPOUT[1]]) + hand.rng.normal(0.0, 2 * aim, 3)
+        mouth = over + np.array([0.0, 0.0, beaker[2]])
         tilted = [self._tilted(share, mouth + share * (spout - mouth), beaker[2]) @ held for share in np.linspace(0.0, 1.0, _TILTING)]
         for pose in tilted:
             yield hand.move(poses.delta_between(hand.seen().eef_pose, pose), CLOSE)
@@ -125,10 +125,10 @@ class ScriptedPour:
         for pose in tilted[::-1]:
             yield hand.move(poses.delta_between(hand.seen().eef_pose, pose), CLOSE)
         bin_, floor = poses.position(self._pose_of(goal.bin)), self._task.object(goal.bin).half_size[2]
-        above = bin_ + (0.0, 0.0, floor + 2 * _CLEAR + beaker[2]) + hand.rng.normal(0.0, 3 * aim, 3)
+        above = bin_ + np.array([0.0, 0.0, floor + 2 * _CLEAR + beaker[2]]) + hand.rng.normal(0.0, 3 * aim, 3)
         self._room = True
         yield from hand.reach(upright(above, _OUTWARDS), CLOSE, PASSING, curved=True)
-        yield from hand.reach(upright(above - (0.0, 0.0, 2 * _CLEAR + _INTO_BIN), _OUTWARDS), CLOSE, PASSING)
+        yield from hand.reach(upright(above - np.array([0.0, 0.0, 2 * _CLEAR + _INTO_BIN]), _OUTWARDS), CLOSE, PASSING)
         yield from self._work(hand, CLOSE, OPEN)
         back = hand.seen().eef_pose.copy()
         back[:3, 3] += (-0.04, _ASIDE / 2, 0.05)
@@ -158,8 +158,8 @@ class ScriptedPour:
         yield from self._work(hand, OPEN, pinch)
         held = poses.inverse(self._pose_of(goal.bowl)) @ hand.seen().eef_pose
         start = poses.position(self._pose_of(goal.bowl)).copy()
-        target = poses.position(self._pose_of(goal.scale)) + (0.0, 0.0, scale[2] + bowl[2]) + (*hand.rng.normal(0.0, 2 * aim, 2), 0.0)
-        for place, tolerance in (((*start[:2], target[2] + 0.05), PASSING), (target + (0.0, 0.0, 0.05), PASSING), (target + (0.0, 0.0, 0.002), ALIGNED)):
+        target = poses.position(self._pose_of(goal.scale)) + np.array([0.0, 0.0, scale[2] + bowl[2]]) + (*hand.rng.normal(0.0, 2 * aim, 2), 0.0)
+        for place, tolerance in (((*start[:2], target[2] + 0.05), PASSING), (target + np.array([0.0, 0.0, 0.05]), PASSING), (target + np.array([0.0, 0.0, 0.002]), ALIGNED)):
             goal_pose = poses.compose(np.eye(3), np.array(place)) @ held
             yield from hand.reach(lambda pose=goal_pose: pose, pinch, tolerance)
         yield from self._work(hand, pinch, OPEN)
