@@ -103,8 +103,9 @@ class ScriptedPour:
         yield from hand.reach(lambda: self._pose_of(goal.beaker) @ aside, OPEN, PASSING)
         yield from hand.reach(lambda: self._pose_of(goal.beaker) @ grip, OPEN, ALIGNED)
         yield from self._work(hand, OPEN, CLOSE)
-        held = poses.inverse(self._pose_of(goal.beaker)) @ hand.seen().eef_pose
         start = poses.position(self._pose_of(goal.beaker)).copy()
+        # Whatever turn it made in the fingers: it is round.
+        held = poses.compose(np.eye(3), -start) @ hand.seen().eef_pose
         over = poses.position(self._pose_of(goal.bowl)) + np.array([0.0, beaker[2], bowl[2] + _CLEAR + beaker[2]])
 
         def upright(place: np.ndarray, yaw: float = 0.0) -> Callable[[], np.ndarray]:
@@ -156,12 +157,16 @@ class ScriptedPour:
         yield from hand.reach(lambda: self._pose_of(goal.bowl) @ over, OPEN, PASSING)
         yield from hand.reach(lambda: self._pose_of(goal.bowl) @ grip, OPEN, ALIGNED)
         yield from self._work(hand, OPEN, pinch)
-        held = poses.inverse(self._pose_of(goal.bowl)) @ hand.seen().eef_pose
-        start = poses.position(self._pose_of(goal.bowl)).copy()
-        target = poses.position(self._pose_of(goal.scale)) + np.array([0.0, 0.0, scale[2] + bowl[2]]) + (*hand.rng.normal(0.0, 2 * aim, 2), 0.0)
-        for place, tolerance in (((*start[:2], target[2] + 0.05), PASSING), (target + np.array([0.0, 0.0, 0.05]), PASSING), (target + np.array([0.0, 0.0, 0.002]), ALIGNED)):
-            goal_pose = poses.compose(np.eye(3), np.array(place)) @ held
-            yield from hand.reach(lambda pose=goal_pose: pose, pinch, tolerance)
+        grasped = self._pose_of(goal.bowl)
+        start, yaw = poses.position(grasped).copy(), np.arctan2(grasped[1, 0], grasped[0, 0])
+        # The fingers lift its near end; it is brought level.
+        held = poses.inverse(grasped) @ hand.seen().eef_pose
+        target = poses.position(self._pose_of(goal.scale)) + np.array([*hand.rng.normal(0.0, 2 * aim, 2), scale[2] + bowl[2]])
+        over = target + np.array([0.0, 0.0, 0.05])
+        low = target + np.array([0.0, 0.0, 0.002])
+        for place, tolerance in ((np.array([*start[:2], over[2]]), PASSING), (over, PASSING), (low, ALIGNED)):
+            level = poses.yaw_pose(place, yaw) @ held
+            yield from hand.reach(lambda pose=level: pose, pinch, tolerance)
         yield from self._work(hand, pinch, OPEN)
         back = hand.seen().eef_pose.copy()
         back[2, 3] += 0.08

@@ -19,13 +19,13 @@ _BLUE: RGBA = (0.12, 0.33, 0.72, 1.0)
 _WHITE: RGBA = (0.93, 0.93, 0.92, 1.0)
 _STEEL: RGBA = (0.78, 0.79, 0.80, 1.0)
 
+# Round as they are, they have no equal turns: what is done with one of them reaches to the next, and a turn about it would miss that.
 _NUT = ObjectSpec(
     "factory_nut",
     "nut",
     edge=0.0268,
     mass=0.05,
     rgba=_GREEN,
-    yaw_symmetry=6,
     friction=0.15,
     parts=(Part("shell", (0.0, 0.0, 0.0), (0.0134, 0.0134, 0.0065), _GREEN, wall=0.0060, sides=6),),
 )
@@ -47,7 +47,6 @@ _BEAKER = ObjectSpec(
     edge=BEAKER_HEIGHT,
     mass=0.10,
     rgba=_RED,
-    yaw_symmetry=16,
     friction=0.15,
     parts=_vessel(BEAKER_RADIUS, BEAKER_HEIGHT, 0.004, _BEAKER_FLOOR, 1.0, 16, _RED),
 )
@@ -59,7 +58,6 @@ _BOWL = ObjectSpec(
     edge=2 * BOWL_RADIUS,
     mass=0.12,
     rgba=_YELLOW,
-    yaw_symmetry=20,
     friction=0.5,
     parts=_vessel(BOWL_RADIUS, BOWL_HEIGHT, 0.005, 0.005, 1.7, 20, _YELLOW),
 )
@@ -70,7 +68,6 @@ _SCALE = ObjectSpec(
     edge=0.17,
     mass=0.8,
     rgba=_WHITE,
-    yaw_symmetry=1,
     friction=0.8,
     parts=(
         Part("box", (0.0, 0.0, -0.004), (0.085, 0.065, 0.006), _WHITE),
@@ -92,7 +89,7 @@ def _bin_parts() -> tuple[Part, ...]:
     return tuple(parts)
 
 
-_BIN = ObjectSpec("black_sorting_bin", "blue bin", edge=0.23, mass=1.0, rgba=_BLUE, yaw_symmetry=2, parts=_bin_parts())
+_BIN = ObjectSpec("black_sorting_bin", "blue bin", edge=0.23, mass=1.0, rgba=_BLUE, parts=_bin_parts())
 
 _OBJECTS = (_BEAKER, _NUT, _BOWL, _SCALE, _BIN)
 
