@@ -165,6 +165,8 @@ def nut_pour(task_id: str, robot: str, places: Places, **robots_own: Any) -> Tas
             in_bin=(0.12, 0.08, 0.07),
             on_scale=(0.055, 0.055, 0.025),
         ),
+        # One source for a whole trial, as Isaac Lab has it: so the hands keep the time that they kept.
+        generation={"select_src_per_subtask": False},
         obs_layout={"object": len(_OBJECTS) * "vqvv"},
         **robots_own,
     )
@@ -178,4 +180,5 @@ NUT_POUR_G1 = nut_pour(
     home=(0.0, 0.2, 0.0, -0.1, 0.0, 0.0, 0.0, 0.0, -0.2, 0.0, -0.1, 0.0, 0.0, 0.0),
     hand_joints=7,
     horizon=700,
+    source_demos="nut_pour_g1.hdf5",
 )
