@@ -6,11 +6,12 @@ of the robot that does it ask for.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
+from mimicctl.tasks.franka import SCENE_COLORS
 from mimicctl.tasks.objects import RGBA, ObjectSpec, Part
-from mimicctl.tasks.spec import Pour, ResetRange, Subtask, TaskSpec
+from mimicctl.tasks.spec import CameraSpec, Pour, ResetRange, Subtask, TaskSpec
 
 _RED: RGBA = (0.80, 0.09, 0.08, 1.0)
 _YELLOW: RGBA = (0.95, 0.77, 0.10, 1.0)
@@ -181,4 +182,22 @@ NUT_POUR_G1 = nut_pour(
     hand_joints=7,
     horizon=700,
     source_demos="nut_pour_g1.hdf5",
+)
+
+# Where a G1 has its own, in the head, looking down at the table; 87 degrees wide, as that is, to see bin and scale. Isaac Lab's name and size.
+_POV = CameraSpec("robot_pov_cam", "", (0.06, 0.0, 0.49), (-0.66858, 0.66858, -0.23021, 0.23021), 160, 256, focal_length=11.04)
+
+NUT_POUR_G1_VISUOMOTOR = replace(
+    NUT_POUR_G1,
+    task_id="MuJoCo-NutPour-G1-Pink-IK-Abs-Visuomotor-v0",
+    description="The same, seen by a camera in the head.",
+    cameras=(_POV,),
+    semantic_colors={
+        "factory_nut": (55, 255, 139),
+        "sorting_beaker": (255, 36, 66),
+        "sorting_bowl": (255, 200, 0),
+        "sorting_scale": (240, 240, 240),
+        "black_sorting_bin": (0, 90, 255),
+        **SCENE_COLORS,
+    },
 )
