@@ -78,8 +78,11 @@ class MimicEnv(Protocol):
 
     # Actions ----------------------------------------------------------------------------------------
 
-    def command_to_action(self, snapshot: Snapshot, deltas: Mapping[str, np.ndarray], grippers: Mapping[str, float]) -> np.ndarray:
-        """(A,) float32 action that moves each eef by its delta (6,), in the units of a relative action; one env's snapshot (K,)."""
+    def command_to_action(self, snapshot: Snapshot, deltas: Mapping[str, np.ndarray], grippers: Mapping[str, float | np.ndarray]) -> np.ndarray:
+        """(A,) float32 action that moves each eef by its delta (6,), in the units of a relative action; one env's snapshot (K,).
+
+        A gripper is one number, or of a hand with fingers (`TaskSpec.fingers`) one a joint.
+        """
 
     def target_poses_to_actions(
         self,

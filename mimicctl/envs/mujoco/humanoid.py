@@ -88,10 +88,10 @@ class HumanoidEnv(RobotEnv):
 
     # Actions ------------------------------------------------------------------------------------------------
 
-    def command_to_action(self, snapshot: Snapshot, deltas: Mapping[str, np.ndarray], grippers: Mapping[str, float]) -> np.ndarray:
+    def command_to_action(self, snapshot: Snapshot, deltas: Mapping[str, np.ndarray], grippers: Mapping[str, float | np.ndarray]) -> np.ndarray:
         now = self.eef_poses(snapshot)
         targets = {eef: poses.apply_delta(pose, self.task.command_scale * deltas[eef]) for eef, pose in now.items()}
-        return self.target_poses_to_actions(now, targets, {eef: np.array([gripper]) for eef, gripper in grippers.items()})
+        return self.target_poses_to_actions(now, targets, {eef: np.atleast_1d(gripper) for eef, gripper in grippers.items()})
 
     def target_poses_to_actions(self, eef_poses: Mapping[str, np.ndarray], targets: Mapping[str, np.ndarray], grippers: Mapping[str, np.ndarray]) -> np.ndarray:
         actions = np.zeros((*next(iter(targets.values())).shape[:-2], self.task.action_dim), dtype=np.float32)
