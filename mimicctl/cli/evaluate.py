@@ -9,6 +9,8 @@ import typer
 
 from mimicctl.cli.common import (
     ConfigFile,
+    EnableCameras,
+    EnablePinocchio,
     Headless,
     Json,
     Outcome,
@@ -21,6 +23,7 @@ from mimicctl.cli.common import (
     Task,
     Visualizer,
     Workers,
+    demand,
     isaaclab_flags,
     note,
     refuse_isaaclab_flags,
@@ -67,6 +70,8 @@ def play(
     sim_device: SimDevice = None,
     visualizer: Visualizer = None,
     headless: Headless = False,
+    enable_cameras: EnableCameras = False,
+    enable_pinocchio: EnablePinocchio = False,
     config: ConfigFile = None,
     override: Override = None,
     as_json: Json = False,
@@ -93,6 +98,7 @@ def play(
     videos = folder / "videos" if settings.video else None
     evaluated = found.task_of(checkpoints, task or "", settings.action_range, num_envs=lambda chosen: spread_over(chosen, settings)[1], on_event=note)
     refuse_isaaclab_flags(flags, evaluated.task_id)
+    demand(evaluated.task_id, cameras=enable_cameras, pinocchio=enable_pinocchio)
     if videos:
         if evaluated.isaaclab:
             raise UserError("Rollouts on Isaac Lab are not filmed yet.", where="--video", do="leave it out, or give the --task on MuJoCo")

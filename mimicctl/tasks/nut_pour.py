@@ -11,6 +11,7 @@ from typing import Any
 
 from mimicctl.tasks.franka import SCENE_COLORS
 from mimicctl.tasks.objects import RGBA, ObjectSpec, Part
+from mimicctl.tasks.pick_place import G1_FINGERS
 from mimicctl.tasks.spec import CameraSpec, Pour, ResetRange, Subtask, TaskSpec
 
 _RED: RGBA = (0.80, 0.09, 0.08, 1.0)
@@ -179,7 +180,8 @@ NUT_POUR_G1 = nut_pour(
     Places(beaker=(0.35, 0.11), bowl=(0.36, -0.04), scale=(0.35, -0.24), bin=(0.30, 0.335)),
     # The forearms a little up: the fingers begin above bin and scale.
     home=(0.0, 0.2, 0.0, -0.1, 0.0, 0.0, 0.0, 0.0, -0.2, 0.0, -0.1, 0.0, 0.0, 0.0),
-    hand_joints=7,
+    hand_joints=len(G1_FINGERS),
+    fingers=G1_FINGERS,
     horizon=700,
     source_demos="nut_pour_g1.hdf5",
 )
