@@ -9,7 +9,7 @@ import numpy as np
 from mimicctl.authoring.wrong import Wrong
 from mimicctl.errors import UserError
 from mimicctl.generation.schedule import rehearse
-from mimicctl.tasks import Arrive, Lift, LiftTogether, PlaceIn, PutInto, Stack, TaskSpec
+from mimicctl.tasks import Arrive, Lift, LiftTogether, PlaceIn, Pour, PutInto, Stack, TaskSpec
 
 _EEFS = {"franka": ("franka",), "tiago": ("base",), "dual_franka": ("left", "right"), "g1": ("left", "right")}
 
@@ -29,6 +29,8 @@ def _names(task: TaskSpec) -> str:
             wanted = [("the goal", name)]
         case PutInto(name, container):
             wanted = [("the goal", name), ("the goal", container)]
+        case Pour(contents, beaker, bowl, bin_, scale):
+            wanted = [("the goal", name) for name in (contents, beaker, bowl, bin_, scale)]
         case Arrive(mark):
             wanted = [("the goal", mark)]
     wanted += [(f'"{s.name}"', s.object_ref) for subtasks in task.subtasks.values() for s in subtasks if s.object_ref is not None]

@@ -9,6 +9,8 @@ import typer
 
 from mimicctl.cli.common import (
     ConfigFile,
+    EnableCameras,
+    EnablePinocchio,
     Headless,
     Json,
     Lan,
@@ -22,6 +24,7 @@ from mimicctl.cli.common import (
     Table,
     Task,
     Visualizer,
+    demand,
     first_existing,
     isaaclab_flags,
     note,
@@ -52,10 +55,13 @@ def command(
         typer.Option("--annotate-subtask-start-signals", help="Where each subtask starts too, for generate --use-skillgen.", show_default=False),
     ] = None,
     strict: Annotated[Optional[bool], typer.Option("--strict", help="Fail if any demonstration cannot be annotated.", show_default=False)] = None,
+    rendering_mode: Annotated[Optional[str], typer.Option(help="Taken as in Isaac Lab; nothing is drawn here.", show_default=False)] = None,
     physics: Physics = None,
     sim_device: SimDevice = None,
     visualizer: Visualizer = None,
     headless: Headless = False,
+    enable_cameras: EnableCameras = False,
+    enable_pinocchio: EnablePinocchio = False,
     resume: Resume = False,
     overwrite: Overwrite = False,
     config: ConfigFile = None,
@@ -64,7 +70,7 @@ def command(
 ) -> None:
     """Find where each subtask of each recorded demonstration ends."""
     flags = {"annotate.input_file": input_file, "annotate.output_file": output_file, "annotate.strict": strict, "annotate.start_signals": start_signals}
-    flags |= {"task": task, **isaaclab_flags(physics, sim_device, visualizer, headless)}
+    flags |= {"task": task, "render.rendering_mode": rendering_mode, **isaaclab_flags(physics, sim_device, visualizer, headless)}
     run_config = resolve_settings(flags, config, override).config
     from mimicctl.errors import UserError
 
@@ -72,6 +78,14 @@ def command(
     source = Path(settings.input_file) if settings.input_file else first_existing(run_config.record.output_file)
     if source is None:
         raise UserError("There is no recording to annotate.", where=run_config.record.output_file, do="record one (mimicctl record), or give --input-file")
+    if enable_cameras or enable_pinocchio:
+        from mimicctl.dataset.reader import Dataset
+        from mimicctl.tasks import task_read_as
+
+        with Dataset(source) as dataset:
+            demand(task_read_as(dataset.task_id, task or "").task_id, cameras=enable_cameras, pinocchio=enable_pinocchio)
+    if enable_cameras or rendering_mode:
+        note("Nothing is drawn when demonstrations are annotated: generate draws what it makes, and mimicctl dataset render what there is.")
     note(f"Annotating {source}.")
     note_foreign(source, task or "")
     note_changed_task(source)

@@ -48,6 +48,10 @@ SimDevice = Annotated[
 ]
 Visualizer = Annotated[Optional[str], typer.Option("--visualizer", help="Windows of Isaac Lab: newton_gl, rerun, viser, kit (none).", show_default=False)]
 Headless = Annotated[bool, typer.Option("--headless", help="No windows of Isaac Lab, whatever the settings say.")]
+EnableCameras = Annotated[bool, typer.Option("--enable-cameras", help="Demand a task with cameras, as for Isaac Lab; they are drawn without being told to.")]
+EnablePinocchio = Annotated[
+    bool, typer.Option("--enable-pinocchio", help="Demand what moves the arms of humanoids, as for Isaac Lab; it is used without being told to.")
+]
 Lan = Annotated[bool, typer.Option("--lan", help="The web app for phones and headsets on the same network too, by HTTPS.")]
 Port = Annotated[int, typer.Option("--port", help="Of the web app.", min=1, max=65535, show_default=True)]
 
@@ -89,6 +93,26 @@ def isaaclab_flags(physics: str | None, sim_device: str | None, visualizer: str 
     return {"isaaclab.physics": physics, "isaaclab.device": sim_device, "isaaclab.visualizer": "" if headless else visualizer}
 
 
+def demand(task_id: str, *, cameras: bool, pinocchio: bool) -> None:
+    """What `--enable-cameras` and `--enable-pinocchio` of Isaac Lab's launcher ask for, without which a run would come to less than was meant.
+
+    Raises:
+        UserError: the task has no cameras, or the extra `humanoid` is not installed.
+    """
+    if not (cameras or pinocchio):
+        return
+    from mimicctl.envs import require_humanoid
+    from mimicctl.errors import UserError
+    from mimicctl.tasks import find_task, with_family
+
+    task = find_task(task_id)
+    if pinocchio:
+        require_humanoid(task)
+    if cameras and not task.cameras:
+        seeing = [other.task_id for other in with_family(task) if other.cameras]
+        raise UserError(f"{task.task_id} has no cameras.", where="--enable-cameras", do=f"give --task {seeing[0]}" if seeing else "leave it out")
+
+
 def resolve_settings(flags: dict[str, Any], config: Path | None, override: list[str] | None) -> Resolved:
     """The run config with this command's flags on top. From here on the tasks of its `tasks.paths` are known too.
 
@@ -107,12 +131,14 @@ def resolve_settings(flags: dict[str, Any], config: Path | None, override: list[
 
 
 def refuse_isaaclab_flags(flags: dict[str, Any], task_id: str) -> None:
-    """UserError if any of `isaaclab_flags` was given and the task runs on MuJoCo."""
+    """UserError if any of `isaaclab_flags` asks for what there is not on MuJoCo, and the task runs there: always on the CPU, and without windows."""
     from mimicctl.errors import UserError
     from mimicctl.tasks import on_isaaclab
 
-    if any(key.startswith("isaaclab.") and value is not None for key, value in flags.items()) and not on_isaaclab(task_id):
-        what = f"--physics, --sim-device, --visualizer and --headless are about tasks on Isaac Lab, and {task_id} runs on MuJoCo."
+    so_anyway = {"isaaclab.device": "cpu", "isaaclab.visualizer": ""}
+    asked = any(key.startswith("isaaclab.") and value not in (None, so_anyway.get(key)) for key, value in flags.items())
+    if asked and not on_isaaclab(task_id):
+        what = f"--physics, --visualizer and any --sim-device but cpu are about tasks on Isaac Lab, and {task_id} runs on MuJoCo."
         raise UserError(what, do="give the --task on Isaac Lab, or leave them out")
 
 

@@ -10,6 +10,8 @@ import typer
 from mimicctl.cli.common import (
     AllowTainted,
     ConfigFile,
+    EnableCameras,
+    EnablePinocchio,
     Headless,
     Json,
     Outcome,
@@ -22,6 +24,7 @@ from mimicctl.cli.common import (
     Task,
     Visualizer,
     Workers,
+    demand,
     isaaclab_flags,
     note,
     refuse_isaaclab_flags,
@@ -69,6 +72,8 @@ def play(
     visualizer: Visualizer = None,
     headless: Headless = False,
     allow_tainted: AllowTainted = False,
+    enable_cameras: EnableCameras = False,
+    enable_pinocchio: EnablePinocchio = False,
     config: ConfigFile = None,
     override: Override = None,
     as_json: Json = False,
@@ -102,6 +107,7 @@ def play(
         on_event=note,
     )
     refuse_isaaclab_flags(flags, evaluated.task_id)
+    demand(evaluated.task_id, cameras=enable_cameras, pinocchio=enable_pinocchio)
     if videos:
         if evaluated.isaaclab:
             raise UserError("Rollouts on Isaac Lab are not filmed yet.", where="--video", do="leave it out, or give the --task on MuJoCo")

@@ -13,6 +13,8 @@ import typer
 
 from mimicctl.cli.common import (
     ConfigFile,
+    EnableCameras,
+    EnablePinocchio,
     Headless,
     Json,
     Outcome,
@@ -26,6 +28,7 @@ from mimicctl.cli.common import (
     Task,
     Visualizer,
     Workers,
+    demand,
     first_existing,
     isaaclab_flags,
     note,
@@ -96,6 +99,8 @@ def command(
     sim_device: SimDevice = None,
     visualizer: Visualizer = None,
     headless: Headless = False,
+    enable_cameras: EnableCameras = False,
+    enable_pinocchio: EnablePinocchio = False,
     seed: Seed = None,
     resume: Resume = False,
     overwrite: Overwrite = False,
@@ -114,6 +119,7 @@ def command(
         "render.rendering_mode": rendering_mode, **isaaclab_flags(physics, sim_device, visualizer, headless),
     }  # fmt: skip
     run_config = resolve_settings(flags, config, override).config
+    demand(run_config.task, cameras=enable_cameras, pinocchio=enable_pinocchio)
     from mimicctl.generation.engine import generate
 
     settings = run_config.generate

@@ -13,6 +13,7 @@ import typer
 
 from mimicctl.cli.common import (
     ConfigFile,
+    EnablePinocchio,
     Headless,
     Json,
     Lan,
@@ -26,6 +27,7 @@ from mimicctl.cli.common import (
     Table,
     Task,
     Visualizer,
+    demand,
     isaaclab_flags,
     note,
     resolve_settings,
@@ -40,11 +42,12 @@ Invert = Annotated[Optional[str], typer.Option(help="Axes that go the other way,
 DeviceOption = Annotated[
     Optional[str],
     typer.Option(
-        "--device",
-        "--teleop-device",
         help="keyboard, gamepad, spacemouse, udp, websocket, hands, scripted, or one of another package (keyboard).",
         show_default=False,
     ),
+]
+TeleopDevice = Annotated[
+    Optional[str], typer.Option(help="The same by Isaac Lab's name, which has handtracking for hands; --device is --sim-device then.", show_default=False)
 ]
 StepHz = Annotated[Optional[float], typer.Option(help="Control steps per second of wall clock; 0 as fast as possible.", show_default=False)]
 Sensitivity = Annotated[Optional[float], typer.Option(help="Multiplies what the device moves (1).", show_default=False)]
@@ -60,6 +63,7 @@ Speed = Annotated[Optional[str], typer.Option(help="slow, normal or fast (normal
 def teleop(
     task: Task = None,
     device: DeviceOption = None,
+    teleop_device: TeleopDevice = None,
     sensitivity: Sensitivity = None,
     speed: Speed = None,
     invert: Invert = None,
@@ -71,11 +75,13 @@ def teleop(
     sim_device: OperatorsSimDevice = None,
     visualizer: Visualizer = None,
     headless: Headless = False,
+    enable_pinocchio: EnablePinocchio = False,
     seed: Seed = None,
     config: ConfigFile = None,
     override: Override = None,
 ) -> None:
     """Drive the robot without recording. Ctrl-C ends it."""
+    device, sim_device = _devices(device, teleop_device, sim_device)
     flags = {
         "task": task,
         "seed": seed,
@@ -87,7 +93,9 @@ def teleop(
         "record.start": "at_once",
         **isaaclab_flags(physics, sim_device, visualizer, headless),
     }
-    session = _Session(resolve_settings(flags, config, override).config, wanted=0, recording=False, web=_web(web, lan, port))
+    run_config = resolve_settings(flags, config, override).config
+    demand(run_config.task, cameras=False, pinocchio=enable_pinocchio)
+    session = _Session(run_config, wanted=0, recording=False, web=_web(web, lan, port))
     try:
         session.run(writer=None)
     except KeyboardInterrupt:
@@ -97,6 +105,7 @@ def teleop(
 def record(
     task: Task = None,
     device: DeviceOption = None,
+    teleop_device: TeleopDevice = None,
     num_demos: Annotated[Optional[int], typer.Option(help="Successful demonstrations wanted; 0 for no end (10).", show_default=False)] = None,
     output_file: Annotated[Optional[str], typer.Option("--output-file", "--dataset-file", help="Where recordings go.", show_default=False)] = None,
     num_success_steps: Annotated[Optional[int], typer.Option(help="Steps that success must hold (10).", show_default=False)] = None,
@@ -127,6 +136,7 @@ def record(
     sim_device: OperatorsSimDevice = None,
     visualizer: Visualizer = None,
     headless: Headless = False,
+    enable_pinocchio: EnablePinocchio = False,
     seed: Seed = None,
     resume: Resume = False,
     overwrite: Overwrite = False,
@@ -135,6 +145,7 @@ def record(
     as_json: Json = False,
 ) -> None:
     """Record demonstrations. Success saves by itself once it has held; Enter saves as it is; R discards; Ctrl-C keeps what is saved."""
+    device, sim_device = _devices(device, teleop_device, sim_device)
     flags = {
         "task": task, "seed": seed, "record.device": device, "record.num_demos": num_demos, "record.output_file": output_file,
         "record.num_success_steps": num_success_steps, "record.step_hz": step_hz, "record.sensitivity": sensitivity,
@@ -146,6 +157,7 @@ def record(
     if not generate:
         _refuse_without_generate({"--trials": trials, "--generated-output-file": generated_output_file, "--input-file": input_file})
     run_config = resolve_settings(flags, config, override).config
+    demand(run_config.task, cameras=False, pinocchio=enable_pinocchio)
     from mimicctl.recording.files import recording_file
 
     began, interrupted = time.monotonic(), False
@@ -168,6 +180,17 @@ def record(
     show(_outcome(progress, file.path, interrupted, run), as_json)
     if interrupted and (run or progress.saved < progress.rules.wanted):
         raise typer.Exit(130)
+
+
+def _devices(device: str | None, teleop_device: str | None, sim_device: str | None) -> tuple[str | None, str | None]:
+    """The operator's and the simulator's. Isaac Lab calls them --teleop_device and --device, and hands handtracking."""
+    if teleop_device is not None:
+        if device is not None and sim_device is not None:
+            from mimicctl.errors import UserError
+
+            raise UserError("--device and --sim-device are the same beside --teleop-device.", do="leave one of them out")
+        device, sim_device = teleop_device, sim_device if device is None else device
+    return "hands" if device == "handtracking" else device, sim_device
 
 
 def _refuse_without_generate(flags: dict[str, Any]) -> None:

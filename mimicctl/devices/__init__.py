@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 
 from mimicctl.devices.base import AXES, AxisSource, Command, Device, Event, OperatorView, Reading
 from mimicctl.errors import UserError
-from mimicctl.tasks import Arrive, Lift, LiftTogether, PlaceIn, PutInto, Stack, TaskSpec
+from mimicctl.tasks import Arrive, Lift, LiftTogether, PlaceIn, Pour, PutInto, Stack, TaskSpec
 
 if TYPE_CHECKING:
     from mimicctl.config import RecordSettings
@@ -158,6 +158,7 @@ def _scripted(task: TaskSpec, speed: str, seed: int) -> Device:
     from mimicctl.devices.scripted_drive import ScriptedDriver
     from mimicctl.devices.scripted_pair import ScriptedPair
     from mimicctl.devices.scripted_place import ScriptedPlace
+    from mimicctl.devices.scripted_pour import ScriptedPour
 
     # What is placed goes into a bin of obstacles.
     if task.obstacles and not isinstance(task.goal, PlaceIn):
@@ -172,6 +173,8 @@ def _scripted(task: TaskSpec, speed: str, seed: int) -> Device:
             errands = [PickAndPutInto(task.object(name), task.object(container), floor)]
         case PlaceIn():
             return ScriptedPlace(task, speed=speed, seed=seed)
+        case Pour():
+            return ScriptedPour(task, speed=speed, seed=seed)
         case LiftTogether():
             return ScriptedPair(task.goal, speed=speed, seed=seed)
         case Arrive(mark):

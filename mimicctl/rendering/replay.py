@@ -18,6 +18,7 @@ from mimicctl.dataset.resume import find_unfinished
 from mimicctl.dataset.writer import DatasetWriter, checked_output, partial_path
 from mimicctl.envs.mujoco.cameras import CHANNELS, cameras_of, image_shapes
 from mimicctl.envs.mujoco.franka_readers import reader_class
+from mimicctl.envs.mujoco.humanoid_reader import HumanoidReader
 from mimicctl.errors import UserError
 from mimicctl.rendering.workers import Drawing, check_opengl, frames_in_order
 from mimicctl.schema import Episode
@@ -67,7 +68,7 @@ def positions_of(task: TaskSpec) -> Callable[[Episode], np.ndarray]:
 
     The function raises a UserError for an episode without states, or with those of another scene.
     """
-    reader = reader_class(task).of(task)
+    reader = HumanoidReader.of_states(task) if task.is_humanoid else reader_class(task).of(task)
 
     def positions(episode: Episode) -> np.ndarray:
         if not episode.states or not episode.initial_state:

@@ -13,6 +13,7 @@ from mimicctl.tasks.discovery import Found, find_tasks
 from mimicctl.tasks.drive import DRIVE_TIAGO
 from mimicctl.tasks.lift_cube import LIFT_CUBE_ABS, LIFT_CUBE_REL
 from mimicctl.tasks.lift_tray import LIFT_TRAY_ABS
+from mimicctl.tasks.nut_pour import NUT_POUR_G1, NUT_POUR_G1_VISUOMOTOR
 from mimicctl.tasks.organizer import DESKTOP_ORGANIZER_REL, DESKTOP_ORGANIZER_VISUOMOTOR, DESKTOP_ORGANIZER_WIDE_REL
 from mimicctl.tasks.pick_place import PICK_PLACE_G1
 from mimicctl.tasks.spec import (
@@ -31,6 +32,7 @@ from mimicctl.tasks.spec import (
     OwnSuccess,
     Part,
     PlaceIn,
+    Pour,
     PutInto,
     ResetRange,
     Stack,
@@ -69,6 +71,7 @@ __all__ = [
     "OwnSuccess",
     "Part",
     "PlaceIn",
+    "Pour",
     "PutInto",
     "ResetRange",
     "Stack",
@@ -112,6 +115,8 @@ _REGISTRY = {
         DESKTOP_ORGANIZER_WIDE_REL,
         DESKTOP_ORGANIZER_VISUOMOTOR,
         PICK_PLACE_G1,
+        NUT_POUR_G1,
+        NUT_POUR_G1_VISUOMOTOR,
         DRIVE_TIAGO,
     )
 }

@@ -49,18 +49,22 @@ class Part:
     """One primitive of an object that is made of several.
 
     Attributes:
-        kind: "frustum": an elliptic cylinder that tapers upwards; "gable": a box whose upper side is a ridge along y. The others are MuJoCo's.
+        kind: "frustum": an elliptic cylinder that tapers; "shell": the same with nothing in it, no floor and no lid; "gable": a box whose upper side is a
+            ridge along y. The others are MuJoCo's.
         centre: of its bounding box, in the object's frame, whose axes are its own [m].
         half_size: of its bounding box [m].
-        taper: of a frustum: how wide its upper side is, as a share of the lower one.
+        taper: of a frustum or shell: how wide its upper side is, as a share of the lower one.
+        wall, sides: of a shell: thickness, towards the middle [m], and of how many flat pieces it is made.
         solid: whether it can be touched; what is not is there for the eye, and weighs nothing.
     """
 
-    kind: Literal["box", "cylinder", "ellipsoid", "frustum", "gable"]
+    kind: Literal["box", "cylinder", "ellipsoid", "frustum", "shell", "gable"]
     centre: tuple[float, float, float]
     half_size: tuple[float, float, float]
     rgba: RGBA
     taper: float = 1.0
+    wall: float = 0.0
+    sides: int = 16
     solid: bool = True
 
 
@@ -111,6 +115,7 @@ class ObjectSpec:
         tray, wheel: its shape; None of them: a cube, a mark, or made of parts.
         parts: its shape; the frame is in the middle of the bounding box of those that are solid, its mass spread evenly over their volume.
         labels: what is printed on it.
+        friction: of its surface; where two things touch, that of the rougher one counts.
         grip: where it is held; None: at its middle, between two faces of a cube.
     """
 
@@ -124,6 +129,7 @@ class ObjectSpec:
     wheel: Wheel | None = None
     parts: tuple[Part, ...] = ()
     labels: tuple[Label, ...] = ()
+    friction: float = 1.0
     grip: Grip | None = None
 
     @property

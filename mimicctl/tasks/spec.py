@@ -234,6 +234,30 @@ class PlaceIn:
 
 
 @dataclass(frozen=True)
+class Pour:
+    """What was in a beaker lies in a bowl, the beaker in a bin and the bowl on a scale, with the hands open.
+
+    Attributes:
+        contents, beaker, bowl, bin, scale: object names.
+        in_bowl: how far the contents' origin may be from the middle of the bowl's base: in x and y, and up [m].
+        in_bin, on_scale: the same of the middle of the beaker's base and the bin's, and of the bowl's and the scale's [m].
+    """
+
+    contents: str
+    beaker: str
+    bowl: str
+    bin: str
+    scale: str
+    in_bowl: tuple[float, float, float]
+    in_bin: tuple[float, float, float]
+    on_scale: tuple[float, float, float]
+
+    @property
+    def text(self) -> str:
+        return f"{self.contents} in {self.bowl}, {self.beaker} in {self.bin}, {self.bowl} on {self.scale}, both hands open"
+
+
+@dataclass(frozen=True)
 class OwnSuccess:
     """What the simulator's own success term asks for, which is not known here."""
 
@@ -242,7 +266,7 @@ class OwnSuccess:
         return "Isaac Lab's success term"
 
 
-Goal = Stack | Lift | PutInto | LiftTogether | PlaceIn | Arrive | OwnSuccess
+Goal = Stack | Lift | PutInto | LiftTogether | PlaceIn | Pour | Arrive | OwnSuccess
 """What success asks for."""
 
 
@@ -354,7 +378,7 @@ class TaskSpec:
             "velocity" (3: of a base ahead and to its left [m/s], and its turn [rad/s]).
         control_hz: control rate.
         action_scale: what the controller multiplies a relative action by.
-        home: joint positions at reset, of the arm, or of each [rad], or of the base (x, y, yaw).
+        home: joint positions at reset, of the arm, or of each [rad], or of the base (x, y, yaw); empty: a humanoid's posture.
         subtasks: per end-effector, in order.
         goal: what success asks for.
         constraints: between subtasks of different end-effectors.

@@ -41,13 +41,14 @@ class HumanoidEnv(RobotEnv):
         self._arms = len(self.body.arm_joints)
         self._hand_columns = {eef: _WRIST * len(self.body.wrists) + self.body.columns_of(eef) for eef in self.body.wrists}
         self._ranges = np.array([model.joint(name).range for name in self.body.joints])
-        resting = {eef: poses.position(pose)[0] + self.body.root for eef, pose in self._ik.eef_poses(self._ik.posture[None]).items()}
+        self._home = np.array(task.home or self._ik.posture)
+        resting = {eef: poses.position(pose)[0] + self.body.root for eef, pose in self._ik.eef_poses(self._home[None]).items()}
         super().__init__(task, num_envs, model, HumanoidReader(task, self.layout, model.nq, model.nv, self.body, resting))
 
     # Life of an env -------------------------------------------------------------------------------------
 
     def _place_robot(self, qpos: np.ndarray, rng: np.random.Generator) -> None:
-        noisy = self._ik.posture + self.task.reset.joint_noise * rng.standard_normal(self._arms)
+        noisy = self._home + self.task.reset.joint_noise * rng.standard_normal(self._arms)
         qpos[self.layout.joints[: self._arms]] = np.clip(noisy, *self._ik.joint_range.T)
         for eef, joints in self.layout.hands.items():
             qpos[joints] = self.body.open[eef]

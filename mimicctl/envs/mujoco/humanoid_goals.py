@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from mimicctl import poses
-from mimicctl.tasks.spec import PlaceIn
+from mimicctl.tasks.spec import PlaceIn, Pour
 
 if TYPE_CHECKING:
     from mimicctl.envs.mujoco.humanoid_reader import HumanoidReader
@@ -24,6 +24,9 @@ def signals(reader: HumanoidReader, rows: np.ndarray) -> dict[str, np.ndarray]:
     match reader.task.goal:
         case PlaceIn() as goal:
             return {f"idle_{goal.eef}": set_out(reader, rows, goal.eef), f"grasp_{goal.eef}": lifted(reader, rows, goal.object_name, goal.eef)}
+        case Pour(_, beaker, bowl):
+            grasps = {"grasp_left": lifted(reader, rows, beaker, "left"), "grasp_right": lifted(reader, rows, bowl, "right")}
+            return grasps | {"idle_right": set_out(reader, rows, "right")}
     raise NotImplementedError(reader.task.goal)
 
 
@@ -33,7 +36,24 @@ def success(reader: HumanoidReader, rows: np.ndarray) -> np.ndarray:
         case PlaceIn() as goal:
             inside = goal.inside(reader.object_position(rows, goal.object_name))
             return inside & at_rest(reader, rows, goal.object_name) & (reader.openness(rows, goal.eef) > _HAND_OPEN)
+        case Pour() as goal:
+            in_bowl = reader.object_position(rows, goal.contents) - base(reader, rows, goal.bowl)
+            in_bin = base(reader, rows, goal.beaker) - base(reader, rows, goal.bin)
+            on_scale = base(reader, rows, goal.bowl) - base(reader, rows, goal.scale)
+            put = within(in_bowl, goal.in_bowl) & within(in_bin, goal.in_bin) & within(on_scale, goal.on_scale)
+            return put & (reader.openness(rows, "left") > _HAND_OPEN) & (reader.openness(rows, "right") > _HAND_OPEN)
     raise NotImplementedError(reader.task.goal)
+
+
+def base(reader: HumanoidReader, rows: np.ndarray, name: str) -> np.ndarray:
+    """(..., 3) the middle of an object's base [m]."""
+    return (reader.object_pose(rows, name) @ np.array([0.0, 0.0, -reader.task.object(name).rest_height, 1.0]))[..., :3]
+
+
+def within(gap: np.ndarray, limits: tuple[float, float, float]) -> np.ndarray:
+    """(...) bool: a gap (..., 3) is small enough, in x and y to either side; as in Isaac Lab it may go down any distance [m]."""
+    x, y, z = np.moveaxis(gap, -1, 0)
+    return (np.abs(x) < limits[0]) & (np.abs(y) < limits[1]) & (z < limits[2])
 
 
 def set_out(reader: HumanoidReader, rows: np.ndarray, eef: str) -> np.ndarray:

@@ -4,15 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Self
 
 import numpy as np
 
 from mimicctl import poses
 from mimicctl.envs.mujoco import humanoid_goals
 from mimicctl.envs.mujoco.humanoid_body import HumanoidBody
+from mimicctl.envs.mujoco.humanoids import BODIES
 from mimicctl.envs.mujoco.reader import SceneReader
-from mimicctl.envs.mujoco.scene import object_addresses
+from mimicctl.envs.mujoco.scene import build_model, object_addresses
 from mimicctl.tasks.spec import TaskSpec
 
 if TYPE_CHECKING:
@@ -66,6 +67,12 @@ class HumanoidReader(SceneReader):
     layout: HumanoidLayout
     body: HumanoidBody
     resting: Mapping[str, np.ndarray]
+
+    @classmethod
+    def of_states(cls, task: TaskSpec) -> Self:
+        """For recorded states of the task's own model; where wrists rest, which signals ask for, takes inverse kinematics to know."""
+        model, body = build_model(task), BODIES[task.robot]
+        return cls(task, humanoid_layout(model, task, body), model.nq, model.nv, body, resting={})
 
     @property
     def width(self) -> int:

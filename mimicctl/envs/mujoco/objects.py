@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import itertools
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -17,7 +17,6 @@ FRICTION = (1.0, 0.005, 0.0001)
 SOLREF = (0.01, 1.0)
 
 _CONTACT = {
-    "friction": FRICTION,
     "solref": SOLREF,
     "condim": 4,
     "contype": panda.OBJECT_TYPE,
@@ -46,37 +45,64 @@ def add_object(spec: mujoco.MjSpec, item: ObjectSpec) -> None:
         volume = sum(_volume(part) for part in solid)
         for number, part in enumerate(item.parts):
             if part.solid:
-                add_part(spec, body, f"{item.name}/{number}", part, mass=item.mass * _volume(part) / volume, **_CONTACT)
+                add_part(spec, body, f"{item.name}/{number}", part, mass=item.mass * _volume(part) / volume, **_contact(item))
     else:
-        body.add_geom(name=item.name, type=mujoco.mjtGeom.mjGEOM_BOX, size=[item.edge / 2] * 3, mass=item.mass, rgba=item.rgba, **_CONTACT)
+        body.add_geom(name=item.name, type=mujoco.mjtGeom.mjGEOM_BOX, size=[item.edge / 2] * 3, mass=item.mass, rgba=item.rgba, **_contact(item))
 
 
-def add_part(spec: mujoco.MjSpec, body: mujoco.MjsBody, name: str, part: Part, **fields) -> None:
+def _contact(item: ObjectSpec) -> dict[str, Any]:
+    """Fields of a geom that others touch."""
+    return _CONTACT | {"friction": (item.friction, *FRICTION[1:])}
+
+
+def add_part(spec: mujoco.MjSpec, body: mujoco.MjsBody, name: str, part: Part, *, mass: float, **fields) -> None:
+    """A geom of that name, or, for a shell, one for each of its sides."""
     import mujoco
 
     kinds, (x, y, z) = mujoco.mjtGeom, part.half_size
+    if part.kind == "shell":
+        for side, corners in enumerate(_shell(part)):
+            _add_hull(spec, body, f"{name}_{side}", part, corners, mass=mass / part.sides, **fields)
+        return
     if part.kind in ("frustum", "gable"):
-        corners = _frustum(part) if part.kind == "frustum" else _gable(part)
-        # MuJoCo makes a convex hull of the vertices; it keeps a mesh's own frame in its middle, so they are about the origin.
-        spec.add_mesh(name=name, uservert=corners.ravel())
-        body.add_geom(name=name, type=kinds.mjGEOM_MESH, meshname=name, pos=part.centre, rgba=part.rgba, **fields)
+        _add_hull(spec, body, name, part, _frustum(part) if part.kind == "frustum" else _gable(part), mass=mass, **fields)
         return
     kind, size = {
         "box": (kinds.mjGEOM_BOX, (x, y, z)),
         "cylinder": (kinds.mjGEOM_CYLINDER, (x, z, 0.0)),
         "ellipsoid": (kinds.mjGEOM_ELLIPSOID, (x, y, z)),
     }[part.kind]
-    body.add_geom(name=name, type=kind, pos=part.centre, size=size, rgba=part.rgba, **fields)
+    body.add_geom(name=name, type=kind, pos=part.centre, size=size, rgba=part.rgba, mass=mass, **fields)
+
+
+def _add_hull(spec: mujoco.MjSpec, body: mujoco.MjsBody, name: str, part: Part, corners: np.ndarray, **fields) -> None:
+    """The convex hull of corners (n, 3) about the part's centre."""
+    import mujoco
+
+    spec.add_mesh(name=name, uservert=corners.ravel())
+    body.add_geom(name=name, type=mujoco.mjtGeom.mjGEOM_MESH, meshname=name, pos=part.centre, rgba=part.rgba, **fields)
 
 
 def _frustum(part: Part) -> np.ndarray:
     """(2 n, 3) corners of the rims."""
-    angles = 2 * np.pi * np.arange(_ROUND) / _ROUND
-    rim = np.stack([np.cos(angles), np.sin(angles), np.zeros(_ROUND)], axis=-1)
-    lower = rim * part.half_size
-    upper = lower * part.taper
+    return np.concatenate(_rims(part, _ROUND, 0.0))
+
+
+def _shell(part: Part) -> np.ndarray:
+    """(sides, 8, 3) corners of each piece."""
+    rims = np.stack([rim for inset in (0.0, part.wall) for rim in _rims(part, part.sides, inset)])
+    pieces = np.stack([rims, np.roll(rims, -1, axis=1)])
+    return pieces.reshape(8, part.sides, 3).swapaxes(0, 1)
+
+
+def _rims(part: Part, corners: int, inset: float) -> tuple[np.ndarray, np.ndarray]:
+    """(n, 3) corners of the lower rim and of the upper one, `inset` [m] towards the middle."""
+    angles = 2 * np.pi * np.arange(corners) / corners
+    round_ = np.stack([np.cos(angles), np.sin(angles), np.zeros(corners)], axis=-1)
+    widest = max(1.0, part.taper)
+    lower, upper = (round_ * (np.array(part.half_size) * share - inset) for share in (1 / widest, part.taper / widest))
     lower[:, 2], upper[:, 2] = -part.half_size[2], part.half_size[2]
-    return np.concatenate([lower, upper])
+    return lower, upper
 
 
 def _gable(part: Part) -> np.ndarray:
@@ -86,8 +112,9 @@ def _gable(part: Part) -> np.ndarray:
 
 
 def _volume(part: Part) -> float:
-    """Of its bounding box, which is near enough to share a mass out by."""
-    return float(np.prod(part.half_size))
+    """Of its bounding box, of a shell without the room in it, which is near enough to share a mass out by."""
+    x, y, z = part.half_size
+    return x * y * z - ((x - part.wall) * (y - part.wall) * z if part.kind == "shell" else 0.0)
 
 
 def _add_tray(body: mujoco.MjsBody, item: ObjectSpec) -> None:
@@ -111,7 +138,7 @@ def _add_tray(body: mujoco.MjsBody, item: ObjectSpec) -> None:
     for name, centre, size in parts:
         rgba = _HANDLE_RGBA if name.endswith("_bar") or "_post_" in name else item.rgba
         mass = item.mass * float(np.prod(size)) / volume
-        body.add_geom(name=f"{item.name}/{name}", type=mujoco.mjtGeom.mjGEOM_BOX, pos=centre, size=size, mass=mass, rgba=rgba, **_CONTACT)
+        body.add_geom(name=f"{item.name}/{name}", type=mujoco.mjtGeom.mjGEOM_BOX, pos=centre, size=size, mass=mass, rgba=rgba, **_contact(item))
 
 
 def _add_wheel(body: mujoco.MjsBody, item: ObjectSpec) -> None:
@@ -126,7 +153,7 @@ def _add_wheel(body: mujoco.MjsBody, item: ObjectSpec) -> None:
     tubes += [(f"spoke_{i}", hub, ring[i * _RIM_PARTS // 3], 0.007, 0.1 / 3, _SPOKE_RGBA) for i in range(3)]
     for name, start, end, radius, share, rgba in tubes:
         capsule = {"type": mujoco.mjtGeom.mjGEOM_CAPSULE, "fromto": [*start, *end], "size": [radius, 0, 0]}
-        body.add_geom(name=f"{item.name}/{name}", mass=share * item.mass, rgba=rgba, **capsule, **_CONTACT)
+        body.add_geom(name=f"{item.name}/{name}", mass=share * item.mass, rgba=rgba, **capsule, **_contact(item))
     half = (wheel.height - wheel.dish) / 2
     post = {"type": mujoco.mjtGeom.mjGEOM_CYLINDER, "pos": [0.0, 0.0, half - wheel.height], "size": [wheel.foot, half, 0]}
-    body.add_geom(name=f"{item.name}/post", mass=0.3 * item.mass, rgba=_POST_RGBA, **post, **_CONTACT)
+    body.add_geom(name=f"{item.name}/post", mass=0.3 * item.mass, rgba=_POST_RGBA, **post, **_contact(item))

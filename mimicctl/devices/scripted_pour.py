@@ -1,0 +1,190 @@
+"""An operator made of code that pours a nut out of a beaker with the left hand of a humanoid, drops the beaker in a bin, and puts the bowl on a scale with
+the right one. What it records is labelled `scripted`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from mimicctl import poses
+from mimicctl.devices.base import Command, OperatorView
+from mimicctl.devices.scripted_hand import ALIGNED, CLOSE, MANNERS, OPEN, PASSING, ScriptedHand
+from mimicctl.tasks.spec import Pour, TaskSpec
+
+
+@dataclass(frozen=True)
+class Holds:
+    """How the hands of a robot take hold of things.
+
+    Attributes:
+        beaker: (4, 4) of the left eef in the frame of the beaker, which is in its middle: from its left, the fingers ahead.
+        rim: (4, 4) of the right eef in a frame at the near end of the bowl's rim, axes the bowl's: palm down, the fingers inside and the thumb outside.
+        pinch: the gripper command that holds the rim; what closes the hand farther pulls the bowl into it.
+        closing: control steps that the fingers take; any faster, and they flick what they let go of.
+    """
+
+    beaker: np.ndarray
+    rim: np.ndarray
+    pinch: float
+    closing: int
+
+
+def _pose(rotvec: tuple[float, float, float], held: tuple[float, float, float]) -> np.ndarray:
+    """(4, 4) of an eef in the frame of what it holds, turned by `rotvec`, with the origin of that at `held` in its own frame [rad, m]."""
+    return poses.compose(poses.matrix_from_rotvec(np.array(rotvec)), np.zeros(3)) @ poses.compose(np.eye(3), -np.array(held))
+
+
+_HOLDS = {"g1": Holds(beaker=_pose((0.0, 0.0, 0.0), (0.107, -0.045, -0.012)), rim=_pose((-np.pi / 2, 0.0, 0.0), (0.118, 0.062, 0.0)), pinch=-0.6, closing=18)}
+
+_TILT = np.radians(118)
+_SPOUT = (0.060, 0.075)
+"""Of the beaker's mouth when it is tilted, from the middle of the bowl to its left, and above its rim [m]."""
+_CLEAR = 0.03
+"""Between what is carried and what it passes over [m]."""
+_INTO_BIN = 0.02
+"""How deep the beaker's base is below the bin's rim when it is let go of [m]; the hand stays above the rim."""
+_OUTWARDS = 0.4
+"""How far the left hand turns from straight ahead to reach the bin [rad]."""
+_ASIDE = 0.035
+_TILTING = 30
+"""Control steps."""
+
+
+class ScriptedPour:
+    """The left hand pours and drops the beaker; the right one waits for the nut, and for the left to make room.
+
+    Args:
+        speed: a key of `MANNERS`.
+        seed: of all the operator's choices; each `reset` takes the next child.
+    """
+
+    name = "scripted"
+    human = False
+
+    def __init__(self, task: TaskSpec, *, speed: str, seed: int) -> None:
+        assert isinstance(task.goal, Pour)
+        self._task, self._goal, self._manner, self._holds = task, task.goal, MANNERS[speed], _HOLDS[task.robot]
+        self._seed = np.random.SeedSequence(seed)
+        self.reset()
+
+    def start(self) -> None:
+        """Nothing to open."""
+
+    def close(self) -> None:
+        """Nothing to close."""
+
+    def help(self) -> str:
+        goal = self._goal
+        return f"The scripted operator pours {goal.contents} into {goal.bowl}, drops {goal.beaker} and puts {goal.bowl} on {goal.scale}. Ctrl-C stops it."
+
+    def reset(self) -> None:
+        left, right = self._seed.spawn(1)[0].spawn(2)
+        self._left, self._right = (ScriptedHand(self._manner, np.random.default_rng(seed)) for seed in (left, right))
+        self._scripts = {"left": self._pour(), "right": self._serve()}
+        self._room = False
+
+    def command(self, view: OperatorView) -> Command:
+        first, *rest = self._task.eef_names
+        views = {first: view, **view.others}
+        self._left.view, self._right.view = views["left"], views["right"]
+        commands = {eef: next(script) for eef, script in self._scripts.items()}
+        return replace(commands[first], others={eef: commands[eef] for eef in rest})
+
+    # The left hand --------------------------------------------------------------------------------------
+
+    def _pour(self) -> Iterator[Command]:
+        hand, goal, aim = self._left, self._goal, self._manner.aim
+        beaker, bowl = self._task.object(goal.beaker).half_size, self._task.object(goal.bowl).half_size
+        grip = poses.compose(np.eye(3), hand.rng.normal(0.0, aim, 3)) @ self._holds.beaker
+        aside = poses.compose(np.eye(3), np.array([0.0, _ASIDE, 0.0])) @ grip
+        yield from hand.reach(lambda: self._pose_of(goal.beaker) @ aside, OPEN, PASSING)
+        yield from hand.reach(lambda: self._pose_of(goal.beaker) @ grip, OPEN, ALIGNED)
+        yield from self._work(hand, OPEN, CLOSE)
+        start = poses.position(self._pose_of(goal.beaker)).copy()
+        # Whatever turn it made in the fingers: it is round.
+        held = poses.compose(np.eye(3), -start) @ hand.seen().eef_pose
+        over = poses.position(self._pose_of(goal.bowl)) + np.array([0.0, beaker[2], bowl[2] + _CLEAR + beaker[2]])
+
+        def upright(place: np.ndarray, yaw: float = 0.0) -> Callable[[], np.ndarray]:
+            return lambda: poses.yaw_pose(place, np.array(yaw)) @ held
+
+        yield from hand.reach(upright(np.array([*start[:2], over[2]])), CLOSE, PASSING)
+        yield from hand.reach(upright(over), CLOSE, PASSING, curved=True)
+        spout = poses.position(self._pose_of(goal.bowl)) + np.array([0.0, _SPOUT[0], bowl[2] + _SPOUT[1]]) + hand.rng.normal(0.0, 2 * aim, 3)
+        mouth = over + np.array([0.0, 0.0, beaker[2]])
+        tilted = [self._tilted(share, mouth + share * (spout - mouth), beaker[2]) @ held for share in np.linspace(0.0, 1.0, _TILTING)]
+        for pose in tilted:
+            yield hand.move(poses.delta_between(hand.seen().eef_pose, pose), CLOSE)
+        for _ in range(60):
+            if self._is_poured():
+                break
+            yield hand.move(poses.delta_between(hand.seen().eef_pose, tilted[-1]), CLOSE)
+        yield from hand.look(CLOSE)
+        for pose in tilted[::-1]:
+            yield hand.move(poses.delta_between(hand.seen().eef_pose, pose), CLOSE)
+        bin_, floor = poses.position(self._pose_of(goal.bin)), self._task.object(goal.bin).half_size[2]
+        above = bin_ + np.array([0.0, 0.0, floor + 2 * _CLEAR + beaker[2]]) + hand.rng.normal(0.0, 3 * aim, 3)
+        self._room = True
+        yield from hand.reach(upright(above, _OUTWARDS), CLOSE, PASSING, curved=True)
+        yield from hand.reach(upright(above - np.array([0.0, 0.0, 2 * _CLEAR + _INTO_BIN]), _OUTWARDS), CLOSE, PASSING)
+        yield from self._work(hand, CLOSE, OPEN)
+        back = hand.seen().eef_pose.copy()
+        back[:3, 3] += (-0.04, _ASIDE / 2, 0.05)
+        yield from hand.reach(lambda: back, OPEN, PASSING)
+        while True:
+            yield Command(np.zeros(6), OPEN)
+
+    @staticmethod
+    def _tilted(share: float, mouth: np.ndarray, half: float) -> np.ndarray:
+        """(4, 4) of the beaker with its mouth at a place, turned to the right by a share of all the way."""
+        turn = poses.matrix_from_rotvec(np.array([share * _TILT, 0.0, 0.0]))
+        return poses.compose(turn, mouth - turn @ (0.0, 0.0, half))
+
+    # The right hand -------------------------------------------------------------------------------------
+
+    def _serve(self) -> Iterator[Command]:
+        hand, goal, aim, pinch = self._right, self._goal, self._manner.aim, self._holds.pinch
+        bowl, scale = self._task.object(goal.bowl).half_size, self._task.object(goal.scale).half_size
+        while not self._room:
+            yield Command(np.zeros(6), OPEN)
+        offset = np.array([-bowl[0], 0.0, bowl[2]]) + hand.rng.normal(0.0, aim, 3)
+        grip = poses.compose(np.eye(3), offset) @ self._holds.rim
+        over = grip.copy()
+        over[2, 3] += 0.07
+        yield from hand.reach(lambda: self._pose_of(goal.bowl) @ over, OPEN, PASSING)
+        yield from hand.reach(lambda: self._pose_of(goal.bowl) @ grip, OPEN, ALIGNED)
+        yield from self._work(hand, OPEN, pinch)
+        grasped = self._pose_of(goal.bowl)
+        start, yaw = poses.position(grasped).copy(), np.arctan2(grasped[1, 0], grasped[0, 0])
+        # The fingers lift its near end; it is brought level.
+        held = poses.inverse(grasped) @ hand.seen().eef_pose
+        target = poses.position(self._pose_of(goal.scale)) + np.array([*hand.rng.normal(0.0, 2 * aim, 2), scale[2] + bowl[2]])
+        over = target + np.array([0.0, 0.0, 0.05])
+        low = target + np.array([0.0, 0.0, 0.002])
+        for place, tolerance in ((np.array([*start[:2], over[2]]), PASSING), (over, PASSING), (low, ALIGNED)):
+            level = poses.yaw_pose(place, yaw) @ held
+            yield from hand.reach(lambda pose=level: pose, pinch, tolerance)
+        yield from self._work(hand, pinch, OPEN)
+        back = hand.seen().eef_pose.copy()
+        back[2, 3] += 0.08
+        yield from hand.reach(lambda: back, OPEN, PASSING)
+        while True:
+            yield Command(np.zeros(6), OPEN)
+
+    # Both -----------------------------------------------------------------------------------------------
+
+    def _pose_of(self, name: str) -> np.ndarray:
+        return self._left.seen().object_poses[name]
+
+    def _is_poured(self) -> bool:
+        goal = self._goal
+        gap = poses.position(self._pose_of(goal.contents)) - poses.position(self._pose_of(goal.bowl))
+        return bool(np.all(np.abs(gap[:2]) < goal.in_bowl[:2]) and gap[2] < 0.0)
+
+    def _work(self, hand: ScriptedHand, before: float, after: float) -> Iterator[Command]:
+        for gripper in np.linspace(before, after, self._holds.closing):
+            yield Command(np.zeros(6), float(gripper))
+        yield from hand.look(after)
