@@ -116,6 +116,13 @@ class NavigatingEnv(MimicEnv, Protocol):
         """Whether the robot is on its way, and whether it has reached its goal, (...) bool each."""
 
 
+class SolvingEnv(MimicEnv, Protocol):
+    """What an env of a humanoid adds (`TaskSpec.is_humanoid`): a solver finds the joints of its arms, and may find none."""
+
+    def held(self, snapshot: Snapshot) -> np.ndarray:
+        """(...) bool: in the step that led here none were found, and the arms stayed where they were."""
+
+
 @dataclass(frozen=True)
 class Way:
     """A way that was found.

@@ -227,6 +227,11 @@ class PlaceIn:
     def text(self) -> str:
         return f"{self.object_name} at rest in the bin, {self.eef} hand open"
 
+    def inside(self, position: Any) -> Any:
+        """(...) bool: whether an object at `position` (..., 3), an array, is in the bin."""
+        (x, y), (half_x, half_y) = self.centre, self.half_size
+        return (abs(position[..., 0] - x) < half_x) & (abs(position[..., 1] - y) < half_y) & (position[..., 2] < self.height)
+
 
 @dataclass(frozen=True)
 class Pour:

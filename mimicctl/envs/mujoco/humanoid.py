@@ -53,6 +53,10 @@ class HumanoidEnv(RobotEnv):
         for eef, joints in self.layout.hands.items():
             qpos[joints] = self.body.open[eef]
 
+    def _start(self, env_id: int, qpos: np.ndarray, qvel: np.ndarray) -> None:
+        self._rows[env_id, -1] = 0.0  # nothing has been solved yet
+        super()._start(env_id, qpos, qvel)
+
     def _hold_still(self, data: mujoco.MjData) -> None:
         data.ctrl[self.layout.ctrl] = data.qpos[self.layout.joints]
 
@@ -85,6 +89,9 @@ class HumanoidEnv(RobotEnv):
 
     def gripper_opening(self, snapshot: Snapshot) -> dict[str, np.ndarray]:
         return {eef: 0.02 * (1 + self.reader.openness(snapshot, eef)) for eef in self.task.eef_names}
+
+    def held(self, snapshot: Snapshot) -> np.ndarray:
+        return self.reader.held(snapshot)
 
     # Actions ------------------------------------------------------------------------------------------------
 
