@@ -37,7 +37,7 @@ def _pick_place(name: str, robot: Literal["g1", "gr1t2"], hand_joints: int, x: t
         action_scale=1.0,
         home=(),
         objects=(_WHEEL,),
-        reset=ResetRange(x=x, y=y, yaw=(-0.3, 0.3), min_separation=0.1, joint_noise=0.01),
+        reset=ResetRange(x=x, y=y, yaw=(-0.1, 0.5), min_separation=0.1, joint_noise=0.01),
         subtasks={
             "left": (Subtask("rest", None, None, **_QUIET),),
             "right": (
@@ -51,8 +51,9 @@ def _pick_place(name: str, robot: Literal["g1", "gr1t2"], hand_joints: int, x: t
         hand_joints=hand_joints,
         obs_layout={"object": "vqvv"},
         horizon=500,
+        source_demos=f"pick_place_{robot}.hdf5",
     )
 
 
-PICK_PLACE_G1 = _pick_place("G1", "g1", 7, x=(0.36, 0.42), y=(-0.07, 0.07), centre=(0.36, -0.34))
+PICK_PLACE_G1 = _pick_place("G1", "g1", 7, x=(0.36, 0.42), y=(-0.07, 0.05), centre=(0.36, -0.34))
 PICK_PLACE_GR1T2 = _pick_place("GR1T2", "gr1t2", 11, x=(0.40, 0.46), y=(-0.15, -0.01), centre=(0.40, -0.42))

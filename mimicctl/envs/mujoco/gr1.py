@@ -154,6 +154,7 @@ GR1T2 = HumanoidBody(
     # Fingers ahead; the right palm, which turns from inwards to down, half-way.
     wrist_quats={"left": (0.0, -0.71, 0.0, 0.71), "right": (-0.27, -0.65, 0.27, 0.65)},
     root=PELVIS,
+    floor=PELVIS[2] - 0.953,
     load=load_gr1,
     load_ik=load_ik,
 )
