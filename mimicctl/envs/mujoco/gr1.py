@@ -49,7 +49,7 @@ _OUTWARDS = (
 _HAND_COLUMNS = tuple(f"{letter}_{name}_joint" for names in _OUTWARDS for letter in SIDES.values() for name in names)
 
 # Of `_OF_A_HAND`, of either hand [rad]: the thumb stands off, and goes against the fingers.
-_OPEN = (*(4 * (-0.1, -0.1)), -0.6, 0.0, 0.0)
+_OPEN = (*(4 * (0.0, 0.0)), -0.2, 0.0, 0.0)
 _CLOSED = (*(4 * (-1.4, -1.3)), -1.4, 0.8, 0.8)
 
 _FINGER_BOXES: dict[str, Box] = {
