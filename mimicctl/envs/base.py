@@ -78,8 +78,11 @@ class MimicEnv(Protocol):
 
     # Actions ----------------------------------------------------------------------------------------
 
-    def command_to_action(self, snapshot: Snapshot, deltas: Mapping[str, np.ndarray], grippers: Mapping[str, float]) -> np.ndarray:
-        """(A,) float32 action that moves each eef by its delta (6,), in the units of a relative action; one env's snapshot (K,)."""
+    def command_to_action(self, snapshot: Snapshot, deltas: Mapping[str, np.ndarray], grippers: Mapping[str, float | np.ndarray]) -> np.ndarray:
+        """(A,) float32 action that moves each eef by its delta (6,), in the units of a relative action; one env's snapshot (K,).
+
+        A gripper is one number, or of a hand with fingers (`TaskSpec.fingers`) one a joint.
+        """
 
     def target_poses_to_actions(
         self,
@@ -111,6 +114,13 @@ class NavigatingEnv(MimicEnv, Protocol):
 
     def navigation(self, snapshot: Snapshot) -> tuple[np.ndarray, np.ndarray]:
         """Whether the robot is on its way, and whether it has reached its goal, (...) bool each."""
+
+
+class SolvingEnv(MimicEnv, Protocol):
+    """What an env of a humanoid adds (`TaskSpec.is_humanoid`): a solver finds the joints of its arms, and may find none."""
+
+    def held(self, snapshot: Snapshot) -> np.ndarray:
+        """(...) bool: in the step that led here none were found, and the arms stayed where they were."""
 
 
 @dataclass(frozen=True)

@@ -8,7 +8,7 @@ import numpy as np
 
 from mimicctl import poses
 from mimicctl.envs.base import MimicEnv
-from mimicctl.tasks import Arrive, Subtask, TaskSpec
+from mimicctl.tasks import Arrive, PlaceIn, Subtask, TaskSpec
 
 NEVER_REACHED = "never reached the object"
 MISSED_GRASP = "closed beside the object"
@@ -22,6 +22,8 @@ TIMEOUT = "trajectory over before success held"
 REASONS = (NEVER_REACHED, MISSED_GRASP, LOST_GRASP, KNOCKED_AWAY, OFF_TARGET, RAN_INTO, IK_ERROR, TIMEOUT)
 
 _REACH, _REACH_OF_EDGE = 0.04, 0.75
+_HAND = 0.12
+"""[m] From the wrist of a humanoid, which is its eef, to what its hand holds."""
 _MOVED = 0.015
 _DROPPED = 0.02
 _NUDGED = 1e-5
@@ -56,8 +58,10 @@ def diagnose(env: MimicEnv, snapshots: np.ndarray, task: TaskSpec, success: bool
         return Verdict({eef: len(subtasks) for eef, subtasks in task.subtasks.items()})
     signals = env.signals(snapshots)
     findings = {eef: _finding(env, snapshots, signals, eef, subtasks) for eef, subtasks in task.subtasks.items()}
-    # Nothing tells whether a last subtask is done but success, so one in which a signal did not come goes before it.
-    eef = min(findings, key=lambda name: (findings[name][0] == len(task.subtasks[name]) - 1, findings[name][1]))
+    # An eef that has nothing to do with an object is not to blame where others have. Nothing tells whether a last subtask is done but success, so one
+    # in which a signal did not come goes before it.
+    busy = {name: any(subtask.object_ref for subtask in subtasks) for name, subtasks in task.subtasks.items()}
+    eef = min(findings, key=lambda name: (not busy[name], findings[name][0] == len(task.subtasks[name]) - 1, findings[name][1]))
     return Verdict({name: completed for name, (completed, *_) in findings.items()}, findings[eef][2], eef)
 
 
@@ -75,6 +79,8 @@ def _finding(env: MimicEnv, snapshots: np.ndarray, signals: dict[str, np.ndarray
         reason = IK_ERROR
     elif isinstance(env.task.goal, Arrive):
         reason = _driving_failure(objects, hand, env.task.goal)
+    elif isinstance(env.task.goal, PlaceIn) and env.task.goal.inside(objects[env.task.goal.object_name][-1]):
+        reason = TIMEOUT  # it lies in the bin, and has not come to rest
     elif (held := _held_object(signals, subtasks, completed)) is not None:
         reason = _placing_failure(objects, hand, held, subtasks[completed], _reach(env.task, held))
     elif (wanted := subtasks[completed].object_ref) is not None:
@@ -114,7 +120,7 @@ def _held_object(signals: dict[str, np.ndarray], subtasks: tuple[Subtask, ...], 
 
 def _reach(task: TaskSpec, name: str) -> float:
     """[m] How far from the centre of an object a hand that has it in its grip may be."""
-    return max(_REACH, _REACH_OF_EDGE * task.object(name).edge)
+    return max(_REACH, _REACH_OF_EDGE * task.object(name).edge) + _HAND * task.is_humanoid
 
 
 def _grasp_failure(objects: dict[str, np.ndarray], eef: np.ndarray, ref: str, reach: float) -> str:

@@ -6,6 +6,11 @@ from typing import Literal
 
 from mimicctl.tasks.spec import ObjectSpec, Obstacle, PlaceIn, ResetRange, Subtask, TaskSpec, Wheel
 
+G1_FINGERS = ("index", "index", "middle", "middle", "thumb", "thumb", "")
+"""What the joints of a hand follow, tips first; the joint that swings the thumb aside stands still."""
+GR1T2_FINGERS = ("index", "index", "middle", "middle", "ring", "ring", "pinky", "pinky", "thumb", "thumb", "thumb")
+"""The same; this thumb swings under what it holds as it closes."""
+
 _SHAPE = Wheel(radius=0.085, tube=0.011, dish=0.045, foot=0.028, height=0.09)
 _WHEEL = ObjectSpec("object", "black", 2 * (_SHAPE.radius + _SHAPE.tube), 0.15, (0.10, 0.10, 0.10, 1.0), wheel=_SHAPE)
 
@@ -26,8 +31,11 @@ def _bin(centre: tuple[float, float]) -> tuple[Obstacle, ...]:
 _QUIET = {"action_noise": 0.003, "num_interpolation_steps": "auto"}
 
 
-def _pick_place(name: str, robot: Literal["g1", "gr1t2"], hand_joints: int, x: tuple[float, float], y: tuple[float, float], centre: tuple[float, float]) -> TaskSpec:
-    """The task for a robot: its name in the id, where the wheel may start, and where the bin is, which depend on how far it reaches."""
+_Span = tuple[float, float]
+
+
+def _pick_place(name: str, robot: Literal["g1", "gr1t2"], fingers: tuple[str, ...], x: _Span, y: _Span, centre: _Span) -> TaskSpec:
+    """The task for a robot: its name in the id, what its fingers follow, and, which depends on how far it reaches, where the wheel may start and the bin is."""
     return TaskSpec(
         task_id=f"MuJoCo-PickPlace-{name}-Pink-IK-Abs-v0",
         description="Pick the steering wheel off the table and put it in the bin.",
@@ -48,12 +56,13 @@ def _pick_place(name: str, robot: Literal["g1", "gr1t2"], hand_joints: int, x: t
         },
         goal=PlaceIn("object", "right", centre, _HALF, 0.13),
         obstacles=_bin(centre),
-        hand_joints=hand_joints,
+        hand_joints=len(fingers),
+        fingers=fingers,
         obs_layout={"object": "vqvv"},
         horizon=500,
         source_demos=f"pick_place_{robot}.hdf5",
     )
 
 
-PICK_PLACE_G1 = _pick_place("G1", "g1", 7, x=(0.36, 0.42), y=(-0.07, 0.05), centre=(0.36, -0.34))
-PICK_PLACE_GR1T2 = _pick_place("GR1T2", "gr1t2", 11, x=(0.40, 0.46), y=(-0.15, -0.01), centre=(0.40, -0.42))
+PICK_PLACE_G1 = _pick_place("G1", "g1", G1_FINGERS, x=(0.36, 0.42), y=(-0.07, 0.05), centre=(0.36, -0.34))
+PICK_PLACE_GR1T2 = _pick_place("GR1T2", "gr1t2", GR1T2_FINGERS, x=(0.40, 0.46), y=(-0.15, -0.01), centre=(0.40, -0.42))
