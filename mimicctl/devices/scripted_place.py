@@ -13,7 +13,6 @@ from mimicctl.devices.scripted_hand import ALIGNED, CLOSE, MANNERS, OPEN, PASSIN
 from mimicctl.tasks.spec import PlaceIn, TaskSpec
 
 
-
 @dataclass(frozen=True, eq=False)
 class _Hand:
     """A right hand, as its wrist's frame has it.
