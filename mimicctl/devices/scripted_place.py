@@ -20,12 +20,10 @@ class _Hand:
     Attributes:
         palm_down: (3, 3) the wrist when palm is down and fingers ahead.
         bar: (3,) from the wrist to a bar across the palm, under the roots of the fingers [m].
-        away: (3,) the way by which the open hand, palm down, leaves a bar, in the env frame [m].
     """
 
     palm_down: np.ndarray
     bar: np.ndarray
-    away: np.ndarray
 
     @property
     def reach(self) -> float:
@@ -34,8 +32,8 @@ class _Hand:
 
 
 _HANDS = {
-    "g1": _Hand(poses.matrix_from_rotvec(np.array([-np.pi / 2, 0.0, 0.0])), np.array([0.1115, 0.031, 0.0]), np.array([-0.06, 0.0, 0.0])),
-    "gr1t2": _Hand(np.array([[0.0, 0.0, -1.0], [1.0, 0.0, 0.0], [0.0, -1.0, 0.0]]), np.array([0.0, 0.034, -0.086]), np.array([-0.06, 0.0, 0.0])),
+    "g1": _Hand(poses.matrix_from_rotvec(np.array([-np.pi / 2, 0.0, 0.0])), np.array([0.1115, 0.031, 0.0])),
+    "gr1t2": _Hand(np.array([[0.0, 0.0, -1.0], [1.0, 0.0, 0.0], [0.0, -1.0, 0.0]]), np.array([0.0, 0.034, -0.086])),
 }
 _OVER = 0.08
 # Control steps that the fingers take; any faster, and they flick what they let go of.
@@ -107,7 +105,7 @@ class ScriptedPlace:
         yield from hand.reach(lambda: low, CLOSE, ALIGNED)
         yield from self._work(CLOSE, OPEN)
         back = low.copy()
-        back[:3, 3] += right.away
+        back[:3, 3] += (-0.06, 0.0, 0.0)
         yield from hand.reach(lambda: back, OPEN, PASSING)
         back[2, 3] += _OVER
         yield from hand.reach(lambda: back, OPEN, ALIGNED)

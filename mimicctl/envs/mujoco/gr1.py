@@ -15,6 +15,8 @@ from mimicctl.envs.mujoco.humanoid_body import HumanoidBody
 from mimicctl.envs.mujoco.humanoid_model import Box, Servo, fit_humanoid
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     import mujoco
 
     from mimicctl.envs.mujoco.pink_ik import PinkIK
@@ -113,7 +115,7 @@ def _longer(name: str, kind: str) -> str:
     return re.sub("^([lr])_(.*)", lambda found: f"{'left' if found[1] == 'l' else 'right'}_{found[2]}_{kind}", name)
 
 
-def _hand(path: str, side: str) -> mujoco.MjsBody:
+def _hand(path: Path, side: str) -> mujoco.MjsBody:
     import mujoco
 
     hand = mujoco.MjSpec.from_file(str(path))
@@ -125,6 +127,7 @@ def _hand(path: str, side: str) -> mujoco.MjsBody:
         if body.geoms:
             body.mass, body.inertia, body.explicitinertial = _BONE_MASS, _BONE_INERTIA, True
     for joint in hand.joints:
+        # All of them close towards positive angles here; of Isaac Lab's, and the real robot's, these two alone.
         if not joint.name.endswith(("_thumb_proximal_pitch_joint", "_thumb_distal_joint")):
             joint.axis, joint.range = -joint.axis, -joint.range[::-1]
     return hand.body(f"{side}_hand")
