@@ -39,7 +39,7 @@ def train(session: nox.Session) -> None:
     """With the real torch, robomimic and Pink (a large download where there is no CPU build of torch), and pictures where there is OpenGL."""
     session.install("torch==2.13.0")
     session.install("-e", ".[test,train,video,humanoid]")
-    session.install("--no-deps", "robomimic==0.3.0")
+    session.install("--no-deps", "robomimic==0.3.0", "robosuite==1.5.2")
     session.run("python", "-m", "pytest", "-m", "train or render or humanoid", *session.posargs)
 
 
@@ -53,8 +53,9 @@ def dexterous(session: nox.Session) -> None:
 
 @nox.session(default=False)
 def humanoid(session: nox.Session) -> None:
-    """Tasks of humanoids, by the real Pink."""
+    """Tasks of humanoids, by the real Pink, with the GR-1's model."""
     session.install("-e", ".[test,humanoid]")
+    session.install("--no-deps", "robosuite==1.5.2")
     session.run("python", "-m", "pytest", "-m", "humanoid and not train", "-rs", *session.posargs)
 
 

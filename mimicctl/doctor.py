@@ -69,6 +69,7 @@ def examine() -> list[Finding]:
     extras = {name: (least, extra) for extra in ("lerobot", "video", "teleop", "web", "plan", "humanoid") for name, least in requirements(extra).items()}
     findings += [_package(name, least, needed=False, do=f'pip install "mimicctl[{extra}]"') for name, (least, extra) in extras.items()]
     findings += _isaaclab()
+    findings.append(_gr1())
     if all(importlib.util.find_spec(name) for name in ("torch", "torchvision", "robomimic")):
         findings.append(_probe("training", _PROBE_TRAINING, needed=False, do=_TRAIN))
     if all(importlib.util.find_spec(name) for name in ("pinocchio", "pink", "daqp")):
@@ -139,6 +140,15 @@ def _robots() -> Finding:
         return Finding("robot models", str(robots_folder()), True, True)
     except UserError as error:
         return Finding("robot models", error.what, False, True, error.do)
+
+
+def _gr1() -> Finding:
+    from mimicctl.envs.mujoco.assets import GR1_INSTALL, gr1_files
+
+    try:
+        return Finding("model of the GR-1", str(gr1_files()["body"]), True)
+    except UserError:
+        return Finding("model of the GR-1", "not installed", False, False, f"{GR1_INSTALL} (160 MB; without its dependencies, its code is not used)")
 
 
 def _working_folder() -> Finding:

@@ -11,7 +11,7 @@ from mimicctl.errors import UserError
 from mimicctl.generation.schedule import rehearse
 from mimicctl.tasks import Arrive, Lift, LiftTogether, PlaceIn, Pour, PutInto, Stack, TaskSpec
 
-_EEFS = {"franka": ("franka",), "tiago": ("base",), "dual_franka": ("left", "right"), "g1": ("left", "right")}
+_EEFS = {"franka": ("franka",), "tiago": ("base",), "dual_franka": ("left", "right"), "g1": ("left", "right"), "gr1t2": ("left", "right")}
 
 
 def _names(task: TaskSpec) -> str:

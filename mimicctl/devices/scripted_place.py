@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import dataclass
 
 import numpy as np
 
@@ -11,9 +12,29 @@ from mimicctl.devices.base import Command, OperatorView
 from mimicctl.devices.scripted_hand import ALIGNED, CLOSE, MANNERS, OPEN, PASSING, ScriptedHand
 from mimicctl.tasks.spec import PlaceIn, TaskSpec
 
-# From the wrist to the bar in the hand, in the wrist's frame of a right hand [m]: a bar across the palm, under the roots of the fingers.
-_BAR = (0.1115, 0.031, 0.0)
-_PALM_DOWN = poses.matrix_from_rotvec(np.array([-np.pi / 2, 0.0, 0.0]))
+
+@dataclass(frozen=True, eq=False)
+class _Hand:
+    """A right hand, as its wrist's frame has it.
+
+    Attributes:
+        palm_down: (3, 3) the wrist when palm is down and fingers ahead.
+        bar: (3,) from the wrist to a bar across the palm, under the roots of the fingers [m].
+    """
+
+    palm_down: np.ndarray
+    bar: np.ndarray
+
+    @property
+    def reach(self) -> float:
+        """How far ahead of the wrist the bar is when the palm is down [m]."""
+        return float((self.palm_down @ self.bar)[0])
+
+
+_HANDS = {
+    "g1": _Hand(poses.matrix_from_rotvec(np.array([-np.pi / 2, 0.0, 0.0])), np.array([0.1115, 0.031, 0.0])),
+    "gr1t2": _Hand(np.array([[0.0, 0.0, -1.0], [1.0, 0.0, 0.0], [0.0, -1.0, 0.0]]), np.array([0.0, 0.034, -0.086])),
+}
 _OVER = 0.08
 # Control steps that the fingers take; any faster, and they flick what they let go of.
 _CLOSING = 18
@@ -33,7 +54,7 @@ class ScriptedPlace:
     def __init__(self, task: TaskSpec, *, speed: str, seed: int) -> None:
         assert isinstance(task.goal, PlaceIn)
         self._goal, self._wheel, self._manner = task.goal, task.object(task.goal.object_name).wheel, MANNERS[speed]
-        self._eefs = task.eef_names
+        self._eefs, self._right = task.eef_names, _HANDS[task.robot]
         self._seed = np.random.SeedSequence(seed)
         self.reset()
 
@@ -59,14 +80,14 @@ class ScriptedPlace:
         return Command(commands[first].delta, commands[first].gripper, others={eef: commands[eef] for eef in rest})
 
     def _play(self) -> Iterator[Command]:
-        hand, aim = self._hand, self._manner.aim
+        hand, right, aim = self._hand, self._right, self._manner.aim
         (x, y), offset = self._goal.centre, hand.rng.normal(0.0, aim, 3)
-        grip = poses.compose(_PALM_DOWN, np.add((-self._wheel.radius, 0.0, 0.0), offset)) @ poses.compose(np.eye(3), np.negative(_BAR))
+        grip = poses.compose(right.palm_down, np.add((-self._wheel.radius, 0.0, 0.0), offset)) @ poses.compose(np.eye(3), -right.bar)
         over = grip.copy()
         over[2, 3] += _OVER
         # Up beside the wheel first: the hands start as high as its rim.
         aside = hand.seen().eef_pose.copy()
-        aside[:3, :3], aside[2, 3] = _PALM_DOWN, self._object_pose[2, 3] + _OVER
+        aside[:3, :3], aside[2, 3] = right.palm_down, self._object_pose[2, 3] + _OVER
         yield from hand.reach(lambda: aside, OPEN, PASSING)
         yield from hand.reach(lambda: self._object_pose @ over, OPEN, PASSING)
         yield from hand.reach(lambda: self._object_pose @ grip, OPEN, ALIGNED)
@@ -76,8 +97,8 @@ class ScriptedPlace:
         lifted[2, 3] += _OVER
         yield from hand.reach(lambda: lifted, CLOSE, PASSING)
         # Palm down, the fingers ahead, the wheel's middle over the bin's.
-        reach = _BAR[0] + self._wheel.radius
-        above = poses.compose(_PALM_DOWN, np.array([x - reach, y, lifted[2, 3]]) + hand.rng.normal(0.0, 3 * aim, 3))
+        reach = right.reach + self._wheel.radius
+        above = poses.compose(right.palm_down, np.array([x - reach, y, lifted[2, 3]]) + hand.rng.normal(0.0, 3 * aim, 3))
         low = above.copy()
         low[2, 3] = held[2, 3] + 0.02
         yield from hand.reach(lambda: above, CLOSE, PASSING, curved=True)

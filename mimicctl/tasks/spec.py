@@ -21,7 +21,7 @@ CoordinationScheme = Literal["replay", "transform", "translate"]
 Modality = Literal["rgb", "depth", "normals", "segmentation"]
 """What a camera measures; docs/cameras.md has shapes, units and frames."""
 
-HUMANOIDS = ("g1",)
+HUMANOIDS = ("g1", "gr1t2")
 """Of `TaskSpec.robot`: both arms by inverse kinematics that come with the extra `humanoid`."""
 
 LETTER_WIDTH = {"v": 3, "q": 4, ".": 1}
@@ -410,7 +410,7 @@ class TaskSpec:
     goal: Goal
     constraints: tuple[SubtaskConstraint, ...] = ()
     obstacles: tuple[Obstacle, ...] = ()
-    robot: Literal["franka", "dual_franka", "tiago", "g1", "other"] = "franka"
+    robot: Literal["franka", "dual_franka", "tiago", "g1", "gr1t2", "other"] = "franka"
     bases: dict[str, tuple[float, float]] = field(default_factory=dict)
     hand_joints: int = 1
     fingers: tuple[str, ...] = ()

@@ -1,4 +1,4 @@
-"""Where the robot models are: the data wheel `example-robot-data`, found by path and never imported."""
+"""Where the robot models are: in wheels that are found by path and never imported: `example-robot-data`, and for the GR-1 `robosuite`."""
 
 from __future__ import annotations
 
@@ -47,3 +47,22 @@ def read_urdf(relative_path: str, *, visuals: bool) -> str:
     discard = "false" if visuals else "true"
     compiler = f'<mujoco><compiler strippath="false" fusestatic="false" discardvisual="{discard}"/></mujoco>'
     return re.sub(r"(<robot\b[^>]*>)", lambda match: match.group(1) + compiler, text, count=1)
+
+
+_GR1_WHEEL = "robosuite==1.5.2"
+GR1_INSTALL = f"pip install --no-deps {_GR1_WHEEL}"
+"""Without its dependencies, which are of its simulator and would take NumPy back to 1."""
+
+
+def gr1_files() -> dict[str, Path]:
+    """The GR-1's body, and its hands by side, as MJCF.
+
+    Raises:
+        UserError: the wheel that has them is not installed.
+    """
+    parts = {"body": "robots/gr1/robot.xml", **{side: f"grippers/fourier_{side}_hand.xml" for side in ("left", "right")}}
+    for entry in sys.path:
+        assets = Path(entry or ".") / "robosuite" / "models" / "assets"
+        if all((assets / part).is_file() for part in parts.values()):
+            return {name: assets / part for name, part in parts.items()}
+    raise UserError("The model of the GR-1 is not installed.", where=_GR1_WHEEL, do=f"{GR1_INSTALL} (MIT, 160 MB; its files are used, its code is not)")

@@ -10,7 +10,7 @@ import numpy as np
 from mimicctl import poses
 from mimicctl.envs.mujoco.assets import read_urdf
 from mimicctl.envs.mujoco.humanoid_body import HumanoidBody
-from mimicctl.envs.mujoco.panda import FIXTURE_TYPE, OBJECT_TYPE, ROBOT_TYPE
+from mimicctl.envs.mujoco.humanoid_model import Box, Servo, fit_humanoid
 
 if TYPE_CHECKING:
     import mujoco
@@ -47,8 +47,8 @@ _HAND_COLUMNS = tuple(f"{side}_hand_{name}_joint" for names in _OUTWARDS for sid
 _OPEN, _CLOSED = (0.1, 0.1, 0.1, 0.1, 0.0, 0.5, 0.0), (1.6, 1.4, 1.6, 1.4, -1.2, -0.7, 0.0)
 _MIRROR = {"left": (-1.0, -1.0, -1.0, -1.0, -1.0, -1.0, 1.0), "right": (1.0,) * 7}
 
-# Centre and half-size of the box about each link that may touch something, in the left link's frame; the right one mirrors y [m].
-_BOXES = {
+# Of the links that may touch something, in the left link's frame.
+_LEFT_BOXES: dict[str, Box] = {
     "elbow_link": ((0.035, 0.002, -0.008), (0.060, 0.028, 0.030)),
     "wrist_roll_link": ((0.028, 0.0, 0.0), (0.028, 0.026, 0.026)),
     "wrist_yaw_link": ((0.012, 0.003, 0.0), (0.028, 0.025, 0.028)),
@@ -60,11 +60,15 @@ _BOXES = {
     "hand_index_0_link": ((0.024, -0.001, 0.0), (0.026, 0.011, 0.011)),
     "hand_index_1_link": ((0.0225, 0.0, 0.0), (0.0290, 0.008, 0.012)),
 }
-_ARM_KP, _ARM_KV = 300.0, 30.0
+_BOXES: dict[str, Box] = {
+    f"{side}_{link}": ((x, sign * y, z), half_size) for link, ((x, y, z), half_size) in _LEFT_BOXES.items() for side, sign in zip(SIDES, (1, -1), strict=True)
+}
+
 _ARM_FORCE = (50.0, 50.0, 50.0, 50.0, 25.0, 25.0, 25.0)
-_HAND_KP, _HAND_KV, _HAND_FORCE = 8.0, 0.6, 2.45
-_GRIP = (1.5, 0.01, 0.0001)
-_SOLREF = (0.01, 1.0)
+_SERVOS = {
+    **{name: Servo(300.0, 30.0, force, 0.05) for name, force in zip(ARM_JOINTS, 2 * _ARM_FORCE, strict=True)},
+    **{name: Servo(8.0, 0.6, 2.45, 0.002) for names in HAND_JOINTS.values() for name in names},
+}
 
 
 def load_g1(meshes: bool) -> mujoco.MjSpec:
@@ -78,60 +82,9 @@ def load_g1(meshes: bool) -> mujoco.MjSpec:
     spec = mujoco.MjSpec.from_string(read_urdf(URDF, visuals=meshes))
     spec.modelname = "g1"
     spec.compiler.discardvisual = False
-    moving = {*ARM_JOINTS, *HAND_JOINTS["left"], *HAND_JOINTS["right"]}
-    for joint in list(spec.joints):
-        if joint.name not in moving:
-            spec.delete(joint)
     spec.body("pelvis").pos = PELVIS
-    for body in spec.bodies:
-        body.gravcomp = 1.0
-        for geom in list(body.geoms):
-            if meshes and geom.type == mujoco.mjtGeom.mjGEOM_MESH and geom.contype == 0:
-                geom.group, geom.mass = 1, 0.0
-            else:
-                spec.delete(geom)
-        side, _, link = body.name.partition("_")
-        if link in _BOXES:
-            _box(body, side, *_BOXES[link])
-    if not meshes:
-        for mesh in list(spec.meshes):
-            spec.delete(mesh)
-    _drive(spec)
+    fit_humanoid(spec, _SERVOS, _BOXES, meshes=meshes)
     return spec
-
-
-def _box(body: mujoco.MjsBody, side: str, centre: tuple[float, ...], size: tuple[float, ...]) -> None:
-    import mujoco
-
-    x, y, z = centre
-    body.add_geom(
-        name=f"{body.name}_box",
-        type=mujoco.mjtGeom.mjGEOM_BOX,
-        pos=[x, y if side == "left" else -y, z],
-        size=size,
-        contype=ROBOT_TYPE,
-        conaffinity=OBJECT_TYPE | FIXTURE_TYPE,
-        friction=_GRIP,
-        condim=4,
-        solref=_SOLREF,
-        mass=0.0,
-        group=3,
-    )
-
-
-def _drive(spec: mujoco.MjSpec) -> None:
-    import mujoco
-
-    joints = {joint.name: joint for joint in spec.joints}
-    gains = [(name, _ARM_KP, _ARM_KV, force, 0.05) for name, force in zip(ARM_JOINTS, 2 * _ARM_FORCE, strict=True)]
-    gains += [(name, _HAND_KP, _HAND_KV, _HAND_FORCE, 0.002) for side in SIDES for name in HAND_JOINTS[side]]
-    for name, kp, kv, force, armature in gains:
-        joint = joints[name]
-        joint.armature, joint.damping, joint.frictionloss = armature, [0.0, 0.0, 0.0], 0.0
-        joint.actfrclimited = mujoco.mjtLimited.mjLIMITED_FALSE
-        actuator = spec.add_actuator(name=name, target=name, trntype=mujoco.mjtTrn.mjTRN_JOINT)
-        actuator.set_to_position(kp=kp, kv=kv)
-        actuator.forcerange, actuator.forcelimited = [-force, force], mujoco.mjtLimited.mjLIMITED_TRUE
 
 
 def load_ik(wrists: Mapping[str, str] = WRISTS) -> PinkIK:

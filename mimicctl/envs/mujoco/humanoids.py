@@ -3,5 +3,6 @@
 from __future__ import annotations
 
 from mimicctl.envs.mujoco.g1 import G1
+from mimicctl.envs.mujoco.gr1 import GR1T2
 
-BODIES = {"g1": G1}
+BODIES = {"g1": G1, "gr1t2": GR1T2}

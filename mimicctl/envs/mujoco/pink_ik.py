@@ -5,7 +5,9 @@ A target may be anywhere: what cannot be reached is approached as far as limits 
 
 from __future__ import annotations
 
+import tempfile
 from collections.abc import Mapping
+from pathlib import Path
 
 import numpy as np
 
@@ -36,10 +38,10 @@ class PinkIK:
         held: configurations so far for which no step could be found.
     """
 
-    def __init__(self, urdf: str, frames: Mapping[str, str], posture: Mapping[str, float]) -> None:
+    def __init__(self, description: str, frames: Mapping[str, str], posture: Mapping[str, float]) -> None:
         """
         Args:
-            urdf: text of the robot's description; poses are in the frame of its root link.
+            description: of the robot, the text of a URDF or MJCF; poses are in the frame of its root link.
             frames: eef name to the link that is brought to its target.
             posture: joint name to the angle it has when it is free to choose [rad]; all other joints stand still at 0.
 
@@ -47,7 +49,7 @@ class PinkIK:
             UserError: the libraries are not installed, or robot and names do not fit.
         """
         pin, pink = _libraries()
-        body = pin.buildModelFromXML(urdf)
+        body = _read(pin, description)
         _demand("joint", posture, list(body.names)[1:])
         _demand("link", frames.values(), [frame.name for frame in body.frames])
         locked = [number for number, name in enumerate(body.names) if number and name not in posture]
@@ -140,6 +142,16 @@ def _libraries() -> tuple:
     except ImportError as error:
         raise UserError("The inverse kinematics of humanoids are not installed.", where=str(error), do='pip install "mimicctl[humanoid]"') from None
     return pinocchio, pink
+
+
+def _read(pin, description: str):  # a pinocchio.Model
+    if "<robot" in description:
+        return pin.buildModelFromXML(description)
+    # MJCF is read from files alone.
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "robot.xml"
+        path.write_text(description)
+        return pin.buildModelFromMJCF(str(path))
 
 
 def _demand(kind: str, wanted: object, there: list[str]) -> None:
