@@ -89,7 +89,7 @@ def command(
             if not settings.config_json and RECIPES[recipe.name].turn and not recipe.turn:
                 note("Scenes are not turned in training: what the columns of these observations mean is not known for the task of this dataset.")
             if recipe.optional_keys and not set(recipe.optional_keys) & set(recipe.obs_keys):
-                note(f"The dataset has no {' or '.join(recipe.optional_keys)}, which this recipe learns a good deal better with. mimicctl generate writes it on MuJoCo.")
+                note(f"The dataset has no {' or '.join(recipe.optional_keys)}, which this recipe learns a good deal better with. mimicctl generate writes it.")
             reporter.set_total(recipe.epochs)
             reporter.update(0, "under way")
 

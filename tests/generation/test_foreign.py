@@ -13,8 +13,9 @@ from mimicctl.config import GenerateSettings
 from mimicctl.dataset.reader import Dataset
 from mimicctl.errors import UserError
 from mimicctl.generation.engine import generate
-from mimicctl.generation.foreign import ISAACLAB_TOOL_OFFSET, source_episodes
+from mimicctl.generation.foreign import source_episodes
 from mimicctl.tasks import DEFAULT_TASK, find_task, task_read_as, twin_of
+from mimicctl.tasks.franka import TOOL_OFFSET
 from tests import foreign
 from tests.conftest import SOURCE
 
@@ -64,7 +65,7 @@ def test_isaac_labs_absolute_targets_are_of_the_hand(tmp_path):
     task = find_task("MuJoCo-Stack-Cube-Franka-IK-Abs-v0")
     (read,), (stored,) = infos(file, task), infos(foreign.isaaclab(tmp_path / "b.hdf5", 3, demos=1))
     stored, read = stored["target_eef_pose/franka"], read["target_eef_pose/franka"]
-    np.testing.assert_allclose(read[:, :3, 3], stored[:, :3, 3] + ISAACLAB_TOOL_OFFSET * stored[:, :3, 2], atol=1e-6)
+    np.testing.assert_allclose(read[:, :3, 3], stored[:, :3, 3] + TOOL_OFFSET * stored[:, :3, 2], atol=1e-6)
     assert np.array_equal(read[:, :3, :3], stored[:, :3, :3])
 
 
