@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import importlib.util
 import os
 
@@ -47,7 +48,8 @@ def test_actions_of_many_are_those_of_each(env, monkeypatch):
 def test_an_environment_with_actions_of_its_own_is_asked_for_each(env, monkeypatch):
     assert env._actions._arm is not None
     theirs = env._env.target_eef_pose_to_action
-    monkeypatch.setattr(env._env, "target_eef_pose_to_action", lambda *args, **kwargs: 0.5 * theirs(*args, **kwargs))
+    halved = functools.wraps(theirs)(lambda *args, **kwargs: 0.5 * theirs(*args, **kwargs))
+    monkeypatch.setattr(env._env, "target_eef_pose_to_action", halved)
     asked = Actions(env._env, env.task)
     assert asked._arm is None and not asked.aims_hand
 
