@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 
 import h5py
@@ -67,6 +68,15 @@ def test_isaac_labs_absolute_targets_are_of_the_hand(tmp_path):
     stored, read = stored["target_eef_pose/franka"], read["target_eef_pose/franka"]
     np.testing.assert_allclose(read[:, :3, 3], stored[:, :3, 3] + TOOL_OFFSET * stored[:, :3, 2], atol=1e-6)
     assert np.array_equal(read[:, :3, :3], stored[:, :3, :3])
+
+
+def test_demos_of_a_task_of_isaac_lab_that_mujoco_does_not_have_serve_that_task(tmp_path):
+    name = "Isaac-Stack-Cube-Elsewhere-Franka-IK-Rel-v0"
+    assert twin_of(name) is None
+    file = foreign.isaaclab(tmp_path / "a.hdf5", 3, env_name=name.replace("-v0", "-Mimic-v0"), demos=1)
+    assert infos(file, dataclasses.replace(STACK, task_id="IsaacContrib-Stack-Cube-Elsewhere-Franka-IK-Rel"))
+    with pytest.raises(UserError, match="no task here is the twin of"):
+        infos(file)
 
 
 def of_another_robot(path):
