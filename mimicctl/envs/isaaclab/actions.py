@@ -37,8 +37,8 @@ class Actions:
     def __init__(self, env: Any, task: TaskSpec) -> None:
         self._env, self._task = env, task
         self._takes_noise_of_each = "action_noise_dict" in inspect.signature(env.target_eef_pose_to_action).parameters
+        self.aims_hand = task.control == "abs" and task.robot == "franka"
         self._arm = self._known(_difference if task.control == "rel" else _pose)
-        self.aims_hand = task.control == "abs" and task.robot == "franka" and self._arm is not None
 
     def of_command(self, here: Mapping[str, np.ndarray], deltas: Mapping[str, np.ndarray], grippers: Mapping[str, np.ndarray]) -> np.ndarray:
         """(n, A): eefs that are `here` (n, 4, 4) are to move by `deltas` (6,) of a device.
