@@ -198,7 +198,7 @@ def yaw_pose(translation: np.ndarray, yaw: np.ndarray) -> np.ndarray:
 
 
 def relative_yaw(frame: np.ndarray, turned: np.ndarray, symmetry: int) -> np.ndarray:
-    """(..., 2): cosine and sine of `symmetry` times the yaw of one rotation (..., 3, 3) in the frame of another: what looks alike after an n-th of a turn reads alike."""
+    """(..., 2): cosine and sine of the yaw of one rotation (..., 3, 3) in the frame of another, times `symmetry`: what an n-th of a turn does not change reads alike."""
     axis = np.einsum("...ij,...i->...j", frame, turned[..., 0])
     angle = symmetry * np.arctan2(axis[..., 1], axis[..., 0])
     return np.stack([np.cos(angle), np.sin(angle)], axis=-1)

@@ -117,7 +117,8 @@ class Actions:
         # Some of them beyond the limits.
         target = poses.apply_delta(here, rng.uniform(-1, 1, (_TRIED, 6)) * np.geomspace(0.01, 1.5, _TRIED)[:, None])
         gripper = rng.choice([-1.0, 1.0], (_TRIED, 1))
-        asked = self._asked({eef: here}, {eef: target}, {eef: gripper})
+        parts = [slice(first, first + self._env.num_envs) for first in range(0, _TRIED, self._env.num_envs)]  # it knows no more envs than it has
+        asked = np.concatenate([self._asked({eef: here[part]}, {eef: target[part]}, {eef: gripper[part]}) for part in parts])
         wanted = np.concatenate([supposed(here, target), gripper], axis=-1)
         if asked.shape != wanted.shape:
             return None
