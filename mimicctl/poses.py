@@ -11,6 +11,7 @@ from __future__ import annotations
 import numpy as np
 
 __all__ = [
+    "along_z",
     "apply_delta",
     "compose",
     "delta_between",
@@ -22,6 +23,7 @@ __all__ = [
     "position",
     "quat_beside",
     "quat_from_matrix",
+    "relative_yaw",
     "rotation",
     "rotation_angle",
     "rotvec_from_matrix",
@@ -66,6 +68,13 @@ def xyzw_from_wxyz(quat: np.ndarray) -> np.ndarray:
 
 def wxyz_from_xyzw(quat: np.ndarray) -> np.ndarray:
     return np.asarray(quat)[..., [3, 0, 1, 2]]
+
+
+def along_z(pose: np.ndarray, distance: float) -> np.ndarray:
+    """Pose (..., 4, 4) shifted along its own z axis [m]."""
+    moved = np.array(pose)
+    moved[..., :3, 3] += distance * moved[..., :3, 2]
+    return moved
 
 
 def matrix_from_quat(quat: np.ndarray) -> np.ndarray:
@@ -186,3 +195,10 @@ def yaw_pose(translation: np.ndarray, yaw: np.ndarray) -> np.ndarray:
     rotvec = np.zeros((*yaw.shape, 3))
     rotvec[..., 2] = yaw
     return compose(matrix_from_rotvec(rotvec), translation)
+
+
+def relative_yaw(frame: np.ndarray, turned: np.ndarray, symmetry: int) -> np.ndarray:
+    """(..., 2): cosine and sine of the yaw of one rotation (..., 3, 3) in the frame of another, times `symmetry`: what an n-th of a turn does not change reads alike."""
+    axis = np.einsum("...ij,...i->...j", frame, turned[..., 0])
+    angle = symmetry * np.arctan2(axis[..., 1], axis[..., 0])
+    return np.stack([np.cos(angle), np.sin(angle)], axis=-1)

@@ -103,9 +103,7 @@ def command(
             if not settings.config_json and RECIPES[recipe.name].turn and not recipe.turn:
                 note("Scenes are not turned in training: what the columns of these observations mean is not known for the task of this dataset.")
             if recipe.optional_keys and not set(recipe.optional_keys) & set(recipe.obs_keys):
-                note(
-                    f"The dataset has no {' or '.join(recipe.optional_keys)}, which this recipe learns a good deal better with. mimicctl generate writes it on MuJoCo."
-                )
+                note(f"The dataset has no {' or '.join(recipe.optional_keys)}, which this recipe learns a good deal better with. mimicctl generate writes it.")
             reporter.set_total(recipe.epochs)
             reporter.update(0, "under way")
 
@@ -152,7 +150,9 @@ def _refuse_flags_of_others(algo: str, flags: dict[str, Any]) -> None:
 
     unheard = _OF_ROBOMIMIC if algo in _LEROBOTS else _OF_LEROBOT
     if given := [flag for key, flag in unheard.items() if flags[key] is not None]:
-        who, do = ("LeRobot", "leave it out; --steps says how long, --lerobot NAME=VALUE sets its options") if algo in _LEROBOTS else ("robomimic", "leave it out")
+        who, do = (
+            ("LeRobot", "leave it out; --steps says how long, --lerobot NAME=VALUE sets its options") if algo in _LEROBOTS else ("robomimic", "leave it out")
+        )
         raise UserError(f"{', '.join(given)} says nothing to {who}, which trains {algo}.", where=f"--algo {algo}", do=do)
 
 

@@ -7,14 +7,13 @@ from dataclasses import replace
 
 import numpy as np
 
+from mimicctl import poses
 from mimicctl.dataset.dialect import SAID, refuse_without_poses
 from mimicctl.dataset.reader import Dataset
 from mimicctl.errors import UserError
 from mimicctl.schema import Episode
 from mimicctl.tasks import TaskSpec, family_of, twin_of
-
-ISAACLAB_TOOL_OFFSET = 0.1034
-"""[m] Isaac Lab's absolute control aims the hand; the tool point, whose poses are measured, lies this far along its z axis."""
+from mimicctl.tasks.franka import TOOL_OFFSET
 
 _SETTING = "generate.names"
 
@@ -30,16 +29,17 @@ def source_episodes(dataset: Dataset, task: TaskSpec, demos: Sequence[str], name
     """
     refuse_without_poses(dataset)
     _refuse_other_task(dataset, task)
+    twin = twin_of(dataset.task_id)
+    # Isaac Lab's files have the poses that absolute control aims the hand at; ours those of the tool point, which relative control moves in both.
+    aims_hand = dataset.dialect.from_isaaclab and twin is not None and twin.control == "abs" and twin.robot == "franka"
     for demo in demos:
         episode = dataset.episode(demo)
         if not episode.datagen_info:
             do = f"annotate it first: mimicctl annotate --auto --input-file {dataset.path}"
             raise UserError("The source demonstrations are not annotated: they hold no poses of eef and objects.", where=f"{demo} of {dataset.path}", do=do)
         info = _renamed(episode.datagen_info, task, names, f"{demo} of {dataset.path}")
-        on_isaaclab = task.isaaclab is not None
-        if task.control == "abs" and dataset.dialect.from_isaaclab != on_isaaclab:
-            offset = -ISAACLAB_TOOL_OFFSET if on_isaaclab else ISAACLAB_TOOL_OFFSET
-            info |= {path: _along_z(value, offset) for path, value in info.items() if path.startswith("target_eef_pose/")}
+        if aims_hand:
+            info |= {path: poses.along_z(value, TOOL_OFFSET) for path, value in info.items() if path.startswith("target_eef_pose/")}
         yield demo, replace(episode, datagen_info=info)
 
 
@@ -53,7 +53,8 @@ def _refuse_other_task(dataset: Dataset, task: TaskSpec) -> None:
             what = f"The demonstrations are of a {robot}, whose eef frame is not known here."
             raise UserError(what, where=str(dataset.path), do="give demonstrations of a Panda")
         return
-    if not dialect.env_name or (twin and family_of(twin.task_id) in {family_of(name) for name in (task.task_id, task.sources_of) if name}):
+    read_as = twin.task_id if twin else dataset.task_id
+    if not dialect.env_name or family_of(read_as) in {family_of(name) for name in (task.task_id, task.sources_of) if name}:
         return
     if twin:
         do = f"give --task {twin.task_id}, or demonstrations of {task.task_id}"
@@ -91,9 +92,3 @@ def _renamed(info: dict[str, np.ndarray], task: TaskSpec, names: Mapping[str, st
 
 def _list(groups: Mapping[str, Sequence[str]]) -> str:
     return ", ".join(name for group in groups.values() for name in group) or "nothing"
-
-
-def _along_z(pose: np.ndarray, distance: float) -> np.ndarray:
-    moved = np.array(pose)
-    moved[..., :3, 3] += distance * moved[..., :3, 2]
-    return moved

@@ -7,6 +7,13 @@ from mimicctl.tasks.spec import CameraSpec, HandBox
 HOME = (0.0444, -0.1894, -0.1107, -2.5148, 0.0044, 2.3775, 0.6952)
 """Arm joints at reset [rad], Isaac Lab's."""
 
+TOOL_OFFSET = 0.1034
+"""From the hand frame to the observed end-effector frame, along the hand's z [m]. Absolute control aims the hand."""
+
+POINTING_DOWN = (1.0, 0.0, 0.0, 0.0)
+"""xyzw quaternion of a hand above the table. Its w is 0, so a sign rule by w would make quaternions jump to and fro in
+observations and actions; the side of this one is the sign that they keep."""
+
 # The hand above the tool point, and its fingers, open.
 HAND = (
     HandBox((0.0, 0.0, -0.0714), (0.0316, 0.1025, 0.034)),

@@ -21,7 +21,7 @@ _RED, _BLUE, _GREEN = "cube_2", "cube_1", "cube_3"
 def _isaaclab(request):
     physics = request.param
     if importlib.util.find_spec("isaaclab") is None or importlib.util.find_spec(physics) is None:
-        pytest.skip(f"Isaac Lab 3 with {physics} is not installed (nox -s isaaclab_env)")
+        pytest.skip(f"Isaac Lab 3 with {physics} is not installed (nox -s isaaclab)")
     os.environ["ISAACSIM_ASSET_ROOT"] = request.getfixturevalue("asset_root")
     task = find_task("Isaac-Stack-Cube-Franka-IK-Rel-v0")
     return make_env(dataclasses.replace(task, isaaclab=dataclasses.replace(task.isaaclab, physics=physics)), 2)
@@ -200,6 +200,16 @@ def test_success_tells_a_stack_that_stands(env):
         env.step(np.array([[0, 0, 0, 0, 0, 0, _OPEN]], np.float32), [0])
         seen.append(bool(env.success(env.snapshot([0]))[0]))
     assert held_for(np.array(seen)) >= env.task.success_hold_steps
+
+
+def test_how_far_each_cube_is_turned_in_the_hand_is_observed(env):
+    # A policy learnt on one simulator reads it on the other.
+    rows = env.snapshot()
+    seen, hand = env.observations(rows)["gripper_to_cube_yaw"], poses.rotation(env.eef_poses(rows)["franka"])
+    for column, cube in enumerate(("cube_1", "cube_2", "cube_3")):
+        turned = np.swapaxes(hand, -1, -2) @ poses.rotation(env.object_poses(rows)[cube])
+        quarter = 4 * np.arctan2(turned[:, 1, 0], turned[:, 0, 0])
+        np.testing.assert_allclose(seen[:, 2 * column : 2 * column + 2], np.stack([np.cos(quarter), np.sin(quarter)], axis=-1), atol=1e-4)
 
 
 def test_a_snapshot_reads_the_same_alone_and_among_others(env):

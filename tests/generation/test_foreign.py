@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 
 import h5py
@@ -13,8 +14,9 @@ from mimicctl.config import GenerateSettings
 from mimicctl.dataset.reader import Dataset
 from mimicctl.errors import UserError
 from mimicctl.generation.engine import generate
-from mimicctl.generation.foreign import ISAACLAB_TOOL_OFFSET, source_episodes
+from mimicctl.generation.foreign import source_episodes
 from mimicctl.tasks import DEFAULT_TASK, find_task, task_read_as, twin_of
+from mimicctl.tasks.franka import TOOL_OFFSET
 from tests import foreign
 from tests.conftest import SOURCE
 
@@ -64,8 +66,17 @@ def test_isaac_labs_absolute_targets_are_of_the_hand(tmp_path):
     task = find_task("MuJoCo-Stack-Cube-Franka-IK-Abs-v0")
     (read,), (stored,) = infos(file, task), infos(foreign.isaaclab(tmp_path / "b.hdf5", 3, demos=1))
     stored, read = stored["target_eef_pose/franka"], read["target_eef_pose/franka"]
-    np.testing.assert_allclose(read[:, :3, 3], stored[:, :3, 3] + ISAACLAB_TOOL_OFFSET * stored[:, :3, 2], atol=1e-6)
+    np.testing.assert_allclose(read[:, :3, 3], stored[:, :3, 3] + TOOL_OFFSET * stored[:, :3, 2], atol=1e-6)
     assert np.array_equal(read[:, :3, :3], stored[:, :3, :3])
+
+
+def test_demos_of_a_task_of_isaac_lab_that_mujoco_does_not_have_serve_that_task(tmp_path):
+    name = "Isaac-Stack-Cube-Elsewhere-Franka-IK-Rel-v0"
+    assert twin_of(name) is None
+    file = foreign.isaaclab(tmp_path / "a.hdf5", 3, env_name=name.replace("-v0", "-Mimic-v0"), demos=1)
+    assert infos(file, dataclasses.replace(STACK, task_id="IsaacContrib-Stack-Cube-Elsewhere-Franka-IK-Rel"))
+    with pytest.raises(UserError, match="no task here is the twin of"):
+        infos(file)
 
 
 def of_another_robot(path):

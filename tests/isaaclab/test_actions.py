@@ -1,7 +1,8 @@
-"""Actions worked out for all envs at once are those that Isaac Lab works out for one after another."""
+"""Actions worked out for all envs at once are those that Isaac Lab works out for one after another, and drive the tool point to where they are to."""
 
 from __future__ import annotations
 
+import functools
 import importlib.util
 import os
 
@@ -10,6 +11,7 @@ import pytest
 
 from mimicctl import poses
 from mimicctl.envs import make_env
+from mimicctl.envs.isaaclab.actions import Actions
 
 pytestmark = [
     pytest.mark.isaaclab,
@@ -17,26 +19,74 @@ pytestmark = [
 ]
 
 
-@pytest.fixture(scope="module")
-def env(asset_root):
+@pytest.fixture(scope="module", params=["Rel", "Abs"])
+def env(request, asset_root):
     os.environ["ISAACSIM_ASSET_ROOT"] = asset_root
-    return make_env("Isaac-Stack-Cube-Franka-IK-Rel-v0", 3)
+    return make_env(f"Isaac-Stack-Cube-Franka-IK-{request.param}-v0", 3)
+
+
+def _random_poses(rng: np.random.Generator, count: int) -> dict[str, np.ndarray]:
+    return {"franka": poses.compose(poses.matrix_from_rotvec(rng.normal(0, 0.5, (count, 3))), rng.normal(0, 0.7, (count, 3)))}
+
+
+def _in_place(env) -> dict[str, np.ndarray]:
+    return env.eef_poses(env.snapshot())
 
 
 def test_actions_of_many_are_those_of_each(env, monkeypatch):
-    rng = np.random.default_rng(1)
-    here, there = ({"franka": poses.compose(poses.matrix_from_rotvec(rng.normal(0, 0.5, (40, 3))), rng.normal(0, 0.7, (40, 3)))} for _ in range(2))
+    rng, known = np.random.default_rng(1), env._actions
+    here, there = _random_poses(rng, 40), _random_poses(rng, 40)
     grippers = {"franka": rng.choice([-1.0, 1.0], (40, 1))}
     at_once = env.target_poses_to_actions(here, there, grippers)
-    asked = env._asked_actions(here, there, grippers)
-    monkeypatch.setattr(env, "_asked_actions", lambda *_: pytest.fail("the environment was asked for each"))
-    np.testing.assert_allclose(at_once, asked, atol=1e-4)
-    np.testing.assert_array_equal(env.target_poses_to_actions(here, there, grippers), at_once)
-    assert np.abs(at_once[:, :6]).max() == 1.0
+    monkeypatch.setattr(known, "_arm", None)
+    each = env.target_poses_to_actions(here, there, grippers)
+    if env.task.control == "abs":  # of the two quaternions of a pose, Isaac Lab does not always take the same
+        each[:, 3:7] *= np.sign(np.sum(each[:, 3:7] * at_once[:, 3:7], axis=1, keepdims=True))
+    np.testing.assert_allclose(at_once, each, atol=1e-4)
 
 
 def test_an_environment_with_actions_of_its_own_is_asked_for_each(env, monkeypatch):
+    assert env._actions._arm is not None
     theirs = env._env.target_eef_pose_to_action
-    assert env._acts_by_differences()
-    monkeypatch.setattr(env._env, "target_eef_pose_to_action", lambda *args, **kwargs: 0.5 * theirs(*args, **kwargs))
-    assert not env._acts_by_differences()
+    halved = functools.wraps(theirs)(lambda *args, **kwargs: 0.5 * theirs(*args, **kwargs))
+    monkeypatch.setattr(env._env, "target_eef_pose_to_action", halved)
+    assert Actions(env._env, env.task)._arm is None
+
+
+def test_targets_come_back_from_actions(env):
+    rng = np.random.default_rng(2)
+    here = _random_poses(rng, 20)
+    there = {"franka": poses.apply_delta(here["franka"], rng.uniform(-0.5, 0.5, (20, 6)))}
+    actions = env.target_poses_to_actions(here, there, {"franka": np.ones((20, 1))})
+    np.testing.assert_allclose(env.actions_to_target_poses(here, actions)["franka"], there["franka"], atol=1e-4)
+
+
+def test_the_tool_point_arrives_where_it_is_sent(env):
+    env.reset(range(3), np.random.SeedSequence(3).spawn(3))
+    goal = poses.apply_delta(_in_place(env)["franka"], np.array([0.05, 0.02, -0.03, 0, 0, 0.3]))
+    for _ in range(40):
+        env.step(env.target_poses_to_actions(_in_place(env), {"franka": goal}, {"franka": np.ones((3, 1))}))
+    arrived = _in_place(env)["franka"]
+    np.testing.assert_allclose(poses.position(arrived), poses.position(goal), atol=0.003)
+    assert poses.rotation_angle(poses.rotation(arrived), poses.rotation(goal)).max() < 0.02
+
+
+def test_who_is_not_driven_stays_where_it_is(env):
+    env.reset(range(3), np.random.SeedSequence(4).spawn(3))
+    before = poses.position(_in_place(env)["franka"]).copy()
+    for _ in range(15):
+        here = {"franka": _in_place(env)["franka"][:1]}
+        up = {"franka": poses.apply_delta(here["franka"], np.array([[0, 0, 0.05, 0, 0, 0]]))}
+        env.step(env.target_poses_to_actions(here, up, {"franka": np.ones((1, 1))}), [0])
+    moved = np.linalg.norm(poses.position(_in_place(env)["franka"]) - before, axis=1)
+    assert moved[0] > 0.05 and moved[1:].max() < 0.003
+
+
+def test_a_device_drives_it(env):
+    env.reset(range(3), np.random.SeedSequence(5).spawn(3))
+    before = poses.position(_in_place(env)["franka"]).copy()
+    for _ in range(10):
+        rows = env.snapshot()
+        env.step(np.stack([env.command_to_action(row, {"franka": np.array([0, 0.05, 0, 0, 0, 0])}, {"franka": 1.0}) for row in rows]))
+    moved = poses.position(_in_place(env)["franka"]) - before
+    assert (moved[:, 1] > 0.03).all() and np.abs(moved[:, [0, 2]]).max() < 0.02

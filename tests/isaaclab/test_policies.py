@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import importlib.util
 import json
+import shutil
 from pathlib import Path
 
+import h5py
+import numpy as np
 import pytest
 
 from tests.conftest import SOURCE
@@ -29,12 +32,22 @@ def checkpoint(isaac, folder, repeated) -> str:
 
 
 @pytest.fixture(scope="module")
-def of_mujoco(isaac, folder) -> str:
-    """A checkpoint that observes what Isaac Lab's task does not give."""
-    observed = {"modalities": {"obs": {"low_dim": ["eef_pos", "gripper_to_cube_yaw"]}}}
-    (folder / "small.json").write_text(json.dumps({"algo_name": "bc", "observation": observed, "experiment": {"epoch_every_n_steps": 2}}))
-    isaac("train", "--dataset", str(SOURCE), "--config-json", "small.json", "--epochs", "1", "--batch-size", "8", "--name", "mujoco")
-    return str(folder / "runs" / "mujoco" / "models" / "model_epoch_1.pth")
+def trained(isaac, folder):
+    """Make a checkpoint on demonstrations of MuJoCo that observes the keys it is given."""
+
+    def train(source: Path, *keys: str) -> str:
+        name = "-".join(keys)
+        observed = {"modalities": {"obs": {"low_dim": list(keys)}}}
+        (folder / f"{name}.json").write_text(json.dumps({"algo_name": "bc", "observation": observed, "experiment": {"epoch_every_n_steps": 2}}))
+        isaac("train", "--dataset", str(source), "--config-json", f"{name}.json", "--epochs", "1", "--batch-size", "8", "--name", name)
+        return str(folder / "runs" / name / "models" / "model_epoch_1.pth")
+
+    return train
+
+
+@pytest.fixture(scope="module")
+def of_mujoco(trained) -> str:
+    return trained(SOURCE, "eef_pos", "gripper_to_cube_yaw")
 
 
 def test_a_policy_is_rolled_out_where_it_learnt(isaac, checkpoint):
@@ -51,9 +64,19 @@ def test_and_on_mujoco(isaac, checkpoint):
     assert found["physics"].startswith("mujoco ") and found["checkpoints"][0]["rollouts"] == 2
 
 
-def test_an_observation_that_isaaclab_does_not_give_is_named(isaac, of_mujoco):
-    _, said = isaac("eval", "play", "--checkpoint", of_mujoco, "--task", TASK, "--rollouts", "2", code=2)
-    assert "observes gripper_to_cube_yaw, which IsaacContrib-Stack-Cube-Franka-IK-Rel does not give" in said and "train on demonstrations of Isaac Lab" in said
+def test_a_policy_of_mujoco_is_rolled_out_on_isaaclab(isaac, of_mujoco):
+    found, _ = isaac("eval", "play", "--checkpoint", of_mujoco, "--task", TASK, "--rollouts", "2", "--num-envs", "2", "--horizon", "5", "--json")
+    assert found["task"] == "IsaacContrib-Stack-Cube-Franka-IK-Rel" and found["checkpoints"][0]["rollouts"] == 2
+
+
+def test_an_observation_that_isaaclab_does_not_give_is_named(isaac, folder, trained):
+    source = folder / "touching.hdf5"
+    shutil.copy(SOURCE, source)
+    with h5py.File(source, "r+") as file:
+        for demo in file["data"].values():
+            demo["obs/touch"] = np.zeros((len(demo["actions"]), 2), np.float32)
+    _, said = isaac("eval", "play", "--checkpoint", trained(source, "eef_pos", "touch"), "--task", TASK, "--rollouts", "2", code=2)
+    assert "observes touch, which IsaacContrib-Stack-Cube-Franka-IK-Rel does not give" in said
 
 
 def test_films_are_refused(isaac, folder, checkpoint):

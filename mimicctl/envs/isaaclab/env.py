@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import inspect
 import random
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -13,11 +12,12 @@ import numpy as np
 from mimicctl import poses
 from mimicctl.envs.base import Snapshot
 from mimicctl.envs.isaaclab import versions
+from mimicctl.envs.isaaclab.actions import Actions, orthonormal
 from mimicctl.envs.isaaclab.launch import open_simulation
 from mimicctl.envs.isaaclab.rows import Rows
 from mimicctl.errors import RunFailed, UserError
 from mimicctl.schema import Episode
-from mimicctl.tasks.spec import TaskSpec
+from mimicctl.tasks.spec import Stack, TaskSpec
 
 if TYPE_CHECKING:
     import torch
@@ -39,9 +39,8 @@ class IsaacLabEnv:
         if self._simulation.succeeded is None:
             raise UserError(f"{task.task_id} has no success term, so nothing tells a demonstration from a failure.", where="--task", do="choose another task")
         _refuse_images(self._env.obs_buf["policy"], task)
-        self._takes_noise_of_each = "action_noise_dict" in inspect.signature(self._env.target_eef_pose_to_action).parameters
+        self._actions = Actions(self._env, task)
         self._finger = _finger_joint(self._env)
-        self._differences = self._acts_by_differences()
         self._last = np.zeros((num_envs, self._env.action_manager.total_action_dim), dtype=np.float32)
         self._layout = Rows(self._parts())
         self.reset(range(num_envs), np.random.SeedSequence(0).spawn(num_envs))
@@ -95,10 +94,10 @@ class IsaacLabEnv:
     # Reading snapshots ------------------------------------------------------------------------------------
 
     def eef_poses(self, snapshot: Snapshot) -> dict[str, np.ndarray]:
-        return {name: _orthonormal(pose) for name, pose in self._layout.group(snapshot, "eef_pose").items()}
+        return {name: orthonormal(pose) for name, pose in self._layout.group(snapshot, "eef_pose").items()}
 
     def object_poses(self, snapshot: Snapshot) -> dict[str, np.ndarray]:
-        return {name: _orthonormal(pose) for name, pose in self._layout.group(snapshot, "object_pose").items()}
+        return {name: orthonormal(pose) for name, pose in self._layout.group(snapshot, "object_pose").items()}
 
     def signals(self, snapshot: Snapshot) -> dict[str, np.ndarray]:
         return {name: value > 0.5 for name, value in self._layout.group(snapshot, "signal").items()}
@@ -107,7 +106,18 @@ class IsaacLabEnv:
         return self._layout.read(snapshot, "success") > 0.5
 
     def observations(self, snapshot: Snapshot) -> dict[str, np.ndarray]:
-        return {key: np.ascontiguousarray(value, dtype=np.float32) for key, value in self._layout.group(snapshot, "obs").items()}
+        observed = self._layout.group(snapshot, "obs") | self._observed_beyond(snapshot)
+        return {key: np.ascontiguousarray(value, dtype=np.float32) for key, value in observed.items()}
+
+    def _observed_beyond(self, snapshot: Snapshot) -> dict[str, np.ndarray]:
+        """What the same task on MuJoCo observes beyond Isaac Lab's own, and policies learn a good deal better with."""
+        if not isinstance(self.task.goal, Stack):
+            return {}
+        hand = poses.rotation(self.eef_poses(snapshot)[self.task.eef_names[0]])
+        placed = self.object_poses(snapshot)
+        cubes = [item for item in self.task.objects if item.name in self.task.goal.order]
+        yaws = [poses.relative_yaw(hand, poses.rotation(placed[cube.name]), cube.yaw_symmetry) for cube in cubes]
+        return {"gripper_to_cube_yaw": np.concatenate(yaws, axis=-1)}
 
     def scene_state(self, snapshot: Snapshot) -> dict[str, np.ndarray]:
         state = {path: np.ascontiguousarray(value, dtype=np.float32) for path, value in self._layout.group(snapshot, "state").items()}
@@ -119,13 +129,8 @@ class IsaacLabEnv:
     # Actions ------------------------------------------------------------------------------------------------
 
     def command_to_action(self, snapshot: Snapshot, deltas: Mapping[str, np.ndarray], grippers: Mapping[str, float]) -> np.ndarray:
-        if self.task.control != "rel":
-            # Isaac Lab aims the hand and measures the tool point, and how far they are apart each environment has for itself.
-            what = f"{self.task.task_id} takes absolute poses, which a device cannot be turned into on Isaac Lab yet."
-            raise UserError(what, where="--task", do="record on the task with relative control")
         here = {eef: pose[None] for eef, pose in self.eef_poses(snapshot).items()}
-        targets = {eef: poses.apply_delta(pose, deltas[eef][None]) for eef, pose in here.items()}
-        return self.target_poses_to_actions(here, targets, {eef: np.array([[value]]) for eef, value in grippers.items()})[0]
+        return self._actions.of_command(here, deltas, {eef: np.array([[value]]) for eef, value in grippers.items()})[0]
 
     def target_poses_to_actions(
         self,
@@ -133,57 +138,16 @@ class IsaacLabEnv:
         targets: Mapping[str, np.ndarray],
         grippers: Mapping[str, np.ndarray],
     ) -> np.ndarray:
-        if self._differences:
-            (eef,) = self.task.eef_names
-            arm = np.clip(poses.delta_between(eef_poses[eef], targets[eef]), -1.0, 1.0)
-            return np.concatenate([arm, grippers[eef]], axis=-1).astype(np.float32)
-        return self._asked_actions(eef_poses, targets, grippers)
-
-    def _asked_actions(self, eef_poses: Mapping[str, np.ndarray], targets: Mapping[str, np.ndarray], grippers: Mapping[str, np.ndarray]) -> np.ndarray:
-        """Of the environment, which works out one env's after another."""
-        count = len(next(iter(targets.values())))
-        # Without noise Isaac Lab would not keep actions within their limits.
-        noise = {"action_noise_dict": dict.fromkeys(targets, 0.0)} if self._takes_noise_of_each else {"noise": 0.0}
-        targets, grippers = ({name: self._tensor(value) for name, value in group.items()} for group in (targets, grippers))
-        actions = []
-        with _inference(), self._asked_about(eef_poses):
-            for row in range(count):
-                here = ({name: value[row] for name, value in group.items()} for group in (targets, grippers))
-                actions.append(self._env.target_eef_pose_to_action(*here, **noise, env_id=row))
-        return np.stack([action.cpu().numpy() for action in actions]).astype(np.float32)
-
-    def _acts_by_differences(self) -> bool:
-        """Whether an action is the way from pose to target and the gripper's action, by the environment's own word on a few: then those of all envs
-        are worked out at once, which asking for each would take as long as the physics."""
-        if self.task.control != "rel" or len(self.task.eef_names) != 1:
-            return False
-        rng, (eef,) = np.random.default_rng(0), self.task.eef_names
-        here = {eef: poses.compose(poses.matrix_from_rotvec(rng.uniform(-1.5, 1.5, (self.num_envs, 3))), rng.uniform(-1, 1, (self.num_envs, 3)))}
-        # Some of them beyond the limits.
-        ways = rng.uniform(-1, 1, (self.num_envs, 6)) * np.geomspace(0.01, 1.5, self.num_envs)[:, None]
-        target = {eef: poses.apply_delta(here[eef], ways)}
-        grippers = {eef: rng.choice([-1.0, 1.0], (self.num_envs, 1))}
-        asked = self._asked_actions(here, target, grippers)
-        arm = np.clip(poses.delta_between(here[eef], target[eef]), -1.0, 1.0)
-        return asked.shape[-1] == 7 and np.allclose(asked, np.concatenate([arm, grippers[eef]], axis=-1), atol=1e-4)
+        return self._actions.of_targets(eef_poses, targets, grippers)
 
     def noisy_actions(self, actions: np.ndarray, noise: Mapping[str, np.ndarray]) -> np.ndarray:
-        if self.task.control == "rel":
-            noisy = actions.copy()
-            noisy[..., :6] = np.clip(actions[..., :6] + noise[self.task.eef_names[0]], -1.0, 1.0)
-            return noisy
-        targets = {eef: poses.apply_delta(pose, noise[eef]) for eef, pose in self.actions_to_target_poses({}, actions).items()}
-        return self.target_poses_to_actions({}, targets, self.gripper_actions(actions))
+        return self._actions.noisy(actions, noise)
 
     def actions_to_target_poses(self, eef_poses: Mapping[str, np.ndarray], actions: np.ndarray) -> dict[str, np.ndarray]:
-        with _inference(), self._asked_about(eef_poses):
-            targets = self._env.action_to_target_eef_pose(self._tensor(actions))
-        return {eef: _orthonormal(target.cpu().numpy().astype(np.float64)) for eef, target in targets.items()}
+        return self._actions.targets_of(eef_poses, actions)
 
     def gripper_actions(self, actions: np.ndarray) -> dict[str, np.ndarray]:
-        flat = np.asarray(actions).reshape(-1, np.shape(actions)[-1])
-        parts = self._env.actions_to_gripper_actions(self._tensor(flat))
-        return {eef: part.cpu().numpy().reshape(*np.shape(actions)[:-1], -1) for eef, part in parts.items()}
+        return self._actions.grippers_of(actions)
 
     # Recording ----------------------------------------------------------------------------------------------
 
@@ -201,7 +165,7 @@ class IsaacLabEnv:
 
     def _datagen_info(self, before: Snapshot, actions: np.ndarray) -> dict[str, np.ndarray]:
         eefs = self.eef_poses(before)
-        groups = {"object_pose": self.object_poses(before), "eef_pose": eefs, "target_eef_pose": self.actions_to_target_poses(eefs, actions)}
+        groups = {"object_pose": self.object_poses(before), "eef_pose": eefs, "target_eef_pose": self._actions.said_targets_of(eefs, actions)}
         info = {f"{group}/{name}": value.astype(np.float32) for group, values in groups.items() for name, value in values.items()}
         return info | {f"subtask_term_signals/{name}": value for name, value in self.signals(before).items()}
 
@@ -224,11 +188,19 @@ class IsaacLabEnv:
         with _inference():
             versions.settle_sensors(self._env)
             self._rows = self._layout.pack(self._parts())
-        self._last[list(env_ids)] = 0.0
-        self._last[list(env_ids), -1] = 1.0
         if not all(np.isfinite(pose).all() for pose in self.eef_poses(self._rows[list(env_ids)]).values()):
             what = "The pose of an end-effector is not a number after a reset."
             raise RunFailed(what, where=f"{versions.physics_text(self.task.isaaclab)}", do="try another --physics")
+        self._last[list(env_ids)] = self._holding(env_ids)
+
+    def _holding(self, env_ids: Sequence[int]) -> np.ndarray:
+        """Actions (n, A) of envs that nobody drives after a reset: stay, open."""
+        if self._actions.aims_hand:
+            here = self.eef_poses(self._rows[list(env_ids)])
+            return self._actions.of_targets(here, here, {eef: np.ones((len(env_ids), 1)) for eef in here})
+        holding = np.zeros((len(env_ids), self._last.shape[1]), dtype=np.float32)
+        holding[:, -1] = 1.0
+        return holding
 
     def _seed(self, seed: np.random.SeedSequence) -> None:
         """Events of a reset draw from all three of these."""
@@ -238,22 +210,6 @@ class IsaacLabEnv:
         random.seed(number)
         np.random.seed(number)
         torch.manual_seed(number)
-
-    @contextmanager
-    def _asked_about(self, eef_poses: Mapping[str, np.ndarray]) -> Iterator[None]:
-        """Inside of it the Mimic methods take `eef_poses` (n, 4, 4) for the poses of n envs now, which they ask themselves for.
-
-        So an action can be found for any pose, as in a recording, and not only where the envs happen to be.
-        """
-        if not eef_poses:
-            yield
-            return
-        known = {eef: self._tensor(pose) for eef, pose in eef_poses.items()}
-        self._env.get_robot_eef_pose = lambda eef_name, env_ids=None: known[eef_name][slice(None) if env_ids is None else env_ids]
-        try:
-            yield
-        finally:
-            del self._env.get_robot_eef_pose
 
     def _nested(self, state: Mapping[str, np.ndarray]) -> dict[str, dict[str, dict[str, torch.Tensor]]]:
         """A recorded state of one env in the shape that Isaac Lab takes.
@@ -317,8 +273,3 @@ def _refuse_images(observations: Mapping[str, Any], task: TaskSpec) -> None:
     if images:
         what = f"{task.task_id} has cameras ({', '.join(images)}), and images of Isaac Lab are not recorded yet."
         raise UserError(what, where="--task", do="choose the task without cameras")
-
-
-def _orthonormal(pose: np.ndarray) -> np.ndarray:
-    """A pose that went through float32."""
-    return poses.pose_from_quat(poses.position(pose), poses.quat_from_matrix(poses.rotation(pose)))

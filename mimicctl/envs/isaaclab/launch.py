@@ -128,7 +128,7 @@ def _keep_the_terminal() -> None:
     """Send what native code writes to a log of its own, from now on.
 
     The physics' and Warp's own code writes to file descriptors 1 and 2, also while it steps. There it would be part of a command's result and tear
-    its progress bar; Python's streams keep the terminal.
+    its progress bar; Python's streams keep the terminal, and stay the objects that others hold: pytest's report, handlers of logs.
     """
     global _log
     _log = tempfile.TemporaryFile()
@@ -143,7 +143,8 @@ def _keep_the_terminal() -> None:
         terminal = os.dup(number)
         os.dup2(_log.fileno(), number)
         _taken.append(number)
-        setattr(sys, name, io.TextIOWrapper(os.fdopen(terminal, "wb"), encoding=stream.encoding, errors=stream.errors, line_buffering=True))
+        raw = getattr(stream.buffer, "raw", stream.buffer)  # Python's -u leaves the buffer out
+        raw.__init__(terminal, "wb", closefd=False)
 
 
 def _stop_listening() -> None:

@@ -15,7 +15,7 @@ import numpy as np
 from mimicctl import poses
 from mimicctl.envs.base import Snapshot
 from mimicctl.envs.mujoco import panda
-from mimicctl.envs.mujoco.franka import GRASP_WIDTH_TOLERANCE, along_z
+from mimicctl.envs.mujoco.franka import GRASP_WIDTH_TOLERANCE
 from mimicctl.envs.mujoco.ik import step_within
 from mimicctl.envs.mujoco.reader import SceneReader
 from mimicctl.envs.mujoco.robot_env import RobotEnv
@@ -70,7 +70,7 @@ class TrayReader(SceneReader):
 
     def eef_pose(self, rows: np.ndarray, eef: str) -> np.ndarray:
         """(..., 4, 4) pose of an arm's tool point."""
-        return along_z(self.hand_pose(rows, eef), panda.TOOL_OFFSET)
+        return poses.along_z(self.hand_pose(rows, eef), panda.TOOL_OFFSET)
 
     def last_action(self, rows: np.ndarray) -> np.ndarray:
         start = self.nq + self.nv + 12 * len(self.layout.arms)
@@ -250,7 +250,7 @@ class DualFrankaEnv(RobotEnv):
         targets: Mapping[str, np.ndarray],
         grippers: Mapping[str, np.ndarray],
     ) -> np.ndarray:
-        hands = [along_z(targets[eef], -panda.TOOL_OFFSET) for eef in self.layout.arms]
+        hands = [poses.along_z(targets[eef], -panda.TOOL_OFFSET) for eef in self.layout.arms]
         parts = [(poses.position(hand), poses.quat_beside(poses.quat_from_matrix(poses.rotation(hand)), panda.POINTING_DOWN)) for hand in hands]
         return np.concatenate([*(part for pair in parts for part in pair), *(grippers[eef] for eef in self.layout.arms)], axis=-1).astype(np.float32)
 
@@ -260,7 +260,7 @@ class DualFrankaEnv(RobotEnv):
 
     def actions_to_target_poses(self, eef_poses: Mapping[str, np.ndarray], actions: np.ndarray) -> dict[str, np.ndarray]:
         hands = self._hand_targets(np.asarray(actions, dtype=np.float64))
-        return {eef: along_z(hand, panda.TOOL_OFFSET) for eef, hand in hands.items()}
+        return {eef: poses.along_z(hand, panda.TOOL_OFFSET) for eef, hand in hands.items()}
 
     def gripper_actions(self, actions: np.ndarray) -> dict[str, np.ndarray]:
         first = 7 * len(self.layout.arms)

@@ -10,7 +10,7 @@ import numpy as np
 from mimicctl import poses
 from mimicctl.envs.base import Snapshot
 from mimicctl.envs.mujoco import panda
-from mimicctl.envs.mujoco.franka import FrankaReader, along_z
+from mimicctl.envs.mujoco.franka import FrankaReader
 from mimicctl.envs.mujoco.franka_readers import reader_class
 from mimicctl.envs.mujoco.ik import step_within
 from mimicctl.envs.mujoco.robot_env import RobotEnv
@@ -119,7 +119,7 @@ class MujocoEnv(RobotEnv):
         if self.task.control == "rel":
             arm = np.clip(poses.delta_between(eef_poses[_EEF], targets[_EEF]), -1.0, 1.0)
         else:
-            hand = along_z(targets[_EEF], -panda.TOOL_OFFSET)
+            hand = poses.along_z(targets[_EEF], -panda.TOOL_OFFSET)
             quat = poses.quat_beside(poses.quat_from_matrix(poses.rotation(hand)), panda.POINTING_DOWN)
             arm = np.concatenate([poses.position(hand), quat], axis=-1)
         return np.concatenate([arm, grippers[_EEF]], axis=-1).astype(np.float32)
@@ -136,7 +136,7 @@ class MujocoEnv(RobotEnv):
         actions = np.asarray(actions, dtype=np.float64)
         if self.task.control == "rel":
             return {_EEF: poses.apply_delta(eef_poses[_EEF], actions[..., :6])}
-        return {_EEF: along_z(poses.pose_from_quat(actions[..., :3], actions[..., 3:7]), panda.TOOL_OFFSET)}
+        return {_EEF: poses.along_z(poses.pose_from_quat(actions[..., :3], actions[..., 3:7]), panda.TOOL_OFFSET)}
 
     def gripper_actions(self, actions: np.ndarray) -> dict[str, np.ndarray]:
         return {_EEF: actions[..., -1:]}

@@ -58,7 +58,7 @@ class FrankaReader(SceneReader, ABC):
 
     def eef_pose(self, rows: np.ndarray) -> np.ndarray:
         """(..., 4, 4) pose of the tool point."""
-        return along_z(self.hand_pose(rows), panda.TOOL_OFFSET)
+        return poses.along_z(self.hand_pose(rows), panda.TOOL_OFFSET)
 
     def fingers(self, rows: np.ndarray) -> np.ndarray:
         """(..., 2) finger positions, 0 closed to 0.04 open [m]."""
@@ -133,10 +133,3 @@ class FrankaReader(SceneReader, ABC):
         qvel[np.concatenate([self.layout.arm_qpos, self.layout.finger_qpos])] = self.state_entry(state, "articulation/robot/joint_velocity", 9)
         self.move_objects(state, qvel)
         return qvel
-
-
-def along_z(pose: np.ndarray, distance: float) -> np.ndarray:
-    """Pose (..., 4, 4) shifted along its own z axis [m]."""
-    moved = np.array(pose)
-    moved[..., :3, 3] += distance * pose[..., :3, 2]
-    return moved

@@ -12,7 +12,6 @@ from mimicctl import poses
 from mimicctl.envs.base import Way
 from mimicctl.envs.mujoco import panda
 from mimicctl.envs.mujoco.env import MujocoEnv
-from mimicctl.envs.mujoco.franka import along_z
 from mimicctl.envs.mujoco.ik import joint_step
 from mimicctl.envs.mujoco.scene import build_spec
 from mimicctl.tasks.spec import TaskSpec
@@ -140,7 +139,7 @@ class PandaMotionPlanner:
         self._data.qpos[self._layout.arm_qpos] = arm
         self._mujoco.mj_kinematics(self._model, self._data)
         hand = self._layout.hand_body
-        return along_z(poses.compose(self._data.xmat[hand].reshape(3, 3), self._data.xpos[hand]), panda.TOOL_OFFSET)
+        return poses.along_z(poses.compose(self._data.xmat[hand].reshape(3, 3), self._data.xpos[hand]), panda.TOOL_OFFSET)
 
     def _near(self, arm: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Pairs (n, 2) of a geom that moves and one that does not, nearer than the clearance, and their gaps (n,) [m]."""

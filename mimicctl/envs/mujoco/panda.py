@@ -13,6 +13,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from mimicctl.envs.mujoco.assets import read_urdf
+from mimicctl.tasks.franka import POINTING_DOWN as POINTING_DOWN
+from mimicctl.tasks.franka import TOOL_OFFSET as TOOL_OFFSET
 
 if TYPE_CHECKING:
     import mujoco
@@ -25,15 +27,8 @@ FINGER_BODIES = ("panda_leftfinger", "panda_rightfinger")
 FINGER_OPEN = 0.04
 """One finger's travel [m]."""
 
-TOOL_OFFSET = 0.1034
-"""From the hand frame to the observed end-effector frame, along the hand's z [m]."""
-
 IK_OFFSET = 0.107
 """From the hand frame to the point the relative controller moves, along the hand's z [m]."""
-
-POINTING_DOWN = (1.0, 0.0, 0.0, 0.0)
-"""xyzw quaternion of a hand above the table. Its w is 0, so a sign rule by w would make quaternions jump to and fro in
-observations and actions; the side of this one is the sign that they keep."""
 
 # Short of straight, where upper arm and forearm are in line. Beyond it the elbow bends the other way, for all of 0.4 rad: an arm that was pushed
 # through there by a far target would come back on that side, and be stuck.

@@ -66,12 +66,8 @@ class SceneReader:
 
         The turn that a grasp needs. Isaac Lab leaves it to the policy to find it in the two quaternions; few networks do.
         """
-        parts = []
-        for item in items:
-            axis = np.einsum("...ij,...i->...j", eef_rotation, poses.matrix_from_quat(self.object_quat(rows, item.name))[..., 0])
-            angle = item.yaw_symmetry * np.arctan2(axis[..., 1], axis[..., 0])
-            parts += [np.cos(angle), np.sin(angle)]
-        return np.stack(parts, axis=-1)
+        turned = [(poses.matrix_from_quat(self.object_quat(rows, item.name)), item.yaw_symmetry) for item in items]
+        return np.concatenate([poses.relative_yaw(eef_rotation, rotation, symmetry) for rotation, symmetry in turned], axis=-1)
 
     def object_states(self, rows: np.ndarray) -> dict[str, np.ndarray]:
         """State path to (..., D) of every object."""
