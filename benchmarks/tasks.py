@@ -22,15 +22,13 @@ import sys
 import tempfile
 import time
 from collections.abc import Iterable, Iterator
-from contextlib import closing, suppress
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
-from mimicctl.config import RecordSettings
-from mimicctl.devices import make_device
+from mimicctl.authoring.attempts import attempts_of_operator
 from mimicctl.envs import make_env
 from mimicctl.errors import UserError
-from mimicctl.recording.session import Progress, Rules, run_session
 from mimicctl.statistics import wilson_interval
 from mimicctl.tasks import TaskSpec, find_task, list_tasks
 from mimicctl.tasks.fingerprint import fingerprint
@@ -45,28 +43,15 @@ class NotRun(Exception):
     """A part could not be measured; says why."""
 
 
-class _Enough(Exception):
-    """All resets that were asked for have ended."""
-
-
 def scripted(task: TaskSpec, options: argparse.Namespace, work: Path) -> dict[str, Any]:
     """Attempts of the scripted operator at its normal pace."""
     try:
-        device = make_device(task, RecordSettings(device="scripted"), SEED)
-        env = make_env(task)
+        with closing(make_env(task)) as env:
+            attempts = attempts_of_operator(env, options.resets, SEED)
     except UserError as error:
         raise NotRun(error.what) from None
-    progress, steps = Progress(Rules(wanted=0, hold_needed=task.success_hold_steps)), []
-
-    def watch(progress: Progress) -> None:
-        steps[len(progress.outcomes) :] = [progress.steps]
-        if len(progress.outcomes) == options.resets:
-            raise _Enough
-
-    with closing(env), suppress(_Enough):
-        run_session(env, device, None, progress, seed=SEED, on_step=watch)
-    saved = sum(outcome.saved for outcome in progress.outcomes)
-    return {"successes": saved, "trials": options.resets, "median_steps": sorted(steps[: options.resets])[options.resets // 2]}
+    steps = sorted(len(attempt.episode.actions) for attempt in attempts)
+    return {"successes": sum(attempt.saved for attempt in attempts), "trials": len(attempts), "median_steps": steps[len(steps) // 2]}
 
 
 def generate(task: TaskSpec, options: argparse.Namespace, work: Path) -> dict[str, Any]:
