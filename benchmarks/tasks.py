@@ -76,12 +76,12 @@ def generate(task: TaskSpec, options: argparse.Namespace, work: Path) -> dict[st
 def policy(task: TaskSpec, options: argparse.Namespace, work: Path) -> dict[str, Any]:
     """Rollouts of the last checkpoint, which is settled beforehand: the best of several would flatter."""
     _sources(task, work)
-    demos, run = work / f"learnt_from_{options.demos}.hdf5", work / "runs" / f"{options.recipe}_{options.demos}"
+    demos, run = work / f"learnt_from_{options.demos}.hdf5", work / "runs" / f"{options.recipe}_{options.demos}_{options.epochs or 'all'}"
     if not demos.exists():
         again = ["--resume"] if list(work.glob(f"{demos.stem}*")) else []
         _mimicctl(work, "generate", "--task", task.task_id, *_how_to_generate(task), "--trials", str(options.demos), "--seed", str(LEARNT_FROM), "--output-file", demos.name, *again)  # fmt: skip
-    again = ["--resume"] if run.exists() else []
-    _mimicctl(work, "train", "--dataset", demos.name, "--recipe", options.recipe, "--name", run.name, "--seed", "1", *again)
+    again, shorter = ["--resume"] if run.exists() else [], ["--epochs", str(options.epochs)] if options.epochs else []
+    _mimicctl(work, "train", "--dataset", demos.name, "--recipe", options.recipe, "--name", run.name, "--seed", "1", *shorter, *again)
     recipe = json.loads((run / "lineage.json").read_text())["recipe"]
     checkpoint = run / "models" / f"model_epoch_{recipe['epochs']}.pth"
     asked = ["--task", task.task_id, "--checkpoint", str(checkpoint), "--rollouts", str(options.rollouts), "--seed", str(STARTS)]
@@ -187,8 +187,10 @@ def table(folder: Path, tasks: Iterable[TaskSpec]) -> Iterator[str]:
         cells = [
             f"`{task.task_id}`",
             rate(results["scripted"]) if "scripted" in results else "-",
-            *((rate(made), f"{made['demos_per_hour']:,}".replace(",", " "), f"{made['cpu_seconds_per_demo']:.2f}") if made else ("-", "-", "-")),
-            "<br>".join(f"`{result['recipe']}`, {result['demos']} demos: {rate(result)}" for result in policies) or "-",
+            rate(made) if made else "-",
+            f"{made['demos_per_hour']:,}".replace(",", " ") if made and "demos_per_hour" in made else "-",
+            f"{made['cpu_seconds_per_demo']:.2f}" if made and "cpu_seconds_per_demo" in made else "-",
+            "<br>".join(f"`{result['recipe']}`, {result['demos']} demos, {result['epochs']} epochs: {rate(result)}" for result in policies) or "-",
         ]
         yield f"| {' | '.join(cells)} |"
     for part, ids in missing.items():
@@ -206,6 +208,7 @@ def main() -> None:
     parser.add_argument("--attempts", type=int, default=200, help="attempts of generation (200)")
     parser.add_argument("--demos", type=int, default=1000, help="that policies are trained on (1000)")
     parser.add_argument("--recipe", default="auto", help="that policies are trained with; auto: the task's own")
+    parser.add_argument("--epochs", type=int, help="that they are trained for; as many as the recipe says unless given")
     parser.add_argument("--rollouts", type=int, default=100, help="of a policy (100)")
     options = parser.parse_args()
     tasks = [find_task(task_id) for task_id in options.tasks] if options.tasks else list(list_tasks())
