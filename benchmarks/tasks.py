@@ -124,7 +124,7 @@ def _mimicctl(work: Path, *command: str) -> dict[str, Any]:
                 said.append(line.strip())
                 print("   ", said[-1], file=sys.stderr, flush=True)
         if process.returncode:
-            raise NotRun("; ".join(line for line in said if line.startswith(("mimicctl", "in ", "do "))) or said[-1])
+            raise NotRun("; ".join(line for line in said if line.startswith(("mimicctl", "in ", "do "))) or (said or ["it said nothing"])[-1])
         printed.seek(0)
         return json.load(printed)
 
@@ -171,6 +171,11 @@ def rate(result: dict[str, Any]) -> str:
     return f"{100 * successes / trials:.1f} % ({successes} of {trials}; {100 * low:.1f} to {100 * high:.1f})"
 
 
+def in_words(result: dict[str, Any]) -> str:
+    """A policy: how it was trained, and its rate."""
+    return f"`{result['recipe']}`, {result['demos']} demos, {result['epochs']} epochs: {rate(result)}"
+
+
 def table(folder: Path, tasks: Iterable[TaskSpec]) -> Iterator[str]:
     """Lines of Markdown: a row for each task of which anything is measured, and then what is not."""
     yield "| task | scripted (95 % interval) | generated | demos/h | CPU-s a demo | policy |"
@@ -190,7 +195,7 @@ def table(folder: Path, tasks: Iterable[TaskSpec]) -> Iterator[str]:
             rate(made) if made else "-",
             f"{made['demos_per_hour']:,}".replace(",", " ") if made and "demos_per_hour" in made else "-",
             f"{made['cpu_seconds_per_demo']:.2f}" if made and "cpu_seconds_per_demo" in made else "-",
-            "<br>".join(f"`{result['recipe']}`, {result['demos']} demos, {result['epochs']} epochs: {rate(result)}" for result in policies) or "-",
+            "<br>".join(map(in_words, policies)) or "-",
         ]
         yield f"| {' | '.join(cells)} |"
     for part, ids in missing.items():

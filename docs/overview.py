@@ -123,9 +123,8 @@ def table() -> Iterator[str]:
     yield "|---|---|---|---|---|---|---|"
     for task in own_tasks():
         results = dict(measured["measured"](measured["FOLDER"], task))
-        policies = [result for name, result in results.items() if name.startswith("policy")]
-        # What a reader gets by asking for nothing else, if it was measured.
-        policy = max(policies, key=lambda result: result["successes"] / result["trials"], default=None)
+        # That of the task's own recipe, or of another one where only that was measured.
+        policy = results.get("policy") or next((result for name, result in results.items() if name.startswith("policy")), None)
         picture = picture_of(task)
         cells = [
             f'<img src="pictures/{picture.name}" width="160" alt="">' if picture.exists() else "",
@@ -134,7 +133,7 @@ def table() -> Iterator[str]:
             "; ".join(dict.fromkeys(", ".join(subtask.name for subtask in subtasks) for subtasks in task.subtasks.values())),
             task.goal.text,
             measured["rate"](results["generate"]) if "generate" in results else "not measured",
-            f"{measured['rate'](policy)}, `{policy['recipe']}`" if policy else "not measured",
+            measured["in_words"](policy) if policy else "not measured",
         ]
         yield f"| {' | '.join(cells)} |"
 
