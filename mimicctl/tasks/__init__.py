@@ -46,6 +46,7 @@ from mimicctl.tasks.spec import (
 from mimicctl.tasks.stack_cube import (
     STACK_CUBE_ABS,
     STACK_CUBE_BIN_REL,
+    STACK_CUBE_BLUEPRINT,
     STACK_CUBE_D0_REL,
     STACK_CUBE_D1_REL,
     STACK_CUBE_REL,
@@ -104,6 +105,7 @@ _REGISTRY = {
         STACK_CUBE_ABS,
         STACK_CUBE_VISUOMOTOR,
         STACK_CUBE_VISUOMOTOR_COSMOS,
+        STACK_CUBE_BLUEPRINT,
         STACK_CUBE_D0_REL,
         STACK_CUBE_D1_REL,
         STACK_CUBE_WALL_REL,
@@ -203,7 +205,7 @@ def on_isaaclab(task_id: str) -> bool:
 
 def family_of(task_id: str) -> str:
     """A task without its backend, its cameras and its reset distribution (MimicGen's `-D0`, `-D1`): demonstrations of one of a family serve the others."""
-    name = canonical_id(task_id).split("-", 1)[-1].removesuffix("-v0").removesuffix("-Cosmos").removesuffix("-Visuomotor")
+    name = canonical_id(task_id).split("-", 1)[-1].removesuffix("-v0").removesuffix("-Cosmos").removesuffix("-Visuomotor").removesuffix("-Blueprint")
     return re.sub(r"-D\d(?=-|$)", "", name)
 
 
@@ -221,8 +223,7 @@ def twin_of(env_name: str) -> TaskSpec | None:
     """
     name = canonical_id(env_name)
     if on_isaaclab(name):
-        # A blueprint differs in its camera.
-        name = f"MuJoCo-{name.split('-', 1)[1].removesuffix('-v0').removesuffix('-Blueprint')}-v0"
+        name = f"MuJoCo-{name.split('-', 1)[1].removesuffix('-v0')}-v0"
     task = _known(name)
     if task is None and canonical_id(env_name) == name and name.startswith("MuJoCo-"):
         _blame_broken(name)

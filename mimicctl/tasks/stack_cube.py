@@ -10,7 +10,7 @@ import dataclasses
 import math
 
 from mimicctl.tasks.franka import HAND, HOME, SCENE_COLORS, TABLE_CAM, WRIST_CAM
-from mimicctl.tasks.spec import ObjectSpec, Obstacle, Part, ResetRange, Stack, Subtask, TaskSpec
+from mimicctl.tasks.spec import CameraSpec, ObjectSpec, Obstacle, Part, ResetRange, Stack, Subtask, TaskSpec
 
 _EDGE = 0.0406
 _MASS = 0.06
@@ -172,4 +172,25 @@ STACK_CUBE_VISUOMOTOR_COSMOS = dataclasses.replace(
     task_id="MuJoCo-Stack-Cube-Franka-IK-Rel-Visuomotor-Cosmos-v0",
     description="The same, the camera at the table with segmentation, normals and depth too.",
     cameras=(dataclasses.replace(TABLE_CAM, modalities=("rgb", "segmentation", "normals", "depth")), WRIST_CAM),
+)
+
+# Two cameras of 704 x 1280 pixels that see shapes without colours, to be painted by a video model; Isaac Lab writes their images to PNGs, and not into the dataset.
+_BLUEPRINT_CAM = CameraSpec("table_cam", "", (1.0, 0.0, 0.33), (0.5963, 0.5963, -0.3799, -0.3799), 704, 1280, ("normals", "segmentation"), clip=(0.1, 1e5))
+_BLUEPRINT_HIGH_CAM = dataclasses.replace(
+    _BLUEPRINT_CAM, name="table_high_cam", position=(1.4, 1.8, 1.2), quat=(0.2025, 0.8185, -0.5192, -0.1393), clip=(1.5, 1e5)
+)
+STACK_CUBE_BLUEPRINT = dataclasses.replace(
+    STACK_CUBE_REL,
+    task_id="MuJoCo-Stack-Cube-Franka-IK-Rel-Blueprint-v0",
+    description="The same, normals and segmentation seen by two large cameras.",
+    cameras=(_BLUEPRINT_CAM, _BLUEPRINT_HIGH_CAM),
+    semantic_colors={
+        "cube_1": (255, 36, 66),
+        "cube_2": (255, 184, 48),
+        "cube_3": (55, 255, 139),
+        "table": (255, 237, 218),
+        "ground": (100, 100, 100),
+        "robot": (125, 125, 125),
+        "background": (10, 10, 10),
+    },
 )

@@ -153,7 +153,7 @@ def test_info_and_check_know_all_dialects(tmp_path, mimicctl):
         (foreign.STACK_2, DEFAULT_TASK),
         (foreign.STACK_3, DEFAULT_TASK),
         (f"isaaclab_mimic:{foreign.MIMIC}", DEFAULT_TASK),
-        ("Isaac-Stack-Cube-Franka-IK-Rel-Blueprint-Mimic-v0", DEFAULT_TASK),
+        ("Isaac-Stack-Cube-Franka-IK-Rel-Blueprint-Mimic-v0", "MuJoCo-Stack-Cube-Franka-IK-Rel-Blueprint-v0"),
         ("IsaacContrib-Stack-Cube-Franka-IK-Rel-Visuomotor-Cosmos", "MuJoCo-Stack-Cube-Franka-IK-Rel-Visuomotor-Cosmos-v0"),
         ("Isaac-Stack-Cube-Franka-v0", None),
         ("Isaac-Stack-Cube-Franka-IK-Rel-Skillgen-v0", None),

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from contextlib import closing
+
 import numpy as np
 import pytest
 
@@ -12,6 +14,8 @@ from mimicctl.envs.mujoco.cameras import SceneRenderer, cameras_of
 from mimicctl.envs.mujoco.collada import Part, simplified
 from mimicctl.tasks import CameraSpec, find_task
 from tests.rendering.conftest import COSMOS
+
+BLUEPRINT = "MuJoCo-Stack-Cube-Franka-IK-Rel-Blueprint-v0"
 
 pytestmark = pytest.mark.render
 
@@ -171,3 +175,22 @@ def test_simplified_meshes_keep_their_rims_and_lose_triangles():
     corners = part.vertices[part.faces]
     area = np.cross(corners[:, 1] - corners[:, 0], corners[:, 2] - corners[:, 0])[:, 2].sum() / 2
     assert abs(area - 1) < 1e-6
+
+
+def test_the_blueprint_sees_each_cube_with_both_cameras_in_its_own_colours():
+    task = find_task(BLUEPRINT)
+    with closing(make_env(task)) as env:
+        env.reset([0], [np.random.SeedSequence(5)])
+        snapshot = env.snapshot()[0]
+        with closing(SceneRenderer(task, "performance", task.cameras)) as renderer:
+            images = renderer.images(env.reader.qpos(snapshot))
+        objects = env.object_poses(snapshot)
+    assert {key: (image.shape, str(image.dtype)) for key, image in images.items()} == {
+        f"{camera}_{modality}": ((704, 1280, channels), dtype)
+        for camera in ("table_cam", "table_high_cam")
+        for modality, channels, dtype in (("normals", 3, "float32"), ("segmentation", 4, "uint8"))
+    }
+    for camera in task.cameras:
+        for name, pose in objects.items():
+            row, column = pixel_of(camera, poses.position(pose))
+            assert tuple(images[f"{camera.name}_segmentation"][row, column]) == (*task.semantic_colors[name], 255)
