@@ -52,8 +52,8 @@ _OUTWARDS = 0.4
 """How far the left hand turns from straight ahead to reach the bin [rad]."""
 _ASIDE = 0.035
 """From where a hand comes to the beaker [m]."""
-_OVER = 0.07
-"""From where one comes down to the bowl, and goes up from it [m]."""
+_OVER, _AWAY = 0.07, 0.08
+"""From how far above the bowl one comes down to it, and how far up it goes afterwards [m]."""
 _TILTING, _PATIENCE = 30, 60
 """Control steps that tilting takes, and that the nut is waited for, at most."""
 
@@ -180,7 +180,7 @@ class ScriptedPour:
             yield from hand.reach(lambda pose=level: pose, pinch, tolerance)
         yield from self._work(hand, pinch, OPEN)
         back = hand.seen().eef_pose.copy()
-        back[2, 3] += _OVER
+        back[2, 3] += _AWAY
         yield from hand.reach(lambda: back, OPEN, PASSING)
         while True:
             yield Command(np.zeros(6), OPEN)
