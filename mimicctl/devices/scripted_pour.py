@@ -12,6 +12,7 @@ import numpy as np
 from mimicctl import poses
 from mimicctl.devices.base import Command, OperatorView
 from mimicctl.devices.scripted_hand import ALIGNED, CLOSE, MANNERS, OPEN, PASSING, ScriptedHand
+from mimicctl.errors import UserError
 from mimicctl.tasks.spec import Pour, TaskSpec
 
 
@@ -40,6 +41,7 @@ def _pose(rotvec: tuple[float, float, float], held: tuple[float, float, float]) 
 _HOLDS = {"g1": Holds(beaker=_pose((0.0, 0.0, 0.0), (0.107, -0.045, -0.012)), rim=_pose((-np.pi / 2, 0.0, 0.0), (0.118, 0.062, 0.0)), pinch=-0.6, closing=18)}
 
 _TILT = np.radians(118)
+"""Of a beaker that pours."""
 _SPOUT = (0.060, 0.075)
 """Of the beaker's mouth when it is tilted, from the middle of the bowl to its left, and above its rim [m]."""
 _CLEAR = 0.03
@@ -49,8 +51,11 @@ _INTO_BIN = 0.02
 _OUTWARDS = 0.4
 """How far the left hand turns from straight ahead to reach the bin [rad]."""
 _ASIDE = 0.035
-_TILTING = 30
-"""Control steps."""
+"""From where a hand comes to the beaker [m]."""
+_OVER, _AWAY = 0.07, 0.08
+"""From how far above the bowl one comes down to it, and how far up it goes afterwards [m]."""
+_TILTING, _PATIENCE = 30, 60
+"""Control steps that tilting takes, and that the nut is waited for, at most."""
 
 
 class ScriptedPour:
@@ -59,6 +64,9 @@ class ScriptedPour:
     Args:
         speed: a key of `MANNERS`.
         seed: of all the operator's choices; each `reset` takes the next child.
+
+    Raises:
+        UserError: the hands of that robot are not known.
     """
 
     name = "scripted"
@@ -66,6 +74,9 @@ class ScriptedPour:
 
     def __init__(self, task: TaskSpec, *, speed: str, seed: int) -> None:
         assert isinstance(task.goal, Pour)
+        if task.robot not in _HOLDS:
+            what = f"The scripted operator does not know how the hands of {task.robot} take hold of a beaker and a bowl."
+            raise UserError(what, where="--device scripted", do="drive yourself (--device hands)")
         self._task, self._goal, self._manner, self._holds = task, task.goal, MANNERS[speed], _HOLDS[task.robot]
         self._seed = np.random.SeedSequence(seed)
         self.reset()
@@ -118,7 +129,7 @@ class ScriptedPour:
         tilted = [self._tilted(share, mouth + share * (spout - mouth), beaker[2]) @ held for share in np.linspace(0.0, 1.0, _TILTING)]
         for pose in tilted:
             yield hand.move(poses.delta_between(hand.seen().eef_pose, pose), CLOSE)
-        for _ in range(60):
+        for _ in range(_PATIENCE):
             if self._is_poured():
                 break
             yield hand.move(poses.delta_between(hand.seen().eef_pose, tilted[-1]), CLOSE)
@@ -153,7 +164,7 @@ class ScriptedPour:
         offset = np.array([-bowl[0], 0.0, bowl[2]]) + hand.rng.normal(0.0, aim, 3)
         grip = poses.compose(np.eye(3), offset) @ self._holds.rim
         over = grip.copy()
-        over[2, 3] += 0.07
+        over[2, 3] += _OVER
         yield from hand.reach(lambda: self._pose_of(goal.bowl) @ over, OPEN, PASSING)
         yield from hand.reach(lambda: self._pose_of(goal.bowl) @ grip, OPEN, ALIGNED)
         yield from self._work(hand, OPEN, pinch)
@@ -162,14 +173,14 @@ class ScriptedPour:
         # The fingers lift its near end; it is brought level.
         held = poses.inverse(grasped) @ hand.seen().eef_pose
         target = poses.position(self._pose_of(goal.scale)) + np.array([*hand.rng.normal(0.0, 2 * aim, 2), scale[2] + bowl[2]])
-        over = target + np.array([0.0, 0.0, 0.05])
+        above = target + np.array([0.0, 0.0, 0.05])
         low = target + np.array([0.0, 0.0, 0.002])
-        for place, tolerance in ((np.array([*start[:2], over[2]]), PASSING), (over, PASSING), (low, ALIGNED)):
+        for place, tolerance in ((np.array([*start[:2], above[2]]), PASSING), (above, PASSING), (low, ALIGNED)):
             level = poses.yaw_pose(place, yaw) @ held
             yield from hand.reach(lambda pose=level: pose, pinch, tolerance)
         yield from self._work(hand, pinch, OPEN)
         back = hand.seen().eef_pose.copy()
-        back[2, 3] += 0.08
+        back[2, 3] += _AWAY
         yield from hand.reach(lambda: back, OPEN, PASSING)
         while True:
             yield Command(np.zeros(6), OPEN)

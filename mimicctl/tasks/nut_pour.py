@@ -42,26 +42,26 @@ def _vessel(radius: float, height: float, wall: float, floor: float, taper: floa
     )
 
 
-BEAKER_RADIUS, BEAKER_HEIGHT, _BEAKER_FLOOR = 0.031, 0.115, 0.006
+_BEAKER_RADIUS, _BEAKER_HEIGHT, _BEAKER_FLOOR = 0.031, 0.115, 0.006
 _BEAKER = ObjectSpec(
     "sorting_beaker",
     "red beaker",
-    edge=BEAKER_HEIGHT,
+    edge=_BEAKER_HEIGHT,
     mass=0.10,
     rgba=_RED,
     friction=0.15,
-    parts=_vessel(BEAKER_RADIUS, BEAKER_HEIGHT, 0.004, _BEAKER_FLOOR, 1.0, 16, _RED),
+    parts=_vessel(_BEAKER_RADIUS, _BEAKER_HEIGHT, 0.004, _BEAKER_FLOOR, 1.0, 16, _RED),
 )
 
-BOWL_RADIUS, BOWL_HEIGHT = 0.066, 0.055
+_BOWL_RADIUS, _BOWL_HEIGHT = 0.066, 0.055
 _BOWL = ObjectSpec(
     "sorting_bowl",
     "yellow bowl",
-    edge=2 * BOWL_RADIUS,
+    edge=2 * _BOWL_RADIUS,
     mass=0.12,
     rgba=_YELLOW,
     friction=0.5,
-    parts=_vessel(BOWL_RADIUS, BOWL_HEIGHT, 0.005, 0.005, 1.7, 20, _YELLOW),
+    parts=_vessel(_BOWL_RADIUS, _BOWL_HEIGHT, 0.005, 0.005, 1.7, 20, _YELLOW),
 )
 
 _SCALE = ObjectSpec(
@@ -78,12 +78,12 @@ _SCALE = ObjectSpec(
     ),
 )
 
-_BIN_WALL, BIN_HALF = 0.003, (0.110, 0.080, 0.030)
+_BIN_WALL, _BIN_HALF = 0.003, (0.110, 0.080, 0.030)
 """Half the thickness of the bin's walls and floor, and half of its outside [m]."""
 
 
 def _bin_parts() -> tuple[Part, ...]:
-    (x, y, z), wall = BIN_HALF, _BIN_WALL
+    (x, y, z), wall = _BIN_HALF, _BIN_WALL
     parts = [Part("box", (0.0, 0.0, wall - z), (x, y, wall), _BLUE)]
     for side in (-1, 1):
         parts.append(Part("box", (side * (x - wall), 0.0, wall), (wall, y, z - wall), _BLUE))

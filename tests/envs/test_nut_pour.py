@@ -170,6 +170,21 @@ def test_demonstrations_that_come_with_it_make_more(tmp_path):
     assert made.demos == 2
 
 
+def test_recorded_states_are_drawn_without_inverse_kinematics():
+    from importlib import resources
+    from pathlib import Path
+
+    from mimicctl.dataset.reader import Dataset
+    from mimicctl.rendering.replay import positions_of
+
+    task = find_task(ID.replace("-v0", "-Visuomotor-v0"))
+    with resources.as_file(resources.files("mimicctl") / "data" / task.source_demos) as path, Dataset(Path(path)) as dataset:
+        episode = dataset.episode("demo_0")
+        positions = positions_of(task)(episode)
+    assert positions.shape == (len(episode.actions), 28 + 7 * len(task.objects))
+    np.testing.assert_allclose(np.sort(positions[0, :28]), np.sort(episode.initial_state["articulation/robot/joint_position"][0]), atol=1e-6)
+
+
 @pytest.mark.render
 @pytest.mark.humanoid
 def test_beaker_bowl_and_bin_are_seen_in_their_colours(env):
