@@ -49,8 +49,7 @@ def read_urdf(relative_path: str, *, visuals: bool) -> str:
     return re.sub(r"(<robot\b[^>]*>)", lambda match: match.group(1) + compiler, text, count=1)
 
 
-_GR1_WHEEL = "robosuite==1.5.2"
-GR1_INSTALL = f"pip install --no-deps {_GR1_WHEEL}"
+GR1_INSTALL = "pip install --no-deps robosuite==1.5.2"
 """Without its dependencies, which are of its simulator and would take NumPy back to 1."""
 
 
@@ -65,4 +64,4 @@ def gr1_files() -> dict[str, Path]:
         assets = Path(entry or ".") / "robosuite" / "models" / "assets"
         if all((assets / part).is_file() for part in parts.values()):
             return {name: assets / part for name, part in parts.items()}
-    raise UserError("The model of the GR-1 is not installed.", where=_GR1_WHEEL, do=f"{GR1_INSTALL} (MIT, 160 MB; its files are used, its code is not)")
+    raise UserError("The model of the GR-1 is not installed.", where=sys.prefix, do=f"{GR1_INSTALL} (MIT, 160 MB; its files are used, its code is not)")
