@@ -154,13 +154,13 @@ def _actions_sha256(dataset: Dataset, name: str) -> str:
 def _inputs(file: DatasetFile, known: _Known) -> Iterator[Finding]:
     for number, entry in enumerate(inputs(file.lineage)):
         name = str(entry.get("file") or "")
-        here = known.file_named(name, beside=file.path)
+        expected = _taken_from(file, number, entry)
+        here = known.file_named(name, entry, expected, beside=file.path)
         if here is None:
             yield Finding("note", file.path, "", f"was made from {name or 'a file without name'}, which is not here")
             continue
         if known.is_same(here, entry):
             continue
-        expected = _taken_from(file, number, entry)
         now = {demo.name: demo.sha256 for demo in here.demos}
         gone = known.withdrawn_from(here)
         other = [demo for demo, sha256 in expected.items() if now.get(demo) != sha256 and gone.get(demo) != sha256]
@@ -201,10 +201,15 @@ class _Known:
         self._hashes: dict[tuple[Path, str], str] = {}
         self._actions: dict[str, str] = {}
 
-    def file_named(self, name: str, *, beside: Path) -> DatasetFile | None:
+    def file_named(self, name: str, entry: Mapping[str, Any], expected: Mapping[str, str], *, beside: Path) -> DatasetFile | None:
+        """The file of that name which an entry among inputs tells of, or the one that is most like it: there may be several in different folders."""
         found = [file for file in self.workspace.datasets if file.path.name == name and file.path != beside]
-        near = [file for file in found if file.path.parent == beside.parent]
-        return next(iter(near or (found if len(found) == 1 else ())), None)
+
+        def likeness(file: DatasetFile) -> tuple[bool, int, bool]:
+            same = sum(expected.get(demo.name) == demo.sha256 for demo in file.demos)
+            return len(found) > 1 and self.is_same(file, entry), same, file.path.parent == beside.parent
+
+        return max(found, key=likeness, default=None)
 
     def is_same(self, file: DatasetFile, entry: Mapping[str, Any]) -> bool:
         """Whether a file is the one that an entry among inputs tells of."""

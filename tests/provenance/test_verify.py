@@ -163,6 +163,15 @@ def test_a_recording_that_goes_on_is_no_error(shop):
     assert [finding.severity for finding in found] == ["note"] and "gone on since" in found[0].what
 
 
+def test_files_of_one_name_in_two_folders_are_told_apart(tmp_path):
+    for i in range(2):
+        (tmp_path / str(i)).mkdir()
+        with DatasetWriter(tmp_path / str(i) / "a.hdf5", task_id="t", lineage={"made_by": "mimicctl record"}) as writer:
+            writer.write(make_episode(i))
+    merge([tmp_path / "0" / "a.hdf5", tmp_path / "1" / "a.hdf5"], tmp_path / "1" / "m.hdf5")
+    assert list(verify(scan(tmp_path))) == []
+
+
 def test_files_of_others_are_a_note(tmp_path, source_file):
     shutil.copy(source_file, tmp_path / "old.hdf5")
     found = list(verify(scan(tmp_path)))
