@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Collection
+from collections.abc import Collection, Iterator
 from contextlib import ExitStack
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -20,7 +20,7 @@ import h5py
 import numpy as np
 
 from mimicctl.conversion.lerobot.folder import FILES_A_CHUNK, NUMBERED
-from mimicctl.dataset.reader import Dataset, is_demo_name, json_object, open_hdf5
+from mimicctl.dataset.reader import Dataset, demo_number, is_demo_name, json_object, open_hdf5
 from mimicctl.errors import UserError
 from mimicctl.schema import LINEAGE_ATTR
 
@@ -120,11 +120,11 @@ class Sidecar:
 
     def __init__(self, root: Path) -> None:
         self._root, self._stack = root, ExitStack()
-        self._demos: dict[int, h5py.Group] = {}
+        self._files: dict[int, h5py.Group] = {}  # a handle of each demo would take more memory than its arrays
         try:
             for path in sorted((root / FOLDER).glob("chunk-*/file-*.hdf5")):
                 data = self._stack.enter_context(open_hdf5(path))["data"]
-                self._demos |= {int(name[5:]): data[name] for name in data if is_demo_name(name)}
+                self._files |= {demo_number(name): data for name in data if is_demo_name(name)}
             self._sources = [self._stack.enter_context(open_hdf5(path)) for path in sources_of(root)]
         except BaseException:
             self._stack.close()
@@ -138,7 +138,7 @@ class Sidecar:
 
     def __len__(self) -> int:
         """Episodes that it has something of."""
-        return len(self._demos)
+        return len(self._files)
 
     def features(self) -> dict[str, Any]:
         """What is in `features.json`; {} without it."""
@@ -152,16 +152,17 @@ class Sidecar:
                 "This is not readable JSON.", where=str(path), do="copy the dataset again; without the folder mimicctl it is read as LeRobot's"
             ) from None
 
-    def demos(self) -> list[h5py.Group]:
+    def demos(self) -> Iterator[h5py.Group]:
         """All that it has something of, in order of the episodes."""
-        return [self._demos[number] for number in sorted(self._demos)]
+        return (self._files[number][f"demo_{number}"] for number in sorted(self._files))
 
     def demo(self, number: int) -> h5py.Group | None:
-        return self._demos.get(number)
+        return self._files[number][f"demo_{number}"] if number in self._files else None
 
     def origin(self, number: int) -> Origin | None:
         """Of an episode; None if nothing is known of it."""
-        facts = json_object(self._demos[number].attrs.get(_ORIGIN_ATTR)) if number in self._demos else {}
+        demo = self.demo(number)
+        facts = json_object(demo.attrs.get(_ORIGIN_ATTR)) if demo is not None else {}
         return Origin(**facts) if facts else None
 
     def origins(self, episodes: int) -> list[Origin | None]:

@@ -12,7 +12,7 @@ from typing import Any
 import h5py
 
 from mimicctl.conversion.lerobot.features import Layout, instruction_for, plan_layout
-from mimicctl.conversion.lerobot.folder import LeRobotFolder
+from mimicctl.conversion.lerobot.folder import DATA, VIDEOS, LeRobotFolder
 from mimicctl.conversion.lerobot.parquet import import_pyarrow
 from mimicctl.conversion.lerobot.sidecar import FOLDER, Sidecar, identity_of, source_path, sources_of, write_source
 from mimicctl.conversion.lerobot.writer import LeRobotWriter
@@ -150,6 +150,8 @@ def _continued(work: Path, layout: Layout, dataset: Dataset, identities: Mapping
 def _differences(known: LeRobotFolder, layout: Layout, sidecar: Sidecar, dataset: Dataset) -> list[str]:
     """What keeps episodes of `layout` from being added, each as `what it has, not what is wanted`."""
     found = [] if known.fps == layout.fps else [f"fps {known.fps:g}, not {layout.fps}"]
+    paths = {"data_path": DATA} | ({"video_path": VIDEOS} if known.videos else {})
+    found += [f"{key} {known.info[key]}, not {path}" for key, path in paths.items() if known.info[key] != path]
     if known.info.get("robot_type") not in (layout.robot, None):
         found.append(f"robot {known.info['robot_type']}, not {layout.robot}")
     ours = layout.features()
