@@ -311,6 +311,12 @@ def test_the_way_back_goes_on_after_the_last_good_demo(tmp_path):
     made = from_lerobot(tmp_path / "there", tmp_path / "back.hdf5", resume=True)
     assert made.resumed_at == 3
     assert differences(path, tmp_path / "back.hdf5") == []
+    assert from_lerobot(tmp_path / "there", tmp_path / "back.hdf5", resume=True).resumed_at == 5
+    assert differences(path, tmp_path / "back.hdf5") == [], "and once more changes nothing"
+    to_lerobot(states_file(tmp_path / "b.hdf5", 1, first=8), tmp_path / "there", append=True)
+    with pytest.raises(UserError, match="another dataset"):
+        from_lerobot(tmp_path / "there", tmp_path / "back.hdf5", resume=True)
+    assert differences(path, tmp_path / "back.hdf5") == []
 
 
 # Datasets of others, and damaged ones -----------------------------------------------------------------

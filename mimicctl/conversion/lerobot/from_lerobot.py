@@ -284,8 +284,10 @@ def _place(name: str) -> str:
 
 
 def _write_extras(sidecar: Sidecar, plan: _Plan, writer: DatasetWriter) -> None:
-    """Masks, and the log of attempts of a file that was converted whole."""
+    """Masks, and the log of attempts of the one file that there was."""
     logs = [file[ATTEMPTS_PATH][:] for file in sidecar.sources if ATTEMPTS_PATH in file]
-    if len(sidecar.sources) == 1 and logs:
+    with Dataset(writer.path, need_demos=False) as written:
+        wanted = len(sidecar.sources) == 1 and logs and not written.attempts()
+    if wanted:
         writer.log_attempts([line.decode() for line in logs[0]])
     writer.describe(plan.lineage, plan.masks)
