@@ -136,11 +136,12 @@ class Sidecar:
 
     def __init__(self, root: Path) -> None:
         self._root, self._stack = root, ExitStack()
-        self._files: dict[int, h5py.Group] = {}  # a handle of each demo would take more memory than its arrays
+        self._files: dict[int, Path] = {}
+        self._open: tuple[Path, h5py.File] | None = None  # one at a time: HDF5 remembers of each what it has seen in it
         try:
             for path in sorted((root / FOLDER).glob("chunk-*/file-*.hdf5")):
-                data = self._stack.enter_context(open_hdf5(path))["data"]
-                self._files |= {demo_number(name): data for name in data if is_demo_name(name)}
+                with open_hdf5(path) as file:
+                    self._files |= {demo_number(name): path for name in file["data"] if is_demo_name(name)}
             self._sources = [self._stack.enter_context(open_hdf5(path)) for path in sources_of(root)]
         except BaseException:
             self._stack.close()
@@ -150,6 +151,8 @@ class Sidecar:
         return self
 
     def __exit__(self, *exception: object) -> None:
+        if self._open:
+            self._open[1].close()
         self._stack.close()
 
     def __len__(self) -> int:
@@ -170,10 +173,19 @@ class Sidecar:
 
     def demos(self) -> Iterator[h5py.Group]:
         """All that it has something of, in order of the episodes."""
-        return (self._files[number][f"demo_{number}"] for number in sorted(self._files))
+        return (self._group(number) for number in sorted(self._files))
 
     def demo(self, number: int) -> h5py.Group | None:
-        return self._files[number][f"demo_{number}"] if number in self._files else None
+        """What there is of an episode, to be read before another one is asked for; None if there is nothing."""
+        return self._group(number) if number in self._files else None
+
+    def _group(self, number: int) -> h5py.Group:
+        path = self._files[number]
+        if self._open is None or self._open[0] != path:
+            if self._open:
+                self._open[1].close()
+            self._open = path, open_hdf5(path)
+        return self._open[1][f"data/demo_{number}"]
 
     def origin(self, number: int) -> Origin | None:
         """Of an episode; None if nothing is known of it."""
