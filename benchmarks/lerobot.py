@@ -47,16 +47,17 @@ def pictures(path: Path, demos: int, size: int) -> int:
 
 def measured(*arguments: str) -> tuple[float, float]:
     """Peak memory [MB] and processor time [s] of a command."""
-    process = subprocess.Popen([sys.executable, "-m", "mimicctl", "convert", *arguments], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    process = subprocess.Popen([sys.executable, "-m", "mimicctl", "convert", *arguments], stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
+    said = process.stderr.read()
     _, status, used = os.wait4(process.pid, 0)
     if status:
-        raise SystemExit(f"mimicctl convert {' '.join(arguments)} failed")
+        raise SystemExit(f"mimicctl convert {' '.join(arguments)} failed:\n{said}")
     return used.ru_maxrss / 1024, used.ru_utime + used.ru_stime
 
 
 def show(what: str, demos: int, frames: int, source: Path, folder: Path, *options: str) -> None:
     there = measured("hdf5-to-lerobot", "--input-file", str(source), "--output-dir", str(folder), *options)
-    back = measured("lerobot-to-hdf5", "--input-dir", str(folder), "--output-file", str(folder.with_suffix(".hdf5")))
+    back = measured("lerobot-to-hdf5", "--input-dir", str(folder), "--output-file", str(folder.with_name(f"{folder.name}_back.hdf5")))
     size = sum(path.stat().st_size for path in folder.rglob("*") if path.is_file()) / 1e6
     print(f"| {what} | {demos} | {frames} | {size:.0f} MB | {there[0]:.0f} MB | {there[1]:.1f} s | {back[0]:.0f} MB | {back[1]:.1f} s |", flush=True)
 

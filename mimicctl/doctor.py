@@ -66,7 +66,7 @@ def examine() -> list[Finding]:
     findings += [_package(name, least, needed=False, do=_TRAIN) for name, least in requirements("train").items()]
     findings.append(_package("robomimic", "0.3.0", needed=False, do=_TRAIN))
     # A package of several extras is named with the last of them, which needs nothing that is hard to install.
-    extras = {name: (least, extra) for extra in ("lerobot", "video", "teleop", "web", "plan", "humanoid") for name, least in requirements(extra).items()}
+    extras = {name: (least, extra) for extra in ("hub", "lerobot", "video", "teleop", "web", "plan", "humanoid") for name, least in requirements(extra).items()}
     findings += [_package(name, least, needed=False, do=f'pip install "mimicctl[{extra}]"') for name, (least, extra) in extras.items()]
     findings += _isaaclab()
     findings.append(_gr1())

@@ -83,8 +83,10 @@ def train_with_lerobot(
     facts = _facts(dataset, algo, seed)
     last = output / "checkpoints" / "last" / _MODEL / "train_config.json"
     goes_on = resume and last.is_file()
-    if not goes_on and output.exists():
-        shutil.rmtree(output)
+    if not goes_on:
+        shutil.rmtree(output, ignore_errors=True)
+        for name in (_LOG, "evaluation.json", "evaluation.png"):
+            (folder / name).unlink(missing_ok=True)
     folder.mkdir(parents=True, exist_ok=True)
     (folder / "lineage.json").write_text(json.dumps(facts, indent=1))
     command = [sys.executable, "-m", "lerobot.scripts.lerobot_train"]

@@ -49,7 +49,7 @@ class Hub:
             asked = json.loads(body)
             name = f"{asked.get('organization') or 'someone'}/{asked['name']}"
             known = name in self.repos
-            self.repos.setdefault(name, {"private": asked["private"], "files": {}, "tags": []})
+            self.repos.setdefault(name, {"private": asked.get("visibility") == "private" or asked.get("private", False), "files": {}, "tags": []})
             return self._send(request, 409 if known else 200, {"url": f"{self.address}/datasets/{name}"})
         if path == "/api/validate-yaml":
             return self._send(request, 200, {"errors": [], "warnings": []})
@@ -68,6 +68,8 @@ class Hub:
             case [] | ["revision", _]:
                 siblings = [{"rfilename": path} for path in files]
                 return self._send(request, 200, {"_id": "1", "id": name, "private": repo["private"], "sha": sha, "siblings": siblings, "tags": []})
+            case ["tree", _]:
+                return self._send(request, 200, [{"type": "file", "path": path, "size": len(data), "oid": "0"} for path, data in files.items()])
             case ["refs"]:
                 tags = [{"name": tag, "ref": f"refs/tags/{tag}", "targetCommit": sha} for tag in repo["tags"]]
                 return self._send(request, 200, {"branches": [{"name": "main", "ref": "refs/heads/main", "targetCommit": sha}], "tags": tags, "converts": []})

@@ -249,6 +249,27 @@ to_lerobot(source, folder, append=append)
 """
 
 
+def test_a_folder_that_is_no_dataset_is_neither_replaced_nor_added_to(tmp_path):
+    path = states_file(tmp_path / "a.hdf5", 1)
+    (tmp_path / "there").mkdir()
+    (tmp_path / "there" / "thesis.tex").write_text("years of work")
+    for options, said in (({"overwrite": True}, "something else"), ({"append": True}, "no meta/info.json"), ({"resume": True}, "no meta/info.json")):
+        with pytest.raises(UserError, match=said):
+            to_lerobot(path, tmp_path / "there", **options)
+    assert [p.name for p in (tmp_path / "there").iterdir()] == ["thesis.tex"]
+
+
+def test_a_conversion_that_was_killed_before_its_first_batch_is_resumed(tmp_path):
+    path, folder = states_file(tmp_path / "a.hdf5", 2), tmp_path / "there"
+    killed = subprocess.run([sys.executable, "-c", _KILLED, str(path), str(folder), "new", "_replace", "1"], cwd=ROOT, capture_output=True, text=True)
+    assert killed.returncode == -signal.SIGKILL, killed.stderr
+    with pytest.raises(UserError, match="interrupted"):
+        to_lerobot(path, folder)
+    assert to_lerobot(path, folder, resume=True).demos == 2
+    from_lerobot(folder, tmp_path / "back.hdf5")
+    assert differences(path, tmp_path / "back.hdf5") == []
+
+
 @pytest.mark.parametrize("how", ["new", "append"])
 @pytest.mark.parametrize(("where", "times"), [("_row", 3), ("finish", 3), ("_replace", 7), ("_replace", 9)])
 def test_a_killed_conversion_goes_on_where_it_was(tmp_path, how, where, times):
@@ -289,6 +310,12 @@ def test_the_way_back_goes_on_after_the_last_good_demo(tmp_path):
     assert not (tmp_path / "back.hdf5").exists()
     made = from_lerobot(tmp_path / "there", tmp_path / "back.hdf5", resume=True)
     assert made.resumed_at == 3
+    assert differences(path, tmp_path / "back.hdf5") == []
+    assert from_lerobot(tmp_path / "there", tmp_path / "back.hdf5", resume=True).resumed_at == 5
+    assert differences(path, tmp_path / "back.hdf5") == [], "and once more changes nothing"
+    to_lerobot(states_file(tmp_path / "b.hdf5", 1, first=8), tmp_path / "there", append=True)
+    with pytest.raises(UserError, match="another dataset"):
+        from_lerobot(tmp_path / "there", tmp_path / "back.hdf5", resume=True)
     assert differences(path, tmp_path / "back.hdf5") == []
 
 

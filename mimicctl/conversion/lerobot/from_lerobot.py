@@ -78,7 +78,7 @@ def from_lerobot(
     if not folder.episodes:
         raise UserError("The dataset has no episodes.", where=str(folder.root), do="record some first")
     if problems := folder.damage():
-        do = "copy the dataset again, or make it again"
+        do = "copy the dataset again, or make it again; a LeRobot session that was killed leaves Parquet files without their footer, and its videos whole"
         raise UserError(f"{len(problems)} files of the dataset are damaged; nothing was written.", where=listed(problems), do=do)
     if ACTION not in folder.features:
         raise UserError("The dataset has no feature action, and a demonstration needs its actions.", where=str(folder.root / INFO))
@@ -87,12 +87,11 @@ def from_lerobot(
         sidecar = stack.enter_context(Sidecar(folder.root))
         plan = _plan(folder, sidecar, task_id)
         collected = partial_path(path)
-        if path.exists() and resume and not overwrite:
-            path.rename(collected)
-        if not resume:
+        if overwrite or not resume:
             collected.unlink(missing_ok=True)
-        elif collected.exists():
-            _check_continued(collected, plan)
+        elif (begun := path if path.exists() else collected).exists():
+            _check_continued(begun, plan)
+            begun.rename(collected)
         writer = stack.enter_context(
             DatasetWriter(collected, task_id=plan.task_id, lineage=plan.lineage, env_args=plan.env_args, format_version=plan.format_version)
         )
@@ -285,8 +284,10 @@ def _place(name: str) -> str:
 
 
 def _write_extras(sidecar: Sidecar, plan: _Plan, writer: DatasetWriter) -> None:
-    """Masks, and the log of attempts of a file that was converted whole."""
+    """Masks, and the log of attempts of the one file that there was."""
     logs = [file[ATTEMPTS_PATH][:] for file in sidecar.sources if ATTEMPTS_PATH in file]
-    if len(sidecar.sources) == 1 and logs:
+    with Dataset(writer.path, need_demos=False) as written:
+        wanted = len(sidecar.sources) == 1 and logs and not written.attempts()
+    if wanted:
         writer.log_attempts([line.decode() for line in logs[0]])
     writer.describe(plan.lineage, plan.masks)

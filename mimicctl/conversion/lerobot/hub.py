@@ -11,6 +11,7 @@ from types import ModuleType
 from typing import Any
 
 from mimicctl.conversion.lerobot.folder import VERSION, LeRobotFolder
+from mimicctl.conversion.lerobot.replacing import put_in_place, refuse_stranger
 from mimicctl.conversion.lerobot.sidecar import FOLDER, Sidecar
 from mimicctl.dataset.reader import json_object
 from mimicctl.errors import RunFailed, UserError, listed
@@ -102,6 +103,7 @@ def pull(repo_id: str, folder: str | Path, *, revision: str | None = None, overw
     target = Path(folder).expanduser().absolute()
     if target.exists() and not overwrite:
         raise UserError("The folder exists already.", where=str(target), do="--overwrite replaces it, or choose another --output-dir")
+    refuse_stranger(target)
     partial = target.with_name(f"{target.name}.partial")
     partial.mkdir(parents=True, exist_ok=True)
     with _hub_errors(repo_id):
@@ -110,9 +112,7 @@ def pull(repo_id: str, folder: str | Path, *, revision: str | None = None, overw
     if problems := dataset.damage():
         raise RunFailed("Files of the dataset are damaged.", where=listed(problems), do="pull it again; if that does not help, it is so on the hub")
     shutil.rmtree(partial / ".cache", ignore_errors=True)  # what the download knew of itself
-    if target.exists():
-        shutil.rmtree(target)
-    partial.rename(target)
+    put_in_place(partial, target)
     return LeRobotFolder(target)
 
 

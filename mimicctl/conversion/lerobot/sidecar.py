@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Collection
+from collections.abc import Collection, Iterator
 from contextlib import ExitStack
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -20,7 +20,7 @@ import h5py
 import numpy as np
 
 from mimicctl.conversion.lerobot.folder import FILES_A_CHUNK, NUMBERED
-from mimicctl.dataset.reader import Dataset, is_demo_name, json_object, open_hdf5
+from mimicctl.dataset.reader import Dataset, demo_number, is_demo_name, json_object, open_hdf5
 from mimicctl.errors import UserError
 from mimicctl.schema import LINEAGE_ATTR
 
@@ -102,13 +102,29 @@ def copy_without(group: h5py.Group, target: h5py.Group, held: Collection[str]) -
         if key != _ORIGIN_ATTR:
             target.attrs[key] = value
     for key, item in group.items():
-        inner = {path.removeprefix(f"{key}/") for path in held if path.startswith(f"{key}/")}
         if key in held:
             continue
-        if inner and isinstance(item, h5py.Group):
-            copy_without(item, target.create_group(key), inner)
-        else:
+        if isinstance(item, h5py.Group):
+            copy_without(item, target.create_group(key), {path.removeprefix(f"{key}/") for path in held if path.startswith(f"{key}/")})
+        elif item.dtype.hasobject:
             group.file.copy(item, target, key)
+        else:
+            _copy_array(item, target, key)
+
+
+def _copy_array(array: h5py.Dataset, target: h5py.Group, key: str) -> None:
+    """As HDF5's own copying does, which keeps some kilobytes for each array for as long as the process lives."""
+    source = array.id
+    copy = h5py.h5d.create(target.id, key.encode(), source.get_type(), source.get_space(), dcpl=source.get_create_plist())
+    if array.chunks:
+        for i in range(source.get_num_chunks()):
+            place = source.get_chunk_info(i).chunk_offset
+            left_out_filters, chunk = source.read_direct_chunk(place)
+            copy.write_direct_chunk(place, chunk, left_out_filters)
+    elif array.size:
+        copy.write(h5py.h5s.ALL, h5py.h5s.ALL, np.ascontiguousarray(array[()]))
+    for name, value in array.attrs.items():
+        target[key].attrs[name] = value
 
 
 class Sidecar:
@@ -120,11 +136,12 @@ class Sidecar:
 
     def __init__(self, root: Path) -> None:
         self._root, self._stack = root, ExitStack()
-        self._demos: dict[int, h5py.Group] = {}
+        self._files: dict[int, Path] = {}
+        self._open: tuple[Path, h5py.File] | None = None  # one at a time: HDF5 remembers of each what it has seen in it
         try:
             for path in sorted((root / FOLDER).glob("chunk-*/file-*.hdf5")):
-                data = self._stack.enter_context(open_hdf5(path))["data"]
-                self._demos |= {int(name[5:]): data[name] for name in data if is_demo_name(name)}
+                with open_hdf5(path) as file:
+                    self._files |= {demo_number(name): path for name in file["data"] if is_demo_name(name)}
             self._sources = [self._stack.enter_context(open_hdf5(path)) for path in sources_of(root)]
         except BaseException:
             self._stack.close()
@@ -134,11 +151,13 @@ class Sidecar:
         return self
 
     def __exit__(self, *exception: object) -> None:
+        if self._open:
+            self._open[1].close()
         self._stack.close()
 
     def __len__(self) -> int:
         """Episodes that it has something of."""
-        return len(self._demos)
+        return len(self._files)
 
     def features(self) -> dict[str, Any]:
         """What is in `features.json`; {} without it."""
@@ -152,17 +171,27 @@ class Sidecar:
                 "This is not readable JSON.", where=str(path), do="copy the dataset again; without the folder mimicctl it is read as LeRobot's"
             ) from None
 
-    def demos(self) -> list[h5py.Group]:
+    def demos(self) -> Iterator[h5py.Group]:
         """All that it has something of, in order of the episodes."""
-        return [self._demos[number] for number in sorted(self._demos)]
+        return (self._group(number) for number in sorted(self._files))
 
     def demo(self, number: int) -> h5py.Group | None:
-        return self._demos.get(number)
+        """What there is of an episode, to be read before another one is asked for; None if there is nothing."""
+        return self._group(number) if number in self._files else None
+
+    def _group(self, number: int) -> h5py.Group:
+        path = self._files[number]
+        if self._open is None or self._open[0] != path:
+            if self._open:
+                self._open[1].close()
+            self._open = path, open_hdf5(path)
+        return self._open[1][f"data/demo_{number}"]
 
     def origin(self, number: int) -> Origin | None:
         """Of an episode; None if nothing is known of it."""
-        facts = json_object(self._demos[number].attrs.get(_ORIGIN_ATTR)) if number in self._demos else {}
-        return Origin(**facts) if facts else None
+        demo = self.demo(number)
+        facts = json_object(demo.attrs.get(_ORIGIN_ATTR)) if demo is not None else {}
+        return Origin(**facts) if facts and facts["source"] < len(self._sources) else None
 
     def origins(self, episodes: int) -> list[Origin | None]:
         return [self.origin(number) for number in range(episodes)]

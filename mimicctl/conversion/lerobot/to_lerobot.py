@@ -12,8 +12,9 @@ from typing import Any
 import h5py
 
 from mimicctl.conversion.lerobot.features import Layout, instruction_for, plan_layout
-from mimicctl.conversion.lerobot.folder import LeRobotFolder
+from mimicctl.conversion.lerobot.folder import DATA, INFO, VIDEOS, LeRobotFolder
 from mimicctl.conversion.lerobot.parquet import import_pyarrow
+from mimicctl.conversion.lerobot.replacing import put_in_place, refuse_stranger
 from mimicctl.conversion.lerobot.sidecar import FOLDER, Sidecar, identity_of, source_path, sources_of, write_source
 from mimicctl.conversion.lerobot.writer import LeRobotWriter
 from mimicctl.dataset.committed_file import write_lock
@@ -89,6 +90,8 @@ def to_lerobot(
         if folder.exists() and not (in_place or overwrite):
             do = "--append adds episodes, --resume continues a conversion of the same file, --overwrite replaces it"
             raise UserError("The folder exists already.", where=str(folder), do=do)
+        if overwrite:
+            refuse_stranger(folder)
         if append and not folder.exists():
             raise UserError("There is no dataset to append to.", where=str(folder), do="leave out --append to make it")
         work = folder if in_place else folder.with_name(f"{folder.name}.partial")
@@ -100,14 +103,16 @@ def to_lerobot(
                 raise UserError("An earlier conversion was interrupted, and its episodes are still there.", where=str(work), do=do)
             shutil.rmtree(work)
         identities = {name: identity_of(dataset, name) for name in demos}
-        known, there = _continued(work, layout, dataset, identities, only_these=resume) if (work / "meta").exists() else (None, set())
+        # A conversion that was killed before its first batch has left nothing that counts.
+        begun = in_place or (work / INFO).is_file()
+        known, there = _continued(work, layout, dataset, identities, only_these=resume) if begun else (None, set())
         todo = [name for name in demos if identities[name] not in there]
         said = instruction or instruction_for(dataset)
         if todo:
             _write(dataset, todo, identities, work, layout, known, said, len(demos), on_progress)
         on_progress(len(demos), len(demos))
         if not in_place:
-            _put_in_place(work, folder)
+            put_in_place(work, folder)
     whole = LeRobotFolder(folder)
     return Exported(folder, layout, said, len(todo), len(demos) - len(todo), whole.info["total_episodes"], whole.info["total_frames"])
 
@@ -150,6 +155,8 @@ def _continued(work: Path, layout: Layout, dataset: Dataset, identities: Mapping
 def _differences(known: LeRobotFolder, layout: Layout, sidecar: Sidecar, dataset: Dataset) -> list[str]:
     """What keeps episodes of `layout` from being added, each as `what it has, not what is wanted`."""
     found = [] if known.fps == layout.fps else [f"fps {known.fps:g}, not {layout.fps}"]
+    paths = {"data_path": DATA} | ({"video_path": VIDEOS} if known.videos else {})
+    found += [f"{key} {known.info[key]}, not {path}" for key, path in paths.items() if known.info[key] != path]
     if known.info.get("robot_type") not in (layout.robot, None):
         found.append(f"robot {known.info['robot_type']}, not {layout.robot}")
     ours = layout.features()
@@ -230,15 +237,3 @@ def _content(file: h5py.File) -> dict[str, Any]:
 
     file.visititems(visit)
     return found
-
-
-def _put_in_place(work: Path, folder: Path) -> None:
-    """The old dataset goes only when the new one is complete."""
-    old = folder.with_name(f".{folder.name}.old")
-    if old.exists():
-        shutil.rmtree(old)
-    if folder.exists():
-        folder.rename(old)
-    work.rename(folder)
-    if old.exists():
-        shutil.rmtree(old)
