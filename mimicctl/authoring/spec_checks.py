@@ -10,8 +10,9 @@ from mimicctl.authoring.wrong import Wrong
 from mimicctl.errors import UserError
 from mimicctl.generation.schedule import rehearse
 from mimicctl.tasks import Arrive, Lift, LiftTogether, PlaceIn, PutInto, Stack, TaskSpec
+from mimicctl.tasks.spec import BODY
 
-_EEFS = {"franka": ("franka",), "tiago": ("base",), "dual_franka": ("left", "right"), "g1": ("left", "right")}
+_EEFS = {"franka": ("franka",), "tiago": ("base",), "dual_franka": ("left", "right"), "g1": ("left", "right"), "mobile_g1": ("body", "left", "right")}
 
 
 def _names(task: TaskSpec) -> str:
@@ -33,7 +34,7 @@ def _names(task: TaskSpec) -> str:
             wanted = [("the goal", mark)]
     wanted += [(f'"{s.name}"', s.object_ref) for subtasks in task.subtasks.values() for s in subtasks if s.object_ref is not None]
     for who, name in wanted:
-        if name not in names:
+        if name not in names and not (name == BODY and task.has_body):
             raise Wrong(f"{who} is about {name}, and there is no such object", f"name one of {', '.join(names)}")
     return f"{', '.join(names)}; every subtask and the goal name one of them"
 

@@ -155,11 +155,14 @@ def shaping_for(device: str, task: TaskSpec, settings: RecordSettings) -> Shapin
 
 def _scripted(task: TaskSpec, speed: str, seed: int) -> Device:
     from mimicctl.devices.scripted import PickAndLift, PickAndPlace, PickAndPutInto, ScriptedOperator
+    from mimicctl.devices.scripted_carry import ScriptedCarrier
     from mimicctl.devices.scripted_drive import ScriptedDriver
     from mimicctl.devices.scripted_pair import ScriptedPair
     from mimicctl.devices.scripted_place import ScriptedPlace
 
     # What is placed goes into a bin of obstacles.
+    if task.has_body and isinstance(task.goal, PutInto):
+        return ScriptedCarrier(task, speed=speed, seed=seed)
     if task.obstacles and not isinstance(task.goal, PlaceIn):
         what = f"The scripted operator of {task.task_id} would run into the {task.obstacles[0].name}."
         raise UserError(what, where="--device scripted", do=f"drive yourself, or generate from demonstrations of {task.sources_of or 'a person'}")

@@ -12,11 +12,11 @@ from mimicctl.devices.scripted_hand import ALIGNED, CLOSE, MANNERS, OPEN, PASSIN
 from mimicctl.tasks.spec import PlaceIn, TaskSpec
 
 # From the wrist to the bar in the hand, in the wrist's frame of a right hand [m]: a bar across the palm, under the roots of the fingers.
-_BAR = (0.1115, 0.031, 0.0)
-_PALM_DOWN = poses.matrix_from_rotvec(np.array([-np.pi / 2, 0.0, 0.0]))
-_OVER = 0.08
+BAR = (0.1115, 0.031, 0.0)
+PALM_DOWN = poses.matrix_from_rotvec(np.array([-np.pi / 2, 0.0, 0.0]))
+OVER = 0.08
 # Control steps that the fingers take; any faster, and they flick what they let go of.
-_CLOSING = 18
+CLOSING = 18
 
 
 class ScriptedPlace:
@@ -61,23 +61,23 @@ class ScriptedPlace:
     def _play(self) -> Iterator[Command]:
         hand, aim = self._hand, self._manner.aim
         (x, y), offset = self._goal.centre, hand.rng.normal(0.0, aim, 3)
-        grip = poses.compose(_PALM_DOWN, np.add((-self._wheel.radius, 0.0, 0.0), offset)) @ poses.compose(np.eye(3), np.negative(_BAR))
+        grip = poses.compose(PALM_DOWN, np.add((-self._wheel.radius, 0.0, 0.0), offset)) @ poses.compose(np.eye(3), np.negative(BAR))
         over = grip.copy()
-        over[2, 3] += _OVER
+        over[2, 3] += OVER
         # Up beside the wheel first: the hands start as high as its rim.
         aside = hand.seen().eef_pose.copy()
-        aside[:3, :3], aside[2, 3] = _PALM_DOWN, self._object_pose[2, 3] + _OVER
+        aside[:3, :3], aside[2, 3] = PALM_DOWN, self._object_pose[2, 3] + OVER
         yield from hand.reach(lambda: aside, OPEN, PASSING)
         yield from hand.reach(lambda: self._object_pose @ over, OPEN, PASSING)
         yield from hand.reach(lambda: self._object_pose @ grip, OPEN, ALIGNED)
         yield from self._work(OPEN, CLOSE)
         held = hand.seen().eef_pose.copy()
         lifted = held.copy()
-        lifted[2, 3] += _OVER
+        lifted[2, 3] += OVER
         yield from hand.reach(lambda: lifted, CLOSE, PASSING)
         # Palm down, the fingers ahead, the wheel's middle over the bin's.
-        reach = _BAR[0] + self._wheel.radius
-        above = poses.compose(_PALM_DOWN, np.array([x - reach, y, lifted[2, 3]]) + hand.rng.normal(0.0, 3 * aim, 3))
+        reach = BAR[0] + self._wheel.radius
+        above = poses.compose(PALM_DOWN, np.array([x - reach, y, lifted[2, 3]]) + hand.rng.normal(0.0, 3 * aim, 3))
         low = above.copy()
         low[2, 3] = held[2, 3] + 0.02
         yield from hand.reach(lambda: above, CLOSE, PASSING, curved=True)
@@ -86,12 +86,12 @@ class ScriptedPlace:
         back = low.copy()
         back[:3, 3] += (-0.06, 0.0, 0.0)
         yield from hand.reach(lambda: back, OPEN, PASSING)
-        back[2, 3] += _OVER
+        back[2, 3] += OVER
         yield from hand.reach(lambda: back, OPEN, ALIGNED)
         while True:
             yield Command(np.zeros(6), OPEN)
 
     def _work(self, before: float, after: float) -> Iterator[Command]:
-        for gripper in np.linspace(before, after, _CLOSING):
+        for gripper in np.linspace(before, after, CLOSING):
             yield Command(np.zeros(6), float(gripper))
         yield from self._hand.look(after)

@@ -40,6 +40,10 @@ def make_env(task: str | TaskSpec, num_envs: int = 1) -> MimicEnv:
         from mimicctl.envs.mujoco.humanoid import HumanoidEnv
 
         return HumanoidEnv(spec, num_envs)
+    if spec.robot == "mobile_g1":
+        from mimicctl.envs.mujoco.locomanipulation import LocomanipulationEnv
+
+        return LocomanipulationEnv(spec, num_envs)
     from mimicctl.envs.mujoco.env import MujocoEnv
 
     return MujocoEnv(spec, num_envs)

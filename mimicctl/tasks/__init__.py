@@ -13,6 +13,7 @@ from mimicctl.tasks.discovery import Found, find_tasks
 from mimicctl.tasks.drive import DRIVE_TIAGO
 from mimicctl.tasks.lift_cube import LIFT_CUBE_ABS, LIFT_CUBE_REL
 from mimicctl.tasks.lift_tray import LIFT_TRAY_ABS
+from mimicctl.tasks.locomanipulation import PICK_PLACE_LOCOMANIPULATION_G1
 from mimicctl.tasks.organizer import DESKTOP_ORGANIZER_REL, DESKTOP_ORGANIZER_VISUOMOTOR, DESKTOP_ORGANIZER_WIDE_REL
 from mimicctl.tasks.pick_place import PICK_PLACE_G1
 from mimicctl.tasks.spec import (
@@ -112,6 +113,7 @@ _REGISTRY = {
         DESKTOP_ORGANIZER_WIDE_REL,
         DESKTOP_ORGANIZER_VISUOMOTOR,
         PICK_PLACE_G1,
+        PICK_PLACE_LOCOMANIPULATION_G1,
         DRIVE_TIAGO,
     )
 }

@@ -5,7 +5,7 @@ from __future__ import annotations
 from mimicctl.tasks.spec import ObjectSpec, Obstacle, PlaceIn, ResetRange, Subtask, TaskSpec, Wheel
 
 _SHAPE = Wheel(radius=0.085, tube=0.011, dish=0.045, foot=0.028, height=0.09)
-_WHEEL = ObjectSpec("object", "black", 2 * (_SHAPE.radius + _SHAPE.tube), 0.15, (0.10, 0.10, 0.10, 1.0), wheel=_SHAPE)
+STEERING_WHEEL = ObjectSpec("object", "black", 2 * (_SHAPE.radius + _SHAPE.tube), 0.15, (0.10, 0.10, 0.10, 1.0), wheel=_SHAPE)
 
 _CENTRE, _HALF, _WALL, _HEIGHT = (0.36, -0.34), (0.15, 0.12), 0.005, 0.06
 _BLUE = (0.12, 0.30, 0.55, 1.0)
@@ -31,7 +31,7 @@ PICK_PLACE_G1 = TaskSpec(
     control_hz=20.0,
     action_scale=1.0,
     home=(),
-    objects=(_WHEEL,),
+    objects=(STEERING_WHEEL,),
     reset=ResetRange(x=(0.36, 0.42), y=(-0.07, 0.07), yaw=(-0.3, 0.3), min_separation=0.1, joint_noise=0.01),
     subtasks={
         "left": (Subtask("idle", None, None, **_QUIET),),

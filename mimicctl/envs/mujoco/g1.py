@@ -65,18 +65,19 @@ _GRIP = (1.5, 0.01, 0.0001)
 _SOLREF = (0.01, 1.0)
 
 
-def load_g1(*, meshes: bool) -> mujoco.MjSpec:
+def load_g1(*, meshes: bool, legs: tuple[str, ...] = ()) -> mujoco.MjSpec:
     """A spec with the joints of arms and hands, boxes that collide, gravity compensation and position servos; the pelvis at the origin.
 
     Args:
         meshes: look like the robot, too. What collides is the same.
+        legs: names of joints that are kept as well, without servos.
     """
     import mujoco
 
     spec = mujoco.MjSpec.from_string(read_urdf(URDF, visuals=meshes))
     spec.modelname = "g1"
     spec.compiler.discardvisual = False
-    moving = {*ARM_JOINTS, *HAND_JOINTS["left"], *HAND_JOINTS["right"]}
+    moving = {*ARM_JOINTS, *HAND_JOINTS["left"], *HAND_JOINTS["right"], *legs}
     for joint in list(spec.joints):
         if joint.name not in moving:
             spec.delete(joint)

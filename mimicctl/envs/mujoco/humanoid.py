@@ -47,6 +47,11 @@ class HumanoidLayout:
         """(28,) arms, left hand, right hand."""
         return np.concatenate([self.arms, *self.hands.values()])
 
+    @property
+    def state(self) -> np.ndarray:
+        """All that are part of a scene's state."""
+        return self.joints
+
 
 def humanoid_layout(model: mujoco.MjModel, task: TaskSpec) -> HumanoidLayout:
     def qpos(names: Sequence[str]) -> np.ndarray:
@@ -76,7 +81,7 @@ class HumanoidReader(SceneReader):
         return self.nq + self.nv + 24 + self.task.action_dim + _ARMS + 2 * _HAND + 1
 
     def wrist_columns(self, eef: str) -> slice:
-        first = self.nq + self.nv + 12 * self.task.eef_names.index(eef)
+        first = self.nq + self.nv + 12 * g1.SIDES.index(eef)
         return slice(first, first + 12)
 
     def eef_pose(self, rows: np.ndarray, eef: str) -> np.ndarray:
@@ -100,6 +105,10 @@ class HumanoidReader(SceneReader):
         """(...) 1 open to -1 closed."""
         return normalised(self.qpos(rows)[..., self.layout.hands[eef]], eef)[..., 0]
 
+    def pelvis_pose(self, rows: np.ndarray) -> np.ndarray:
+        """(..., 4, 4) of what the arms are fixed to."""
+        return np.broadcast_to(poses.compose(np.eye(3), np.array(g1.PELVIS)), (*rows.shape[:-1], 4, 4))
+
     # Signals and success ------------------------------------------------------------------------------
 
     def signals(self, rows: np.ndarray) -> dict[str, np.ndarray]:
@@ -109,17 +118,21 @@ class HumanoidReader(SceneReader):
 
     def success(self, rows: np.ndarray) -> np.ndarray:
         goal = self.task.goal
-        position, velocity = self.object_position(rows, goal.object_name), self.object_velocity(rows, goal.object_name)
+        position = self.object_position(rows, goal.object_name)
         inside = np.all(np.abs(position[..., :2] - goal.centre) < goal.half_size, axis=-1) & (position[..., 2] < goal.height)
-        still = (np.linalg.norm(velocity[..., :3], axis=-1) < _AT_REST[0]) & (np.linalg.norm(velocity[..., 3:], axis=-1) < _AT_REST[1])
-        return inside & still & (self.openness(rows, goal.eef) > 0.7)
+        return inside & self.at_rest(rows, goal.object_name) & (self.openness(rows, goal.eef) > 0.7)
+
+    def at_rest(self, rows: np.ndarray, name: str) -> np.ndarray:
+        """(...) bool: an object is."""
+        velocity = self.object_velocity(rows, name)
+        return (np.linalg.norm(velocity[..., :3], axis=-1) < _AT_REST[0]) & (np.linalg.norm(velocity[..., 3:], axis=-1) < _AT_REST[1])
 
     # What the file holds --------------------------------------------------------------------------------
 
     def observations(self, rows: np.ndarray) -> dict[str, np.ndarray]:
         """Keys of Isaac Lab's humanoid tasks."""
         item = self.task.goal.object_name
-        wrists = {eef: self.eef_pose(rows, eef) for eef in self.task.eef_names}
+        wrists = {eef: self.eef_pose(rows, eef) for eef in g1.SIDES}
         position = self.object_position(rows, item)
         ways = [position - poses.position(wrist) for wrist in wrists.values()]
         values = {
@@ -138,22 +151,22 @@ class HumanoidReader(SceneReader):
         state = {
             "articulation/robot/root_pose": np.broadcast_to(np.array([*g1.PELVIS, 0, 0, 0, 1.0]), (*batch, 7)),
             "articulation/robot/root_velocity": np.zeros((*batch, 6)),
-            "articulation/robot/joint_position": self.qpos(rows)[..., self.layout.joints],
-            "articulation/robot/joint_velocity": self.qvel(rows)[..., self.layout.joints],
+            "articulation/robot/joint_position": self.qpos(rows)[..., self.layout.state],
+            "articulation/robot/joint_velocity": self.qvel(rows)[..., self.layout.state],
             **self.object_states(rows),
         }
         return {key: np.ascontiguousarray(value, dtype=np.float32) for key, value in state.items()}
 
     def qpos_of(self, state: Mapping[str, np.ndarray]) -> np.ndarray:
-        joints = self.state_entry(state, "articulation/robot/joint_position", len(self.layout.joints))
+        joints = self.state_entry(state, "articulation/robot/joint_position", len(self.layout.state))
         qpos = np.zeros((*joints.shape[:-1], self.nq))
-        qpos[..., self.layout.joints] = joints
+        qpos[..., self.layout.state] = joints
         self.place_objects(state, qpos)
         return qpos
 
     def qvel_of(self, state: Mapping[str, np.ndarray]) -> np.ndarray:
         qvel = np.zeros(self.nv)
-        qvel[self.layout.joints] = self.state_entry(state, "articulation/robot/joint_velocity", len(self.layout.joints))
+        qvel[self.layout.state] = self.state_entry(state, "articulation/robot/joint_velocity", len(self.layout.state))
         self.move_objects(state, qvel)
         return qvel
 
@@ -174,6 +187,15 @@ def hand_angles(grippers: np.ndarray, side: str) -> np.ndarray:
     return open_ + (1 - grippers[..., ::-1]) / 2 * span
 
 
+def _wrist_part(targets: Mapping[str, np.ndarray]) -> np.ndarray:
+    """(..., 14) of an action."""
+    parts = []
+    for eef in g1.SIDES:
+        quat = poses.quat_beside(poses.quat_from_matrix(poses.rotation(targets[eef])), _BESIDE[eef])
+        parts += [poses.position(targets[eef]), quat]
+    return np.concatenate(parts, axis=-1)
+
+
 class HumanoidEnv(RobotEnv):
     """See `MimicEnv` for the contract."""
 
@@ -181,10 +203,15 @@ class HumanoidEnv(RobotEnv):
 
     def __init__(self, task: TaskSpec, num_envs: int = 1) -> None:
         model = build_model(task)
-        self.layout = humanoid_layout(model, task)
         self._ik = g1.load_ik()
         self._hand_range = {side: np.array([model.joint(name).range for name in names]).T for side, names in g1.HAND_JOINTS.items()}
-        super().__init__(task, num_envs, model, HumanoidReader(task, self.layout, model.nq, model.nv))
+        reader = self._reader(model, task)
+        self.layout = reader.layout
+        super().__init__(task, num_envs, model, reader)
+
+    @staticmethod
+    def _reader(model: mujoco.MjModel, task: TaskSpec) -> HumanoidReader:
+        return HumanoidReader(task, humanoid_layout(model, task), model.nq, model.nv)
 
     # Life of an env -------------------------------------------------------------------------------------
 
@@ -201,9 +228,8 @@ class HumanoidEnv(RobotEnv):
 
     def _servo_targets(self, ids: Sequence[int], actions: np.ndarray) -> np.ndarray:
         rows = self._rows[list(ids)]
-        targets = {eef: pose.copy() for eef, pose in self.actions_to_target_poses({}, actions).items()}
-        for pose in targets.values():
-            pose[..., :3, 3] -= g1.PELVIS
+        from_pelvis = poses.inverse(self.reader.pelvis_pose(rows))
+        targets = {eef: from_pelvis @ pose for eef, pose in self._wrist_targets(actions).items()}
         # From where the servos were told to be: what they lag behind is not asked for twice.
         arms, held = self._ik.solve(self.reader.control(rows)[:, :_ARMS], targets, _PROGRAMS)
         self._rows[list(ids), -1] = held
@@ -225,10 +251,10 @@ class HumanoidEnv(RobotEnv):
     # Reading snapshots ------------------------------------------------------------------------------------
 
     def eef_poses(self, snapshot: Snapshot) -> dict[str, np.ndarray]:
-        return {eef: self.reader.eef_pose(snapshot, eef) for eef in self.task.eef_names}
+        return {eef: self.reader.eef_pose(snapshot, eef) for eef in g1.SIDES}
 
     def gripper_opening(self, snapshot: Snapshot) -> dict[str, np.ndarray]:
-        return {eef: 0.02 * (1 + self.reader.openness(snapshot, eef)) for eef in self.task.eef_names}
+        return {eef: 0.02 * (1 + self.reader.openness(snapshot, eef)) for eef in g1.SIDES}
 
     # Actions ------------------------------------------------------------------------------------------------
 
@@ -238,28 +264,26 @@ class HumanoidEnv(RobotEnv):
         return self.target_poses_to_actions(now, targets, {eef: np.array([gripper]) for eef, gripper in grippers.items()})
 
     def target_poses_to_actions(self, eef_poses: Mapping[str, np.ndarray], targets: Mapping[str, np.ndarray], grippers: Mapping[str, np.ndarray]) -> np.ndarray:
-        parts = []
-        for eef in self.task.eef_names:
-            quat = poses.quat_beside(poses.quat_from_matrix(poses.rotation(targets[eef])), _BESIDE[eef])
-            parts += [poses.position(targets[eef]), quat]
-        parts += [hand_angles(np.asarray(grippers[eef]), eef) for eef in self.task.eef_names]
-        return np.concatenate(parts, axis=-1).astype(np.float32)
+        hands = [hand_angles(np.asarray(grippers[eef]), eef) for eef in g1.SIDES]
+        return np.concatenate([_wrist_part(targets), *hands], axis=-1).astype(np.float32)
 
     def noisy_actions(self, actions: np.ndarray, noise: Mapping[str, np.ndarray]) -> np.ndarray:
-        targets = {eef: poses.apply_delta(target, noise[eef]) for eef, target in self.actions_to_target_poses({}, actions).items()}
-        noisy = self.target_poses_to_actions({}, targets, self.gripper_actions(actions))
-        noisy[..., 14:] = actions[..., 14:]
-        return noisy
+        targets = {eef: poses.apply_delta(target, noise[eef]) for eef, target in self._wrist_targets(actions).items()}
+        return np.concatenate([_wrist_part(targets), actions[..., 14:]], axis=-1).astype(np.float32)
 
     def actions_to_target_poses(self, eef_poses: Mapping[str, np.ndarray], actions: np.ndarray) -> dict[str, np.ndarray]:
+        return self._wrist_targets(actions)
+
+    def _wrist_targets(self, actions: np.ndarray) -> dict[str, np.ndarray]:
+        """Eef name to (..., 4, 4) in the env frame."""
         actions = np.asarray(actions, dtype=np.float64)
-        hands = {eef: actions[..., 7 * i : 7 * i + 7] for i, eef in enumerate(self.task.eef_names)}
+        hands = {eef: actions[..., 7 * i : 7 * i + 7] for i, eef in enumerate(g1.SIDES)}
         # A zero quaternion is no pose; the inverse kinematics hold the arms then.
         with np.errstate(invalid="ignore"):
             return {eef: poses.pose_from_quat(hand[..., :3], hand[..., 3:]) for eef, hand in hands.items()}
 
     def gripper_actions(self, actions: np.ndarray) -> dict[str, np.ndarray]:
-        return {eef: normalised(self._hand_part(actions, i), eef) for i, eef in enumerate(self.task.eef_names)}
+        return {eef: normalised(self._hand_part(actions, i), eef) for i, eef in enumerate(g1.SIDES)}
 
     def _hand_part(self, actions: np.ndarray, number: int) -> np.ndarray:
         return actions[..., 14 + _HAND * number : 14 + _HAND * (number + 1)]

@@ -1,0 +1,237 @@
+"""A Unitree G1 that goes from place to place and works with its hands, as a `NavigatingEnv`.
+
+Actions are Isaac Lab's: wrists and fingers as of `humanoid`, in the env frame, then of the eef `body` its velocities ahead, to its left [m/s] and round [rad/s],
+in its own frame, and the height of its hips above the floor [m].
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from mimicctl import poses
+from mimicctl.envs.base import Snapshot
+from mimicctl.envs.mujoco import g1, mobile_g1
+from mimicctl.envs.mujoco.drive import AHEAD, PLANE, STANDING, rotated
+from mimicctl.envs.mujoco.humanoid import HumanoidEnv, HumanoidLayout, HumanoidReader, humanoid_layout
+from mimicctl.envs.mujoco.mobile_g1 import FLOOR_Z, HIP_HEIGHT, HIP_RANGE, MAX_SPEED
+from mimicctl.tasks.spec import BODY, TaskSpec
+
+if TYPE_CHECKING:
+    import mujoco
+
+HAND = "right"
+"""The one that carries."""
+
+_BODY_PART = 4
+_LIFTED, _HELD_HIGH = 0.02, 0.05
+_ARRIVED = 0.55
+"""[m] Between pelvis and object, across: the hand can reach it."""
+_ON_ITS_WAY = (0.1, 0.2)
+"""[m/s], [rad/s] A robot that is sent faster is on its way, and one that is faster, too."""
+_TILTED = 0.2
+_LEEWAY = 0.03
+
+
+@dataclass(frozen=True)
+class LocomanipulationLayout(HumanoidLayout):
+    """
+    Attributes:
+        base: indices of x, y, yaw and z into qpos, and into qvel.
+        base_ctrl: of their servos.
+        legs: indices of the joints that follow z.
+    """
+
+    base: np.ndarray
+    base_ctrl: np.ndarray
+    legs: np.ndarray
+
+    @property
+    def state(self) -> np.ndarray:
+        """(38,) arms, left hand, right hand, base, legs."""
+        return np.concatenate([self.joints, self.base, self.legs])
+
+
+def locomanipulation_layout(model: mujoco.MjModel, task: TaskSpec) -> LocomanipulationLayout:
+    return LocomanipulationLayout(
+        **vars(humanoid_layout(model, task)),
+        base=np.array([model.joint(name).qposadr[0] for name in mobile_g1.BASE_JOINTS]),
+        base_ctrl=np.array([model.actuator(name).id for name in mobile_g1.BASE_JOINTS]),
+        legs=np.array([model.joint(name).qposadr[0] for name in mobile_g1.LEG_JOINTS]),
+    )
+
+
+@dataclass(frozen=True)
+class LocomanipulationReader(HumanoidReader):
+    layout: LocomanipulationLayout
+
+    def base(self, rows: np.ndarray) -> np.ndarray:
+        """(..., 4) x, y [m], yaw [rad], not wrapped, and the height of the hips above where they usually are [m]."""
+        return self.qpos(rows)[..., self.layout.base]
+
+    def pelvis_pose(self, rows: np.ndarray) -> np.ndarray:
+        x, y, yaw, z = np.moveaxis(self.base(rows), -1, 0)
+        return poses.yaw_pose(np.stack([x + g1.PELVIS[0], y + g1.PELVIS[1], z + g1.PELVIS[2]], axis=-1), yaw)
+
+    def velocity(self, rows: np.ndarray) -> np.ndarray:
+        """(..., 3) ahead and to the left [m/s], and turning [rad/s]."""
+        return rotated(self.qvel(rows)[..., self.layout.base[:3]], -self.base(rows)[..., 2])
+
+    def standing(self, rows: np.ndarray) -> np.ndarray:
+        """(...) bool"""
+        return ~_faster(self.velocity(rows), STANDING)
+
+    def navigation(self, rows: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """(...) bool: on its way; and at its goal: it was sent no farther, and stands."""
+        asked = self.last_action(rows)[..., -_BODY_PART:-1]
+        sent = _faster(asked, _ON_ITS_WAY)
+        return sent | _faster(self.velocity(rows), _ON_ITS_WAY), ~sent & self.standing(rows)
+
+    # Signals and success ------------------------------------------------------------------------------
+
+    def signals(self, rows: np.ndarray) -> dict[str, np.ndarray]:
+        goal = self.task.goal
+        up = self.object_position(rows, goal.object_name)[..., 2] - self.task.object(goal.object_name).rest_height
+        closed = self.openness(rows, HAND) < 0
+        at_object, at_container = (self._arrived(rows, name) for name in (goal.object_name, goal.container))
+        return {
+            "at_object": at_object,
+            "object_lifted": (up > _HELD_HIGH) & closed,
+            "at_bin": at_container,
+            f"idle_{HAND}": at_object,
+            f"grasp_{HAND}": (up > _LIFTED) & closed,
+            f"carry_{HAND}": at_container,
+        }
+
+    def _arrived(self, rows: np.ndarray, name: str) -> np.ndarray:
+        away = (self.pelvis_pose(rows)[..., :2, 3]) - self.object_position(rows, name)[..., :2]
+        return (np.linalg.norm(away, axis=-1) < _ARRIVED) & self.standing(rows)
+
+    def success(self, rows: np.ndarray) -> np.ndarray:
+        goal = self.task.goal
+        container = self.object_pose(rows, goal.container)
+        inside = poses.inverse(container) @ self.object_pose(rows, goal.object_name)
+        x, y, floor = goal.inside
+        there = (np.abs(inside[..., 0, 3]) < x) & (np.abs(inside[..., 1, 3]) < y)
+        low = inside[..., 2, 3] < floor + self.task.object(goal.object_name).rest_height + _LEEWAY
+        upright = container[..., 2, 2] > np.cos(_TILTED)
+        return there & low & upright & self.at_rest(rows, goal.object_name) & (self.openness(rows, HAND) > 0.7)
+
+    # What the file holds --------------------------------------------------------------------------------
+
+    def observations(self, rows: np.ndarray) -> dict[str, np.ndarray]:
+        """Keys of Isaac Lab's humanoid tasks; and in `nearby` what a policy needs to know of where things are, all in the frame of the pelvis: position and
+        then cosine and sine of the yaw of each object, and where both wrists are and which way they point."""
+        pelvis = self.pelvis_pose(rows)
+        here = poses.inverse(pelvis)
+        names = [item.name for item in self.task.objects]
+        away = [(here @ self.object_pose(rows, name))[..., :3, 3] for name in names]
+        wrists = [here @ self.eef_pose(rows, side) for side in g1.SIDES]
+        hands = [part for wrist in wrists for part in (wrist[..., :3, 3], wrist[..., :3, 0], wrist[..., :3, 1])]
+        values = {
+            "robot_root_pos": poses.position(pelvis),
+            "robot_root_rot": poses.quat_from_matrix(poses.rotation(pelvis)),
+            "base_velocity": self.velocity(rows),
+            "nearby": np.concatenate([*away, self.relative_yaws(rows, poses.rotation(pelvis), self.task.objects), *hands], axis=-1),
+        }
+        return super().observations(rows) | {key: np.ascontiguousarray(value, dtype=np.float32) for key, value in values.items()}
+
+    def scene_state(self, rows: np.ndarray) -> dict[str, np.ndarray]:
+        pelvis, qvel = self.pelvis_pose(rows), self.qvel(rows)
+        x, y, yaw, z = np.moveaxis(qvel[..., self.layout.base], -1, 0)
+        still = np.zeros_like(x)
+        root = {
+            "articulation/robot/root_pose": np.concatenate([poses.position(pelvis), poses.quat_from_matrix(poses.rotation(pelvis))], axis=-1),
+            "articulation/robot/root_velocity": np.stack([x, y, z, still, still, yaw], axis=-1),
+        }
+        return super().scene_state(rows) | {key: np.ascontiguousarray(value, dtype=np.float32) for key, value in root.items()}
+
+
+def _faster(velocity: np.ndarray, than: tuple[float, float]) -> np.ndarray:
+    """(...) bool, of planar velocities (..., 3)."""
+    return (np.linalg.norm(velocity[..., :2], axis=-1) > than[0]) | (np.abs(velocity[..., 2]) > than[1])
+
+
+def _ahead(pose: np.ndarray, velocity: np.ndarray) -> np.ndarray:
+    """(..., 4, 4) where `velocity` (..., 3) would take a body in the time that its targets are ahead."""
+    step = AHEAD * velocity
+    return pose @ poses.yaw_pose(np.concatenate([step[..., :2], np.zeros_like(step[..., :1])], axis=-1), step[..., 2])
+
+
+class LocomanipulationEnv(HumanoidEnv):
+    """See `NavigatingEnv` for the contract. What drives the robot is the servo of its body's targets: straight to each, no faster than it can."""
+
+    reader: LocomanipulationReader
+
+    @staticmethod
+    def _reader(model: mujoco.MjModel, task: TaskSpec) -> LocomanipulationReader:
+        return LocomanipulationReader(task, locomanipulation_layout(model, task), model.nq, model.nv)
+
+    def navigation(self, snapshot: Snapshot) -> tuple[np.ndarray, np.ndarray]:
+        return self.reader.navigation(snapshot)
+
+    # Life of an env -------------------------------------------------------------------------------------
+
+    def _place_robot(self, qpos: np.ndarray, rng: np.random.Generator) -> None:
+        super()._place_robot(qpos, rng)
+        qpos[self.layout.base[:3]] = np.array(self.task.home) + self.task.reset.base_noise * rng.standard_normal(3)
+        qpos[self.layout.legs] = np.tile(mobile_g1.leg_angles(np.array(HIP_HEIGHT)), 2)
+
+    def _hold_still(self, data: mujoco.MjData) -> None:
+        super()._hold_still(data)
+        data.ctrl[self.layout.base_ctrl] = [0.0, 0.0, 0.0, data.qpos[self.layout.base[3]]]
+
+    def _servo_targets(self, ids: Sequence[int], actions: np.ndarray) -> np.ndarray:
+        controls = super()._servo_targets(ids, actions)
+        velocity = np.clip(actions[:, -_BODY_PART:-1], -np.array(MAX_SPEED), MAX_SPEED)
+        controls[:, self.layout.base_ctrl[:3]] = rotated(velocity, self.reader.base(self._rows[list(ids)])[:, 2])
+        controls[:, self.layout.base_ctrl[3]] = np.clip(actions[:, -1], *HIP_RANGE) - HIP_HEIGHT
+        return controls
+
+    # Reading snapshots ------------------------------------------------------------------------------------
+
+    def eef_poses(self, snapshot: Snapshot) -> dict[str, np.ndarray]:
+        return {BODY: self.reader.pelvis_pose(snapshot), **super().eef_poses(snapshot)}
+
+    def gripper_opening(self, snapshot: Snapshot) -> dict[str, np.ndarray]:
+        return {BODY: np.zeros(snapshot.shape[:-1]), **super().gripper_opening(snapshot)}
+
+    # Actions ------------------------------------------------------------------------------------------------
+
+    def command_to_action(self, snapshot: Snapshot, deltas: Mapping[str, np.ndarray], grippers: Mapping[str, float]) -> np.ndarray:
+        """Of the body, velocities: ahead, to its left, up with its hips [m/s] and round [rad/s]."""
+        now, wanted = self.eef_poses(snapshot), deltas[BODY]
+        targets = {side: poses.apply_delta(now[side], self.task.command_scale * deltas[side]) for side in g1.SIDES}
+        targets[BODY] = _ahead(now[BODY], wanted[list(PLANE)])
+        targets[BODY][2, 3] += AHEAD * wanted[2]
+        return self.target_poses_to_actions(now, targets, {side: np.array([grippers[side]]) for side in g1.SIDES})
+
+    def target_poses_to_actions(self, eef_poses: Mapping[str, np.ndarray], targets: Mapping[str, np.ndarray], grippers: Mapping[str, np.ndarray]) -> np.ndarray:
+        arms = super().target_poses_to_actions(eef_poses, targets, grippers)
+        body = targets[BODY]
+        away = poses.inverse(eef_poses[BODY]) @ body
+        turn = np.arctan2(away[..., 1, 0], away[..., 0, 0])
+        velocity = np.clip(np.concatenate([away[..., :2, 3], turn[..., None]], axis=-1) / AHEAD, -np.array(MAX_SPEED), MAX_SPEED)
+        return np.concatenate([arms, velocity, body[..., 2, 3:4] - FLOOR_Z], axis=-1).astype(np.float32)
+
+    def noisy_actions(self, actions: np.ndarray, noise: Mapping[str, np.ndarray]) -> np.ndarray:
+        noisy = super().noisy_actions(actions, noise)
+        noisy[..., -_BODY_PART:-1] += noise[BODY][..., PLANE].astype(np.float32)
+        return noisy
+
+    def actions_to_target_poses(self, eef_poses: Mapping[str, np.ndarray], actions: np.ndarray) -> dict[str, np.ndarray]:
+        body = _ahead(eef_poses[BODY], np.asarray(actions[..., -_BODY_PART:-1], dtype=np.float64))
+        body[..., 2, 3] = FLOOR_Z + actions[..., -1]
+        return {BODY: body, **super().actions_to_target_poses(eef_poses, actions)}
+
+    def gripper_actions(self, actions: np.ndarray) -> dict[str, np.ndarray]:
+        return {BODY: actions[..., :0], **super().gripper_actions(actions)}
+
+    # Recording ----------------------------------------------------------------------------------------------
+
+    def _processed(self, actions: np.ndarray, after: Snapshot) -> np.ndarray:
+        """The joints of arms and hands as their servos were told, and what the body was."""
+        return np.concatenate([super()._processed(actions, after), actions[:, -_BODY_PART:]], axis=-1)
