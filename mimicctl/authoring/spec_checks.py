@@ -10,7 +10,6 @@ from mimicctl.authoring.wrong import Wrong
 from mimicctl.errors import UserError
 from mimicctl.generation.schedule import rehearse
 from mimicctl.tasks import Arrive, Lift, LiftTogether, PlaceIn, PutInto, Stack, TaskSpec
-from mimicctl.tasks.spec import BODY
 
 _EEFS = {"franka": ("franka",), "tiago": ("base",), "dual_franka": ("left", "right"), "g1": ("left", "right"), "mobile_g1": ("body", "left", "right")}
 
@@ -32,10 +31,10 @@ def _names(task: TaskSpec) -> str:
             wanted = [("the goal", name), ("the goal", container)]
         case Arrive(mark):
             wanted = [("the goal", mark)]
-    wanted += [(f'"{s.name}"', s.object_ref) for subtasks in task.subtasks.values() for s in subtasks if s.object_ref is not None]
-    for who, name in wanted:
-        if name not in names and not (name == BODY and task.has_body):
-            raise Wrong(f"{who} is about {name}, and there is no such object", f"name one of {', '.join(names)}")
+    of_subtasks = [(f'"{s.name}"', s.object_ref, task.references(eef)) for eef in eefs for s in task.subtasks[eef] if s.object_ref is not None]
+    for who, name, known in [*((who, name, names) for who, name in wanted), *of_subtasks]:
+        if name not in known:
+            raise Wrong(f"{who} is about {name}, and there is no such object", f"name one of {', '.join(known)}")
     return f"{', '.join(names)}; every subtask and the goal name one of them"
 
 

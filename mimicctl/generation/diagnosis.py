@@ -63,7 +63,7 @@ def diagnose(env: MimicEnv, snapshots: np.ndarray, task: TaskSpec, success: bool
         # Nothing tells whether a last subtask is done but success, so one in which a signal did not come goes before it. A body waits for hands
         # that have something to do, and hands that have not, for it.
         completed, begun, _ = findings[eef]
-        return completed == len(task.subtasks[eef]) - 1, begun, task.subtasks[eef][completed].object_ref == BODY, eef == BODY
+        return completed == len(task.subtasks[eef]) - 1, task.subtasks[eef][completed].object_ref == BODY, begun, eef == BODY
 
     eef = min(findings, key=guilt)
     return Verdict({name: completed for name, (completed, *_) in findings.items()}, findings[eef][2], eef)

@@ -434,6 +434,10 @@ class TaskSpec:
     def _hands(self) -> int:
         return len(self.eef_names) - self.has_body
 
+    def references(self, eef: str) -> list[str]:
+        """What a subtask of `eef` may be about: the objects, and the body that takes it along."""
+        return [*(item.name for item in self.objects), *([BODY] if self.has_body and eef != BODY else [])]
+
     @property
     def eef_names(self) -> tuple[str, ...]:
         return tuple(self.subtasks)

@@ -33,6 +33,10 @@ _ARRIVED = 0.55
 _ON_ITS_WAY = (0.1, 0.2)
 """[m/s], [rad/s] A robot that is sent faster is on its way, and one that is faster, too."""
 _TILTED = 0.2
+_STILL = 0.1
+"""[m/s] Half of what Isaac Lab asks for; a wheel that lies on its rim rocks on."""
+_WITHDRAWN = 0.25
+"""[m] That the wrist is away from what it has let go of."""
 _LEEWAY = 0.03
 
 
@@ -118,7 +122,9 @@ class LocomanipulationReader(HumanoidReader):
         there = (np.abs(inside[..., 0, 3]) < x) & (np.abs(inside[..., 1, 3]) < y)
         low = inside[..., 2, 3] < floor + self.task.object(goal.object_name).rest_height + _LEEWAY
         upright = container[..., 2, 2] > np.cos(_TILTED)
-        return there & low & upright & self.at_rest(rows, goal.object_name) & (self.openness(rows, HAND) > 0.7)
+        away = np.linalg.norm(poses.position(self.eef_pose(rows, HAND)) - self.object_position(rows, goal.object_name), axis=-1) > _WITHDRAWN
+        still = np.linalg.norm(self.object_velocity(rows, goal.object_name)[..., :3], axis=-1) < _STILL
+        return there & low & upright & away & still & (self.openness(rows, HAND) > 0.7)
 
     # What the file holds --------------------------------------------------------------------------------
 
@@ -132,8 +138,8 @@ class LocomanipulationReader(HumanoidReader):
         wrists = [here @ self.eef_pose(rows, side) for side in g1.SIDES]
         hands = [part for wrist in wrists for part in (wrist[..., :3, 3], wrist[..., :3, 0], wrist[..., :3, 1])]
         values = {
-            "robot_root_pos": poses.position(pelvis),
-            "robot_root_rot": poses.quat_from_matrix(poses.rotation(pelvis)),
+            "body_eef_pos": poses.position(pelvis),
+            "body_eef_quat": poses.quat_from_matrix(poses.rotation(pelvis)),
             "base_velocity": self.velocity(rows),
             "nearby": np.concatenate([*away, self.relative_yaws(rows, poses.rotation(pelvis), self.task.objects), *hands], axis=-1),
         }
