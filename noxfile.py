@@ -36,11 +36,11 @@ def lint(session: nox.Session) -> None:
 
 @nox.session(default=False)
 def train(session: nox.Session) -> None:
-    """With the real torch and robomimic (a large download where there is no CPU build of torch), and pictures where there is OpenGL."""
+    """With the real torch, robomimic and Pink (a large download where there is no CPU build of torch), and pictures where there is OpenGL."""
     session.install("torch==2.13.0")
-    session.install("-e", ".[test,train,video]")
+    session.install("-e", ".[test,train,video,humanoid]")
     session.install("--no-deps", "robomimic==0.3.0")
-    session.run("python", "-m", "pytest", "-m", "train or render", *session.posargs)
+    session.run("python", "-m", "pytest", "-m", "train or render or humanoid", *session.posargs)
 
 
 @nox.session(default=False, python="3.11")
@@ -53,9 +53,9 @@ def dexterous(session: nox.Session) -> None:
 
 @nox.session(default=False)
 def humanoid(session: nox.Session) -> None:
-    """Inverse kinematics of humanoids by the real Pink."""
+    """Tasks of humanoids, by the real Pink."""
     session.install("-e", ".[test,humanoid]")
-    session.run("python", "-m", "pytest", "tests/envs/test_pink_ik.py", "-rs", *session.posargs)
+    session.run("python", "-m", "pytest", "-m", "humanoid and not train", "-rs", *session.posargs)
 
 
 @nox.session(default=False)

@@ -17,6 +17,7 @@ from mimicctl.authoring.spec_checks import OF_THE_SPEC
 from mimicctl.authoring.wrong import Wrong
 from mimicctl.envs import make_env
 from mimicctl.envs.replay import by_actions
+from mimicctl.errors import UserError
 from mimicctl.tasks import TaskSpec
 
 
@@ -52,7 +53,7 @@ def check_task(
         on_attempt: called with the number of attempts that have ended.
 
     Raises:
-        UserError: the input file is not one of this task.
+        UserError: the input file is not one of this task, or something that its env needs is not installed.
     """
     findings: list[Finding] = []
 
@@ -64,6 +65,9 @@ def check_task(
         return findings
     try:
         env = make_env(task, 2)
+    except UserError:
+        # Something is not installed, which is no fault of the task.
+        raise
     except Exception as error:
         what = f"it cannot be made ({type(error).__name__}: {error})"
         return [*findings, Finding("env", False, what, "look at the sizes, home and objects in the task file")]

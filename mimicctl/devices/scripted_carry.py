@@ -12,7 +12,7 @@ from mimicctl.devices.base import Command, OperatorView
 from mimicctl.devices.scripted_drive import PACES, ScriptedBase, wrapped, yaw_of
 from mimicctl.devices.scripted_hand import ALIGNED, CLOSE, MANNERS, OPEN, PASSING, ScriptedHand
 from mimicctl.devices.scripted_place import BAR, CLOSING, OVER, PALM_DOWN
-from mimicctl.tasks.spec import BODY, PutInto, TaskSpec
+from mimicctl.tasks.spec import PutInto, TaskSpec
 
 # Where what it works on is, from where it stands: ahead, and to its right, since it works with its right hand [m].
 _AT_HAND = (0.37, -0.09)
@@ -128,7 +128,8 @@ class ScriptedCarrier:
         hand, container = self._hands["right"], self._objects[self._goal.container]
         # No two grasps are alike: it goes by where the wheel is in the hand.
         held = poses.position(poses.inverse(hand.seen().eef_pose) @ self._objects[self._goal.object_name])
-        place = poses.position(container) + [*hand.rng.normal(0.0, 3 * self._manner.aim, 2), self._goal.inside[2] + self._wheel.height + _DROP]
+        height = self._goal.inside[2] + self._wheel.height + _DROP
+        place = poses.position(container) + np.array([*hand.rng.normal(0.0, 3 * self._manner.aim, 2), height])
         turned = poses.rotation(container) @ PALM_DOWN
         low = poses.compose(turned, place - turned @ held)
         above = low.copy()

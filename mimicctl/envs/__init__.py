@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib.util
 import os
+import sys
 from importlib import metadata
 from typing import TYPE_CHECKING
 
@@ -14,7 +15,10 @@ if TYPE_CHECKING:
     from mimicctl.envs.base import MimicEnv, MotionPlanner
     from mimicctl.tasks import TaskSpec
 
-__all__ = ["make_env", "make_planner", "physics_of", "require_planner", "worker_processes"]
+__all__ = ["make_env", "make_planner", "physics_of", "require_humanoid", "require_planner", "worker_processes"]
+
+_HUMANOID = {"pinocchio": "pin", "pink": "pin-pink", "daqp": "daqp"}
+"""What moves the arms of humanoids: modules and the packages that they are in."""
 
 
 def make_env(task: str | TaskSpec, num_envs: int = 1) -> MimicEnv:
@@ -36,17 +40,25 @@ def make_env(task: str | TaskSpec, num_envs: int = 1) -> MimicEnv:
         from mimicctl.envs.mujoco.dual_franka import DualFrankaEnv
 
         return DualFrankaEnv(spec, num_envs)
-    if spec.robot == "g1":
+    if spec.is_humanoid:
+        require_humanoid(spec)
+        if spec.has_body:
+            from mimicctl.envs.mujoco.locomanipulation import LocomanipulationEnv
+
+            return LocomanipulationEnv(spec, num_envs)
         from mimicctl.envs.mujoco.humanoid import HumanoidEnv
 
         return HumanoidEnv(spec, num_envs)
-    if spec.robot == "mobile_g1":
-        from mimicctl.envs.mujoco.locomanipulation import LocomanipulationEnv
-
-        return LocomanipulationEnv(spec, num_envs)
     from mimicctl.envs.mujoco.env import MujocoEnv
 
     return MujocoEnv(spec, num_envs)
+
+
+def require_humanoid(task: TaskSpec) -> None:
+    """UserError if `task` is of a humanoid and the libraries for its arms are not installed."""
+    if task.is_humanoid and (missing := [name for name in _HUMANOID if importlib.util.find_spec(name) is None]):
+        what = f"{task.task_id} has a humanoid, and what moves its arms is not installed: {', '.join(_HUMANOID[name] for name in missing)}."
+        raise UserError(what, where=sys.prefix, do='pip install "mimicctl[humanoid]"')
 
 
 def physics_of(task: TaskSpec) -> str:

@@ -77,5 +77,6 @@ PICK_PLACE_LOCOMANIPULATION_G1 = TaskSpec(
     goal=PutInto("object", "bin", 0.02, (_HALF[0] - 2 * _WALL, _HALF[1] - 2 * _WALL, 2 * _WALL - _HALF[2])),
     obstacles=_second_table(),
     hand_joints=7,
+    obs_layout={"object": "vqvv"},
     horizon=900,
 )

@@ -34,8 +34,9 @@ PICK_PLACE_G1 = TaskSpec(
     objects=(STEERING_WHEEL,),
     reset=ResetRange(x=(0.36, 0.42), y=(-0.07, 0.07), yaw=(-0.3, 0.3), min_separation=0.1, joint_noise=0.01),
     subtasks={
-        "left": (Subtask("idle", None, None, **_QUIET),),
+        "left": (Subtask("rest", None, None, **_QUIET),),
         "right": (
+            Subtask("idle", None, "idle_right", **_QUIET),
             Subtask("grasp", "object", "grasp_right", (0, 4), selection_strategy="nearest_neighbor_object", **_QUIET),
             Subtask("place", None, None, **_QUIET),
         ),
@@ -43,5 +44,6 @@ PICK_PLACE_G1 = TaskSpec(
     goal=PlaceIn("object", "right", _CENTRE, _HALF, 0.13),
     obstacles=_bin(),
     hand_joints=7,
+    obs_layout={"object": "vqvv"},
     horizon=500,
 )

@@ -25,6 +25,9 @@ BODY = "body"
 """The eef that is a robot's body, whose subtasks take it from place to place, as Isaac Lab calls it. As the `object_ref` of another eef: a segment that
 keeps its relation to the body while that goes."""
 
+HUMANOIDS = ("g1", "mobile_g1")
+"""Of `TaskSpec.robot`: both arms by inverse kinematics that come with the extra `humanoid`."""
+
 LETTER_WIDTH = {"v": 3, "q": 4, ".": 1}
 """Columns that a letter of a layout stands for: a vector, a quaternion, a number."""
 
@@ -406,6 +409,11 @@ class TaskSpec:
     def on_floor(self) -> bool:
         """Whether a base is driven, by velocities, and not an arm."""
         return self.control == "velocity"
+
+    @property
+    def is_humanoid(self) -> bool:
+        """Whether it needs what comes with the extra `humanoid`."""
+        return self.robot in HUMANOIDS
 
     @property
     def command_scale(self) -> float:

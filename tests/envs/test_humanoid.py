@@ -9,10 +9,10 @@ from mimicctl import poses
 from mimicctl.config import RecordSettings
 from mimicctl.devices import OperatorView, make_device
 from mimicctl.envs import make_env
-from mimicctl.envs.mujoco.humanoid import hand_angles, normalised
+from mimicctl.envs.mujoco.g1 import G1
 from mimicctl.tasks import find_task
 
-pytest.importorskip("pink"), pytest.importorskip("daqp")
+pytestmark = pytest.mark.humanoid
 
 ID = "MuJoCo-PickPlace-G1-Pink-IK-Abs-v0"
 
@@ -60,6 +60,9 @@ def test_actions_are_two_wrists_then_two_hands_and_come_back_from_poses():
         np.testing.assert_allclose(pose, targets[eef], atol=1e-6)
     parts = env.gripper_actions(action)
     assert parts["left"][0, 0] == pytest.approx(1) and parts["right"][0, 0] == pytest.approx(-1)
+    # Isaac Lab's columns: the first joints of index finger, middle finger and thumb of the left hand, then of the right one.
+    assert G1.hand_columns[:4] == ("left_hand_index_0_joint", "left_hand_middle_0_joint", "left_hand_thumb_0_joint", "right_hand_index_0_joint")
+    assert action[0, 14] == pytest.approx(-0.1) and action[0, 17] == pytest.approx(1.4)
     again = env.target_poses_to_actions(now, targets, parts)
     np.testing.assert_allclose(again, action, atol=1e-6)
 
@@ -67,7 +70,7 @@ def test_actions_are_two_wrists_then_two_hands_and_come_back_from_poses():
 @pytest.mark.parametrize("side", ["left", "right"])
 def test_hand_angles_survive_the_way_to_grippers_and_back(side):
     angles = np.random.default_rng(0).normal(size=(7, 7))
-    np.testing.assert_allclose(hand_angles(normalised(angles, side), side), angles, atol=1e-12)
+    np.testing.assert_allclose(G1.hand_angles(G1.gripper(angles, side), side), angles, atol=1e-12)
 
 
 def test_wrists_go_where_they_are_sent_and_fingers_as_they_are_told():

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import sys
-
 import numpy as np
 import pytest
 
@@ -11,11 +9,11 @@ from mimicctl import poses
 from mimicctl.envs.mujoco import g1
 from mimicctl.errors import UserError
 
+pytestmark = pytest.mark.humanoid
+
 
 @pytest.fixture(scope="module")
 def ik():
-    for library in ("pink", "pinocchio", "daqp"):
-        pytest.importorskip(library)
     return g1.load_ik()
 
 
@@ -42,7 +40,6 @@ def test_reachable_poses_are_reached(ik):
 
 
 def test_one_arm_alone_is_brought_to_its_pose():
-    pytest.importorskip("pink"), pytest.importorskip("daqp")
     ik = g1.load_ik({"right": g1.WRISTS["right"]})
     assert len(ik.joint_names) == 7 and all(name.startswith("right_") for name in ik.joint_names)
     targets = ik.eef_poses(goals(ik, 10))
@@ -134,13 +131,6 @@ def test_a_result_does_not_depend_on_what_was_solved_before_or_beside_it(ik):
     backwards = [ik.solve(starts[i : i + 1], {eef: pose[i : i + 1] for eef, pose in targets.items()})[0][0] for i in reversed(range(12))]
     np.testing.assert_array_equal(together, backwards[::-1])
     np.testing.assert_array_equal(together, g1.load_ik().solve(starts, targets)[0])
-
-
-def test_without_the_libraries_the_error_says_how_to_get_them(monkeypatch):
-    monkeypatch.setitem(sys.modules, "pink", None)
-    with pytest.raises(UserError) as error:
-        g1.load_ik()
-    assert "mimicctl[humanoid]" in error.value.do
 
 
 def test_a_link_that_is_not_there_is_named(ik):

@@ -1,4 +1,4 @@
-"""The Unitree G1 with three-fingered hands: its names, and its arms for the inverse kinematics. The pelvis stands fixed; legs and waist are still."""
+"""The Unitree G1 with three-fingered hands, and its arms for the inverse kinematics. The pelvis stands fixed; legs and waist are still."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ import numpy as np
 
 from mimicctl import poses
 from mimicctl.envs.mujoco.assets import read_urdf
+from mimicctl.envs.mujoco.humanoid_body import HumanoidBody
 from mimicctl.envs.mujoco.panda import FIXTURE_TYPE, OBJECT_TYPE, ROBOT_TYPE
 
 if TYPE_CHECKING:
@@ -34,16 +35,17 @@ _BENT = {"elbow": 0.2, "shoulder_roll": 0.2}
 POSTURE = tuple((-1.0 if (side, name) == ("right", "shoulder_roll") else 1.0) * _BENT.get(name, 0.0) for side in SIDES for name in _OF_AN_ARM)
 """Of `ARM_JOINTS`: forearms ahead, upper arms a little off the body [rad]."""
 
-# Angles of a right hand's joints; the left one mirrors all but the first [rad].
-_OPEN, _CLOSED = (0.0, 0.5, 0.0, 0.1, 0.1, 0.1, 0.1), (0.0, -0.7, -1.2, 1.4, 1.6, 1.4, 1.6)
-_MIRROR = {"left": (1.0, -1.0, -1.0, -1.0, -1.0, -1.0, -1.0), "right": (1.0,) * 7}
-OPEN = {side: np.array(_OPEN) * _MIRROR[side] for side in SIDES}
-CLOSED = {side: np.array(_CLOSED) * _MIRROR[side] for side in SIDES}
-"""Of `HAND_JOINTS` [rad]: a hand ready to go round a bar, and one that holds on to it."""
-
-_OF_A_HAND = ("thumb_0", "thumb_1", "thumb_2", "middle_0", "middle_1", "index_0", "index_1")
+_OF_A_HAND = ("index_1", "index_0", "middle_1", "middle_0", "thumb_2", "thumb_1", "thumb_0")
 
 HAND_JOINTS = {side: tuple(f"{side}_hand_{name}_joint" for name in _OF_A_HAND) for side in SIDES}
+
+# Isaac Lab's order of the hands' columns: joint by joint outwards, both hands in turn.
+_OUTWARDS = (("index_0", "middle_0", "thumb_0"), ("index_1", "middle_1", "thumb_1"), ("thumb_2",))
+_HAND_COLUMNS = tuple(f"{side}_hand_{name}_joint" for names in _OUTWARDS for side in SIDES for name in names)
+
+# Angles of a right hand's joints; the left one mirrors all but the thumb's first [rad].
+_OPEN, _CLOSED = (0.1, 0.1, 0.1, 0.1, 0.0, 0.5, 0.0), (1.6, 1.4, 1.6, 1.4, -1.2, -0.7, 0.0)
+_MIRROR = {"left": (-1.0, -1.0, -1.0, -1.0, -1.0, -1.0, 1.0), "right": (1.0,) * 7}
 
 # Centre and half-size of the box about each link that may touch something, in the left link's frame; the right one mirrors y [m].
 _BOXES = {
@@ -65,8 +67,8 @@ _GRIP = (1.5, 0.01, 0.0001)
 _SOLREF = (0.01, 1.0)
 
 
-def load_g1(*, meshes: bool, legs: tuple[str, ...] = ()) -> mujoco.MjSpec:
-    """A spec with the joints of arms and hands, boxes that collide, gravity compensation and position servos; the pelvis at the origin.
+def load_g1(meshes: bool, legs: tuple[str, ...] = ()) -> mujoco.MjSpec:
+    """A spec with the joints of arms and hands, boxes that collide, gravity compensation and position servos; the pelvis at `PELVIS`.
 
     Args:
         meshes: look like the robot, too. What collides is the same.
@@ -143,6 +145,20 @@ def load_ik(wrists: Mapping[str, str] = WRISTS) -> PinkIK:
 
     chosen = {name: angle for name, angle in zip(ARM_JOINTS, POSTURE, strict=True) if name.split("_")[0] in wrists}
     return PinkIK(read_urdf(URDF, visuals=False), wrists, chosen)
+
+
+G1 = HumanoidBody(
+    arm_joints=ARM_JOINTS,
+    hand_joints=HAND_JOINTS,
+    hand_columns=_HAND_COLUMNS,
+    open={side: np.array(_OPEN) * _MIRROR[side] for side in SIDES},
+    closed={side: np.array(_CLOSED) * _MIRROR[side] for side in SIDES},
+    wrists=WRISTS,
+    wrist_quats={"left": (0.0, 0.0, 0.0, 1.0), "right": (-0.38, 0.0, 0.0, 0.92)},
+    root=PELVIS,
+    load=load_g1,
+    load_ik=load_ik,
+)
 
 
 def check_ik() -> str:

@@ -8,17 +8,19 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Self
 
 import numpy as np
 
 from mimicctl import poses
 from mimicctl.envs.base import Snapshot
-from mimicctl.envs.mujoco import g1, mobile_g1
+from mimicctl.envs.mujoco import mobile_g1
 from mimicctl.envs.mujoco.drive import AHEAD, PLANE, STANDING, rotated
-from mimicctl.envs.mujoco.humanoid import HumanoidEnv, HumanoidLayout, HumanoidReader, humanoid_layout
+from mimicctl.envs.mujoco.humanoid import HumanoidEnv
+from mimicctl.envs.mujoco.humanoid_body import HumanoidBody
+from mimicctl.envs.mujoco.humanoid_reader import HumanoidLayout, HumanoidReader
 from mimicctl.envs.mujoco.mobile_g1 import FLOOR_Z, HIP_HEIGHT, HIP_RANGE, MAX_SPEED
-from mimicctl.tasks.spec import BODY, TaskSpec
+from mimicctl.tasks.spec import BODY, TaskSpec, layout_width
 
 if TYPE_CHECKING:
     import mujoco
@@ -53,19 +55,21 @@ class LocomanipulationLayout(HumanoidLayout):
     base_ctrl: np.ndarray
     legs: np.ndarray
 
+    @classmethod
+    def of(cls, model: mujoco.MjModel, task: TaskSpec, body: HumanoidBody) -> Self:
+        return super().of(
+            model,
+            task,
+            body,
+            base=np.array([model.joint(name).qposadr[0] for name in mobile_g1.BASE_JOINTS]),
+            base_ctrl=np.array([model.actuator(name).id for name in mobile_g1.BASE_JOINTS]),
+            legs=np.array([model.joint(name).qposadr[0] for name in mobile_g1.LEG_JOINTS]),
+        )
+
     @property
     def state(self) -> np.ndarray:
         """(38,) arms, left hand, right hand, base, legs."""
         return np.concatenate([self.joints, self.base, self.legs])
-
-
-def locomanipulation_layout(model: mujoco.MjModel, task: TaskSpec) -> LocomanipulationLayout:
-    return LocomanipulationLayout(
-        **vars(humanoid_layout(model, task)),
-        base=np.array([model.joint(name).qposadr[0] for name in mobile_g1.BASE_JOINTS]),
-        base_ctrl=np.array([model.actuator(name).id for name in mobile_g1.BASE_JOINTS]),
-        legs=np.array([model.joint(name).qposadr[0] for name in mobile_g1.LEG_JOINTS]),
-    )
 
 
 @dataclass(frozen=True)
@@ -76,9 +80,9 @@ class LocomanipulationReader(HumanoidReader):
         """(..., 4) x, y [m], yaw [rad], not wrapped, and the height of the hips above where they usually are [m]."""
         return self.qpos(rows)[..., self.layout.base]
 
-    def pelvis_pose(self, rows: np.ndarray) -> np.ndarray:
+    def root_pose(self, rows: np.ndarray) -> np.ndarray:
         x, y, yaw, z = np.moveaxis(self.base(rows), -1, 0)
-        return poses.yaw_pose(np.stack([x + g1.PELVIS[0], y + g1.PELVIS[1], z + g1.PELVIS[2]], axis=-1), yaw)
+        return poses.yaw_pose(np.stack([x, y, z], axis=-1) + self.body.root, yaw)
 
     def velocity(self, rows: np.ndarray) -> np.ndarray:
         """(..., 3) ahead and to the left [m/s], and turning [rad/s]."""
@@ -111,7 +115,7 @@ class LocomanipulationReader(HumanoidReader):
         }
 
     def _arrived(self, rows: np.ndarray, name: str) -> np.ndarray:
-        away = (self.pelvis_pose(rows)[..., :2, 3]) - self.object_position(rows, name)[..., :2]
+        away = (self.root_pose(rows)[..., :2, 3]) - self.object_position(rows, name)[..., :2]
         return (np.linalg.norm(away, axis=-1) < _ARRIVED) & self.standing(rows)
 
     def success(self, rows: np.ndarray) -> np.ndarray:
@@ -129,31 +133,27 @@ class LocomanipulationReader(HumanoidReader):
     # What the file holds --------------------------------------------------------------------------------
 
     def observations(self, rows: np.ndarray) -> dict[str, np.ndarray]:
-        """Keys of Isaac Lab's humanoid tasks; and in `nearby` what a policy needs to know of where things are, all in the frame of the pelvis: position and
-        then cosine and sine of the yaw of each object, and where both wrists are and which way they point."""
-        pelvis = self.pelvis_pose(rows)
+        """Isaac Lab's, with the wheel alone in `object`; and in `nearby` what a policy needs to know of where things are, all in the frame of the pelvis:
+        position of each object, cosine and sine of their yaws, and of each wrist its position and its first two axes."""
+        pelvis = self.root_pose(rows)
         here = poses.inverse(pelvis)
-        names = [item.name for item in self.task.objects]
-        away = [(here @ self.object_pose(rows, name))[..., :3, 3] for name in names]
-        wrists = [here @ self.eef_pose(rows, side) for side in g1.SIDES]
+        away = [(here @ self.object_pose(rows, item.name))[..., :3, 3] for item in self.task.objects]
+        wrists = [here @ self.eef_pose(rows, eef) for eef in self.layout.wrists]
         hands = [part for wrist in wrists for part in (wrist[..., :3, 3], wrist[..., :3, 0], wrist[..., :3, 1])]
+        seen = super().observations(rows)
         values = {
+            "object": seen["object"][..., : layout_width(self.task.obs_layout["object"])],
             "body_eef_pos": poses.position(pelvis),
             "body_eef_quat": poses.quat_from_matrix(poses.rotation(pelvis)),
             "base_velocity": self.velocity(rows),
             "nearby": np.concatenate([*away, self.relative_yaws(rows, poses.rotation(pelvis), self.task.objects), *hands], axis=-1),
         }
-        return super().observations(rows) | {key: np.ascontiguousarray(value, dtype=np.float32) for key, value in values.items()}
+        return seen | {key: np.ascontiguousarray(value, dtype=np.float32) for key, value in values.items()}
 
     def scene_state(self, rows: np.ndarray) -> dict[str, np.ndarray]:
-        pelvis, qvel = self.pelvis_pose(rows), self.qvel(rows)
-        x, y, yaw, z = np.moveaxis(qvel[..., self.layout.base], -1, 0)
+        x, y, yaw, z = np.moveaxis(self.qvel(rows)[..., self.layout.base], -1, 0)
         still = np.zeros_like(x)
-        root = {
-            "articulation/robot/root_pose": np.concatenate([poses.position(pelvis), poses.quat_from_matrix(poses.rotation(pelvis))], axis=-1),
-            "articulation/robot/root_velocity": np.stack([x, y, z, still, still, yaw], axis=-1),
-        }
-        return super().scene_state(rows) | {key: np.ascontiguousarray(value, dtype=np.float32) for key, value in root.items()}
+        return super().scene_state(rows) | {"articulation/robot/root_velocity": np.stack([x, y, z, still, still, yaw], axis=-1).astype(np.float32)}
 
 
 def _faster(velocity: np.ndarray, than: tuple[float, float]) -> np.ndarray:
@@ -171,10 +171,7 @@ class LocomanipulationEnv(HumanoidEnv):
     """See `NavigatingEnv` for the contract. What drives the robot is the servo of its body's targets: straight to each, no faster than it can."""
 
     reader: LocomanipulationReader
-
-    @staticmethod
-    def _reader(model: mujoco.MjModel, task: TaskSpec) -> LocomanipulationReader:
-        return LocomanipulationReader(task, locomanipulation_layout(model, task), model.nq, model.nv)
+    kind_of_layout, kind_of_reader = LocomanipulationLayout, LocomanipulationReader
 
     def navigation(self, snapshot: Snapshot) -> tuple[np.ndarray, np.ndarray]:
         return self.reader.navigation(snapshot)
@@ -200,7 +197,7 @@ class LocomanipulationEnv(HumanoidEnv):
     # Reading snapshots ------------------------------------------------------------------------------------
 
     def eef_poses(self, snapshot: Snapshot) -> dict[str, np.ndarray]:
-        return {BODY: self.reader.pelvis_pose(snapshot), **super().eef_poses(snapshot)}
+        return {BODY: self.reader.root_pose(snapshot), **super().eef_poses(snapshot)}
 
     def gripper_opening(self, snapshot: Snapshot) -> dict[str, np.ndarray]:
         return {BODY: np.zeros(snapshot.shape[:-1]), **super().gripper_opening(snapshot)}
@@ -210,18 +207,19 @@ class LocomanipulationEnv(HumanoidEnv):
     def command_to_action(self, snapshot: Snapshot, deltas: Mapping[str, np.ndarray], grippers: Mapping[str, float]) -> np.ndarray:
         """Of the body, velocities: ahead, to its left, up with its hips [m/s] and round [rad/s]."""
         now, wanted = self.eef_poses(snapshot), deltas[BODY]
-        targets = {side: poses.apply_delta(now[side], self.task.command_scale * deltas[side]) for side in g1.SIDES}
+        targets = {side: poses.apply_delta(now[side], self.task.command_scale * deltas[side]) for side in self.body.wrists}
         targets[BODY] = _ahead(now[BODY], wanted[list(PLANE)])
         targets[BODY][2, 3] += AHEAD * wanted[2]
-        return self.target_poses_to_actions(now, targets, {side: np.array([grippers[side]]) for side in g1.SIDES})
+        return self.target_poses_to_actions(now, targets, {side: np.array([grippers[side]]) for side in self.body.wrists})
 
     def target_poses_to_actions(self, eef_poses: Mapping[str, np.ndarray], targets: Mapping[str, np.ndarray], grippers: Mapping[str, np.ndarray]) -> np.ndarray:
-        arms = super().target_poses_to_actions(eef_poses, targets, grippers)
+        actions = super().target_poses_to_actions(eef_poses, targets, grippers)
         body = targets[BODY]
         away = poses.inverse(eef_poses[BODY]) @ body
         turn = np.arctan2(away[..., 1, 0], away[..., 0, 0])
         velocity = np.clip(np.concatenate([away[..., :2, 3], turn[..., None]], axis=-1) / AHEAD, -np.array(MAX_SPEED), MAX_SPEED)
-        return np.concatenate([arms, velocity, body[..., 2, 3:4] - FLOOR_Z], axis=-1).astype(np.float32)
+        actions[..., -_BODY_PART:] = np.concatenate([velocity, body[..., 2, 3:4] - FLOOR_Z], axis=-1)
+        return actions
 
     def noisy_actions(self, actions: np.ndarray, noise: Mapping[str, np.ndarray]) -> np.ndarray:
         noisy = super().noisy_actions(actions, noise)

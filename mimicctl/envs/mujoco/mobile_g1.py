@@ -6,6 +6,7 @@ is set by. The legs bend with the height so that the feet stay flat on the floor
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -47,14 +48,17 @@ _HULL_FRICTION = (0.2, 0.005, 0.0001)
 _RUBBER = (0.16, 0.16, 0.17, 1.0)
 
 
-def load_mobile_g1(*, meshes: bool) -> mujoco.MjSpec:
+def load_mobile_g1(meshes: bool) -> mujoco.MjSpec:
     """`g1.load_g1` on its base, looking along x."""
-    spec = g1.load_g1(meshes=meshes, legs=LEG_JOINTS)
+    spec = g1.load_g1(meshes, LEG_JOINTS)
     _drive(spec)
     _bend_legs(spec)
     if meshes:
         _put_on_skates(spec)
     return spec
+
+
+MOBILE_G1 = replace(g1.G1, load=load_mobile_g1)
 
 
 def leg_angles(hip_height: np.ndarray) -> np.ndarray:

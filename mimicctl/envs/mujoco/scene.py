@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from mimicctl.envs.mujoco import g1, panda
-from mimicctl.envs.mujoco.mobile_g1 import load_mobile_g1
+from mimicctl.envs.mujoco import panda
+from mimicctl.envs.mujoco.humanoids import BODIES
 from mimicctl.envs.mujoco.objects import FRICTION, SOLREF, add_object
 from mimicctl.tasks.spec import TaskSpec
 
@@ -72,10 +72,8 @@ def build_spec(task: TaskSpec, *, meshes: bool = False) -> mujoco.MjSpec:
 
 
 def _robot(task: TaskSpec, meshes: bool) -> mujoco.MjSpec:
-    if task.robot == "g1":
-        return g1.load_g1(meshes=meshes)
-    if task.robot == "mobile_g1":
-        return load_mobile_g1(meshes=meshes)
+    if task.robot in BODIES:
+        return BODIES[task.robot].load(meshes)
     return panda.load_pandas(task.bases) if task.bases else panda.load_panda()
 
 
