@@ -238,6 +238,8 @@ def _step(env: MimicEnv, motion: MotionPlanner | None, slots: dict[int, _Trial],
         trial.set_targets(here, lambda row=row: env.object_poses(before[row]), partial(motion.way, before[row]) if motion else None, navigated)
     eefs = trials[0].settings.task.eef_names
     targets = {eef: np.stack([t.tracks[eef].pose for t in trials]) for eef in eefs}
+    if BODY in eefs and trials[0].settings.use_navigation_controller:
+        targets[BODY] = env.on_the_way(before, targets[BODY])
     grippers = {eef: np.stack([t.tracks[eef].gripper for t in trials]) for eef in eefs}
     intended = env.target_poses_to_actions(eef_poses, targets, grippers)
     actions = env.noisy_actions(intended, {eef: np.stack([t.tracks[eef].noise for t in trials]) for eef in eefs})

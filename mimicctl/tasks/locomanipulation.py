@@ -78,5 +78,6 @@ PICK_PLACE_LOCOMANIPULATION_G1 = TaskSpec(
     obstacles=_second_table(),
     hand_joints=7,
     obs_layout={"object": "vqvv"},
+    source_demos="pick_place_locomanipulation_g1.hdf5",
     horizon=900,
 )
