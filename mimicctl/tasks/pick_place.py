@@ -32,7 +32,7 @@ PICK_PLACE_G1 = TaskSpec(
     action_scale=1.0,
     home=(),
     objects=(STEERING_WHEEL,),
-    reset=ResetRange(x=(0.36, 0.42), y=(-0.07, 0.07), yaw=(-0.3, 0.3), min_separation=0.1, joint_noise=0.01),
+    reset=ResetRange(x=(0.36, 0.42), y=(-0.07, 0.05), yaw=(-0.1, 0.5), min_separation=0.1, joint_noise=0.01),
     subtasks={
         "left": (Subtask("rest", None, None, **_QUIET),),
         "right": (
@@ -46,4 +46,5 @@ PICK_PLACE_G1 = TaskSpec(
     hand_joints=7,
     obs_layout={"object": "vqvv"},
     horizon=500,
+    source_demos="pick_place_g1.hdf5",
 )

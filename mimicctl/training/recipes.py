@@ -120,6 +120,15 @@ RECIPES = {
         ),
         replace(
             _ON_STATES,
+            name="mlp-humanoid",
+            description="the mlp recipe for both arms and hands of a humanoid: minutes on a laptop CPU",
+            obs_keys=("left_eef_pos", "left_eef_quat", "right_eef_pos", "right_eef_quat", "hand_joint_state", "object", "robot_joint_vel"),
+            optional_keys=(),
+            # It stands where it stands, as two arms do.
+            turn=0.0,
+        ),
+        replace(
+            _ON_STATES,
             name="mlp-base",
             description="the mlp recipe for a mobile base, from what lies about it: minutes on a laptop CPU",
             obs_keys=("base_velocity", "object"),

@@ -156,6 +156,7 @@ G1 = HumanoidBody(
     wrists=WRISTS,
     wrist_quats={"left": (0.0, 0.0, 0.0, 1.0), "right": (-0.38, 0.0, 0.0, 0.92)},
     root=PELVIS,
+    floor=PELVIS[2] - 0.793,
     load=load_g1,
     load_ik=load_ik,
 )

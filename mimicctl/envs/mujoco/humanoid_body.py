@@ -26,6 +26,7 @@ class HumanoidBody:
         wrists: eef to the link that targets are for.
         wrist_quats: eef to the quaternion (xyzw) on whose side those of its wrist are.
         root: where the frame of the root link is in the env frame, which has the table's top at z = 0 [m].
+        floor: height of its soles in the env frame [m].
         load: the model, its root link there, with meshes or without.
         load_ik: poses are in the root link's frame.
     """
@@ -38,6 +39,7 @@ class HumanoidBody:
     wrists: Mapping[str, str]
     wrist_quats: Mapping[str, tuple[float, float, float, float]]
     root: tuple[float, float, float]
+    floor: float
     load: Callable[[bool], mujoco.MjSpec]
     load_ik: Callable[[], PinkIK]
 

@@ -120,7 +120,7 @@ class HumanoidReader(SceneReader):
     # What the file holds --------------------------------------------------------------------------------
 
     def observations(self, rows: np.ndarray) -> dict[str, np.ndarray]:
-        """Keys of Isaac Lab's humanoid tasks; `object` has of each object its pose, then the way to it from each wrist."""
+        """Keys of Isaac Lab's humanoid tasks, and how fast the joints move; `object` has of each object its pose, then the way to it from each wrist."""
         qpos = self.qpos(rows)
         wrists = {eef: self.eef_pose(rows, eef) for eef in self.layout.wrists}
         parts = []
@@ -130,6 +130,7 @@ class HumanoidReader(SceneReader):
         values = {
             "actions": self.last_action(rows),
             "robot_joint_pos": qpos[..., self.layout.joints],
+            "robot_joint_vel": self.qvel(rows)[..., self.layout.joints],
             "hand_joint_state": qpos[..., self.layout.hand_columns],
             "object": np.concatenate(parts, axis=-1),
         }

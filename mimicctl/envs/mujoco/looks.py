@@ -17,6 +17,7 @@ from mimicctl.envs.mujoco.assets import robots_folder
 from mimicctl.envs.mujoco.collada import Part, read_parts, simplified
 from mimicctl.envs.mujoco.dressing import add_canvases
 from mimicctl.envs.mujoco.floor import build_floor_spec
+from mimicctl.envs.mujoco.humanoids import BODIES
 from mimicctl.envs.mujoco.labels import add_labels
 from mimicctl.envs.mujoco.objects import add_part
 from mimicctl.envs.mujoco.scene import build_spec
@@ -55,10 +56,9 @@ _MESHES = "panda_description/meshes/visual"
 _HALF_TURN = (0.0, 0.0, 0.0, 1.0)
 """wxyz about z: the right finger's mesh is the left one's."""
 
-# Isaac Lab's table: the robot stands on it, its top is the plane z = 0, and the floor is 1.05 m below.
-_TABLE_TOP = ((0.45, 0.0, -0.02), (0.60, 0.70, 0.02))
-_TABLE_LEGS = tuple(((x, y, -0.545), (0.03, 0.03, 0.505)) for x in (-0.10, 1.00) for y in (-0.65, 0.65))
-_FLOOR_Z = -1.05
+# Isaac Lab's table: its top is the plane z = 0. An arm stands on it, 1.05 m above the floor; a humanoid behind it.
+_FAR, _HALF_WIDTH, _TOP, _LEG = 1.05, 0.70, 0.04, 0.03
+_NEAR, _FLOOR_Z = -0.15, -1.05
 _LEG_RGBA, _FLOOR_RGBA = (0.30, 0.30, 0.32, 1.0), (0.55, 0.55, 0.57, 1.0)
 _TILES = ((0.60, 0.61, 0.63), (0.66, 0.67, 0.69))
 _SKY_HIGH, _SKY_LOW = (0.82, 0.82, 0.82), (0.62, 0.62, 0.62)
@@ -91,17 +91,22 @@ def _table(task: TaskSpec, effort: _Effort) -> mujoco.MjSpec:
     # MuJoCo drops shapes that collide with nothing when it reads a URDF.
     spec.compiler.discardvisual = False
     _dress_robot(spec, effort.mesh_cell)
-    _furnish(spec)
+    _furnish(spec, task)
     _decorate(spec, task)
     add_canvases(spec)
     return spec
 
 
 def _floor(task: TaskSpec) -> mujoco.MjSpec:
+    spec = build_floor_spec(task, meshes=True)
+    _tile(spec)
+    return spec
+
+
+def _tile(spec: mujoco.MjSpec) -> None:
     """Tiles of half a metre, from which distances can be told."""
     import mujoco
 
-    spec = build_floor_spec(task, meshes=True)
     spec.add_texture(
         name="tiles",
         type=mujoco.mjtTexture.mjTEXTURE_2D,
@@ -115,7 +120,6 @@ def _floor(task: TaskSpec) -> mujoco.MjSpec:
     material.textures[mujoco.mjtTextureRole.mjTEXROLE_RGB] = "tiles"
     ground = spec.geom("ground")
     ground.material, ground.rgba = "tiles", [1.0, 1.0, 1.0, 1.0]
-    return spec
 
 
 def _dress_robot(spec: mujoco.MjSpec, mesh_cell: float) -> None:
@@ -161,16 +165,39 @@ def _add_shape(body: mujoco.MjsBody, name: str, kind: mujoco.mjtGeom, **fields) 
     return body.add_geom(name=name, type=kind, contype=0, conaffinity=0, mass=0.0, **fields)
 
 
-def _furnish(spec: mujoco.MjSpec) -> None:
+def _furnish(spec: mujoco.MjSpec, task: TaskSpec) -> None:
     import mujoco
 
-    spec.delete(spec.geom("table"))
-    box, world = mujoco.mjtGeom.mjGEOM_BOX, spec.worldbody
+    table = spec.geom("table")
+    near, floor = (table.pos[0] - table.size[0], BODIES[task.robot].floor) if task.is_humanoid else (_NEAR, _FLOOR_Z)
+    spec.delete(table)
+    world = spec.worldbody
     _add_wood(spec)
-    _add_shape(world, "table/top", box, pos=_TABLE_TOP[0], size=_TABLE_TOP[1], material="wood")
-    for i, (centre, size) in enumerate(_TABLE_LEGS):
-        _add_shape(world, f"table/leg_{i}", box, pos=centre, size=size, rgba=_LEG_RGBA)
-    _add_shape(world, "ground", mujoco.mjtGeom.mjGEOM_PLANE, pos=[0.0, 0.0, _FLOOR_Z], size=[5.0, 5.0, 1.0], rgba=_FLOOR_RGBA)
+    _add_table(spec, "table", ((near + _FAR) / 2, 0.0, 0.0), ((_FAR - near) / 2, _HALF_WIDTH), floor)
+    _add_shape(world, "ground", mujoco.mjtGeom.mjGEOM_PLANE, pos=[0.0, 0.0, floor], size=[5.0, 5.0, 1.0], rgba=_FLOOR_RGBA)
+    if task.has_body:
+        _tile(spec)
+    for obstacle in task.obstacles:
+        if obstacle.name.endswith("table"):
+            spec.delete(spec.geom(obstacle.name))
+            (x, y, z), half = obstacle.centre, obstacle.half_size
+            _add_table(spec, f"table/{obstacle.name}", (x, y, z + half[2]), half[:2], floor)
+
+
+def _add_table(spec: mujoco.MjSpec, name: str, top: tuple[float, float, float], half: tuple[float, float], floor: float) -> None:
+    """
+    Args:
+        top: middle of its top [m].
+        half: half its length and width [m].
+        floor: height of what its legs stand on [m].
+    """
+    import mujoco
+
+    box, (x, y, high) = mujoco.mjtGeom.mjGEOM_BOX, top
+    _add_shape(spec.worldbody, f"{name}/top", box, pos=[x, y, high - _TOP / 2], size=[*half, _TOP / 2], material="wood")
+    length, (out_x, out_y) = (high - _TOP - floor) / 2, (side - _LEG - 0.02 for side in half)
+    for i, (dx, dy) in enumerate((dx, dy) for dx in (-out_x, out_x) for dy in (-out_y, out_y)):
+        _add_shape(spec.worldbody, f"{name}/leg_{i}", box, pos=[x + dx, y + dy, floor + length], size=[_LEG, _LEG, length], rgba=_LEG_RGBA)
 
 
 def _add_sky(spec: mujoco.MjSpec) -> None:

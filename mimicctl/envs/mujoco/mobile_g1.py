@@ -58,7 +58,7 @@ def load_mobile_g1(meshes: bool) -> mujoco.MjSpec:
     return spec
 
 
-MOBILE_G1 = replace(g1.G1, load=load_mobile_g1)
+MOBILE_G1 = replace(g1.G1, load=load_mobile_g1, floor=FLOOR_Z)
 
 
 def leg_angles(hip_height: np.ndarray) -> np.ndarray:
