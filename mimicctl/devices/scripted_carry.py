@@ -20,7 +20,7 @@ _NEAR, _TURNED, _SETTLED = 0.02, 0.03, 4
 """[m], [rad] Near enough to a place to stand at, and control steps of it."""
 _HIPS, _HIP_SPEED = 2.0, 0.15
 """[1/s] Speed of the hips for each metre still to go, and [m/s] at most."""
-_DROP = 0.015
+_DROP = 0.03
 """[m] Above the floor of the bin, that it lets go of the wheel at."""
 _CARRIED = {"left": (0.20, 0.20, 0.16), "right": (0.17, -0.17, 0.26)}
 """Where wrists are while it goes, in the frame of the pelvis [m]."""

@@ -79,5 +79,7 @@ PICK_PLACE_LOCOMANIPULATION_G1 = TaskSpec(
     hand_joints=7,
     obs_layout={"object": "vqvv"},
     source_demos="pick_place_locomanipulation_g1.hdf5",
+    # As for Isaac Lab's humanoids: what is placed lies in the hand as it was grasped.
+    generation={"select_src_per_subtask": False},
     horizon=900,
 )
