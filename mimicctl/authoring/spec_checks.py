@@ -78,8 +78,8 @@ def _reset_range(task: TaskSpec) -> str:
     for name, (container, _) in reset.inside.items():
         if name not in names or container not in names[: names.index(name)]:
             raise Wrong(f"reset.inside puts {name} into {container}, and there are no such objects in this order", "list the container before what is in it")
-    if not min(reset.min_separation, reset.joint_noise) >= 0:
-        raise Wrong("min_separation or joint_noise is below 0", "both are at least 0")
+    if not min(reset.min_separation, reset.joint_noise, reset.base_noise) >= 0:
+        raise Wrong("min_separation, joint_noise or base_noise is below 0", "all are at least 0")
     return f"{100 * (reset.x[1] - reset.x[0]):.0f} x {100 * (reset.y[1] - reset.y[0]):.0f} cm, {np.degrees(reset.yaw[1] - reset.yaw[0]):.0f} degrees"
 
 

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from mimicctl.config import RecordSettings
     from mimicctl.devices.driving import Shaping
 
-__all__ = ["AXES", "AxisSource", "Command", "Device", "Event", "OperatorView", "Reading", "device_names", "make_device", "shaping_for"]
+__all__ = ["AXES", "AxisSource", "Command", "Device", "Event", "OperatorView", "Reading", "device_names", "make_device", "refuse_body", "shaping_for"]
 
 GROUP = "mimicctl.devices"
 """Of entry points by which other packages add devices."""
@@ -73,6 +73,7 @@ def make_device(task: TaskSpec, settings: RecordSettings, seed: int) -> Device:
     """
     if settings.device == "scripted":
         return _scripted(task, settings.speed, seed)
+    refuse_body(task, f"--device {settings.device}")
     if settings.device == "hands":
         from mimicctl.devices.hand_socket import hands_over_websocket
 
@@ -87,6 +88,13 @@ def make_device(task: TaskSpec, settings: RecordSettings, seed: int) -> Device:
             do="use --device hands, --device scripted, or --web, which takes both hands of a headset",
         )
     return source if hasattr(source, "command") else _driven(source, task, settings)
+
+
+def refuse_body(task: TaskSpec, where: str) -> None:
+    """UserError if a person would have to drive the robot's body beside its arms: no device does."""
+    if task.has_body:
+        do = "use --device scripted, or generate from the demonstrations that come with the task"
+        raise UserError(f"{task.task_id} has a body beside its arms, and no device of a person drives both.", where=where, do=do)
 
 
 def _source(task: TaskSpec, settings: RecordSettings) -> AxisSource | Device:

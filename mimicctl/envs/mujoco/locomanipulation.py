@@ -35,8 +35,8 @@ _ARRIVED = 0.55
 _ON_ITS_WAY = (0.15, 0.3)
 """[m/s], [rad/s] A robot that is sent faster is on its way, and one that is faster, too; not one that corrects where it stands."""
 _CRUISE, _GAIN, _BRAKE, _FASTER = (0.5, 0.7), 2.5, (0.6, 1.0), (0.12, 0.25)
-"""How its controller drives it, across [m] and round [rad]: speed at most, speed for each metre that is left, braking [1/s^2], and how much faster than it
-goes it is sent, so that what it carries stays in its hand."""
+"""How its controller drives it, across and round [m, rad, s]: speed at most, speed for what is left of the way, braking, and how much faster than it goes it
+is sent, so that what it carries stays in its hand."""
 _TILTED = 0.2
 _STILL = 0.1
 """[m/s] Half of what Isaac Lab asks for; a wheel that lies on its rim rocks on."""
@@ -77,6 +77,8 @@ class LocomanipulationLayout(HumanoidLayout):
 
 @dataclass(frozen=True)
 class LocomanipulationReader(HumanoidReader):
+    """A row is as that of any humanoid."""
+
     layout: LocomanipulationLayout
 
     def base(self, rows: np.ndarray) -> np.ndarray:
@@ -118,7 +120,7 @@ class LocomanipulationReader(HumanoidReader):
         }
 
     def _arrived(self, rows: np.ndarray, name: str) -> np.ndarray:
-        away = (self.root_pose(rows)[..., :2, 3]) - self.object_position(rows, name)[..., :2]
+        away = self.root_pose(rows)[..., :2, 3] - self.object_position(rows, name)[..., :2]
         return (np.linalg.norm(away, axis=-1) < _ARRIVED) & self.standing(rows)
 
     def success(self, rows: np.ndarray) -> np.ndarray:
@@ -148,7 +150,7 @@ class LocomanipulationReader(HumanoidReader):
             "object": seen["object"][..., : layout_width(self.task.obs_layout["object"])],
             "body_eef_pos": poses.position(pelvis),
             "body_eef_quat": poses.quat_from_matrix(poses.rotation(pelvis)),
-            "base_velocity": self.velocity(rows),
+            "body_velocity": self.velocity(rows),
             "nearby": np.concatenate([*away, self.relative_yaws(rows, poses.rotation(pelvis), self.task.objects), *hands], axis=-1),
         }
         return seen | {key: np.ascontiguousarray(value, dtype=np.float32) for key, value in values.items()}
@@ -181,7 +183,7 @@ def _next_velocity(way: np.ndarray, velocity: np.ndarray, cruise: float, brake: 
 
 
 class LocomanipulationEnv(HumanoidEnv):
-    """See `NavigatingEnv` for the contract. What drives the robot is the servo of its body's targets: straight to each, no faster than it can."""
+    """See `NavigatingEnv` for the contract."""
 
     reader: LocomanipulationReader
     kind_of_layout, kind_of_reader = LocomanipulationLayout, LocomanipulationReader
