@@ -174,6 +174,8 @@ def outcome_of(made: Generated, seconds: float) -> Outcome:
     ]
     if made.failed_path:
         facts.append(("failed", made.failed_path))
+    if report.arms_held:
+        facts.append(("arms held", f"in {report.arms_held} of {report.steps} steps, in which the inverse kinematics found no joints for a target"))
     if report.sought:
         facts.append(("bridges planned", f"{report.sought - report.unplanned} of {report.sought}; where no way was found, an arch"))
     if made.resumed_at:

@@ -33,13 +33,13 @@ class Command:
     Attributes:
         delta: (6,) translation and rotation vector of the eef in the base frame, raw action units. For a base on a floor, velocities
             [m/s, rad/s] in its own frame.
-        gripper: +1 open, -1 close.
+        gripper: +1 open, -1 close; of a hand whose fingers are followed (H,), one number a joint.
         events: what else the operator asked for since the last command.
         others: the same for each eef of the task beside its first, by name; their events do not count.
     """
 
     delta: np.ndarray
-    gripper: float
+    gripper: float | np.ndarray
     events: tuple[Event, ...] = ()
     others: Mapping[str, Command] = field(default_factory=dict)
 

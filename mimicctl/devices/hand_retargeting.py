@@ -11,6 +11,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from mimicctl import poses
+from mimicctl.devices.fingers import gripper_of
 from mimicctl.devices.hands import HandSample, grasps, guiding_pose
 
 OPEN, CLOSE = 1.0, -1.0
@@ -45,19 +46,20 @@ class HandFeel:
 
 
 class HandRetargeter:
-    """One hand that drives one arm. `gripper` is +1 open, -1 closed.
+    """One hand that drives one arm. `gripper` is +1 open, -1 closed, or one such number for each joint that follows a finger.
 
     Args:
         feel: how.
+        fingers: what the joints of the robot's hand follow (`TaskSpec.fingers`); empty: it is a gripper.
     """
 
-    def __init__(self, feel: HandFeel) -> None:
-        self._feel = feel
+    def __init__(self, feel: HandFeel, fingers: tuple[str, ...] = ()) -> None:
+        self._feel, self._fingers = feel, fingers
         self.reset()
 
     def reset(self) -> None:
         """Forget the anchor and open the gripper: a new episode begins."""
-        self.gripper = OPEN
+        self.gripper = self._all(OPEN)
         self._anchor: tuple[np.ndarray, np.ndarray] | None = None
         self._steady: _Steady | None = None
         self._turn = np.zeros(3)
@@ -76,13 +78,23 @@ class HandRetargeter:
         if pose is None or not np.isfinite(pose).all():
             self._steady = None
             return np.zeros(6)
-        if (closes := grasps(sample)) is not None:
-            self.gripper = CLOSE if closes else OPEN
+        self._follow_fingers(sample)
         if self._steady is None:
             self._steady, self._turn = _Steady(pose, self._feel), np.zeros(3)
             if self._anchor is None or not self._feel.absolute:
                 self._anchor = pose, eef_pose
         return self._limited(poses.delta_between(eef_pose, self._target(self._steady.follow(pose))))
+
+    def _follow_fingers(self, sample: HandSample) -> None:
+        if self._fingers and sample.joints is not None:
+            asked = gripper_of(sample, self._fingers)
+            smooth = self._feel.smoothing * self.gripper + (1 - self._feel.smoothing) * asked
+            self.gripper = np.where(np.isfinite(asked), smooth, self.gripper)
+        elif (closes := grasps(sample)) is not None:
+            self.gripper = self._all(CLOSE if closes else OPEN)
+
+    def _all(self, gripper: float) -> float | np.ndarray:
+        return np.array([gripper if finger else OPEN for finger in self._fingers]) if self._fingers else gripper
 
     def _target(self, hand: np.ndarray) -> np.ndarray:
         """(4, 4) Where the eef is to be when the hand is there."""

@@ -69,7 +69,7 @@ class HandTracking:
         self._settings, self._unit = settings, task.command_scale
         self._feeder, self._clock = feeder(self), clock
         sides = task.eef_names if len(task.eef_names) > 1 else (settings.hand,)
-        self._arms = {eef: _Arm(side, HandRetargeter(_feel(settings, task.control_hz))) for eef, side in zip(task.eef_names, sides, strict=True)}
+        self._arms = {eef: _Arm(side, HandRetargeter(_feel(settings, task), task.fingers)) for eef, side in zip(task.eef_names, sides, strict=True)}
         self._gesturing = [side for side in SIDES if side not in sides] or list(SIDES)
         self._lock = threading.Lock()
         self._samples: Mapping[str, HandSample] = {}
@@ -265,18 +265,19 @@ class _Held:
         return due
 
 
-def _feel(settings: RecordSettings, control_hz: float) -> HandFeel:
+def _feel(settings: RecordSettings, task: TaskSpec) -> HandFeel:
     for name in ("position_sensitivity", "rotation_sensitivity", "dead_zone"):
         if getattr(settings, name) is not None:
             what = f"record.{name} is of axes, which a hand has none of."
             raise UserError(what, where="--device hands", do="use record.sensitivity, record.axis_scale or record.hand_dead_bands")
-    briskness = SPEEDS[settings.speed] / control_hz
+    briskness = SPEEDS[settings.speed] / task.control_hz
     return HandFeel(
         absolute=settings.hand_mode == "absolute",
         scale=shaping((1.0, 1.0), factor=settings.sensitivity, invert=settings.invert, axis_scale=settings.axis_scale).scale,
         smoothing=settings.hand_smoothing,
         dead_bands=(settings.hand_dead_bands[0], settings.hand_dead_bands[1]),
-        yaw_only=settings.hand_yaw_only,
+        # Where fingers are followed, a wrist is, and whatever way it turns.
+        yaw_only=not task.fingers if settings.hand_yaw_only is None else settings.hand_yaw_only,
         point=settings.hand_point,
         turn=settings.hand_turn,
         step=(_METRES_A_SECOND * briskness, _RADIANS_A_SECOND * briskness),

@@ -78,8 +78,11 @@ class MimicEnv(Protocol):
 
     # Actions ----------------------------------------------------------------------------------------
 
-    def command_to_action(self, snapshot: Snapshot, deltas: Mapping[str, np.ndarray], grippers: Mapping[str, float]) -> np.ndarray:
-        """(A,) float32 action that moves each eef by its delta (6,), in the units of a relative action; one env's snapshot (K,)."""
+    def command_to_action(self, snapshot: Snapshot, deltas: Mapping[str, np.ndarray], grippers: Mapping[str, float | np.ndarray]) -> np.ndarray:
+        """(A,) float32 action that moves each eef by its delta (6,), in the units of a relative action; one env's snapshot (K,).
+
+        A gripper is one number, or of a hand with fingers (`TaskSpec.fingers`) one a joint.
+        """
 
     def target_poses_to_actions(
         self,
@@ -114,6 +117,13 @@ class NavigatingEnv(MimicEnv, Protocol):
 
     def on_the_way(self, snapshot: Snapshot, goal: np.ndarray) -> np.ndarray:
         """(..., 4, 4) target of the eef `body` for now on its way to `goal` (..., 4, 4); of a robot that has such an eef."""
+
+
+class SolvingEnv(MimicEnv, Protocol):
+    """What an env of a humanoid adds (`TaskSpec.is_humanoid`): a solver finds the joints of its arms, and may find none."""
+
+    def held(self, snapshot: Snapshot) -> np.ndarray:
+        """(...) bool: in the step that led here none were found, and the arms stayed where they were."""
 
 
 @dataclass(frozen=True)

@@ -8,7 +8,7 @@ import numpy as np
 
 from mimicctl import poses
 from mimicctl.envs.base import MimicEnv
-from mimicctl.tasks import Arrive, Subtask, TaskSpec
+from mimicctl.tasks import Arrive, PlaceIn, Subtask, TaskSpec
 from mimicctl.tasks.spec import BODY
 
 NEVER_REACHED = "never reached the object"
@@ -24,6 +24,8 @@ TIMEOUT = "trajectory over before success held"
 REASONS = (NEVER_REACHED, MISSED_GRASP, LOST_GRASP, KNOCKED_AWAY, OFF_TARGET, RAN_INTO, NEVER_ARRIVED, IK_ERROR, TIMEOUT)
 
 _REACH, _REACH_OF_EDGE = 0.04, 0.75
+_HAND = 0.12
+"""[m] From the wrist of a humanoid, which is its eef, to what its hand holds."""
 _MOVED = 0.015
 _DROPPED = 0.02
 _NUDGED = 1e-5
@@ -60,10 +62,11 @@ def diagnose(env: MimicEnv, snapshots: np.ndarray, task: TaskSpec, success: bool
     findings = {eef: _finding(env, snapshots, signals, eef, subtasks) for eef, subtasks in task.subtasks.items()}
 
     def guilt(eef: str) -> tuple:
-        # Nothing tells whether a last subtask is done but success, so one in which a signal did not come goes before it. A body waits for hands
-        # that have something to do, and hands that have not, for it.
+        # Nothing tells whether a last subtask is done but success, so one in which a signal did not come goes before it. An eef that has nothing to do
+        # with an object is not to blame where others have. A body waits for hands at work, and hands that it takes along, for it.
+        refs = [subtask.object_ref for subtask in task.subtasks[eef]]
         completed, begun, _ = findings[eef]
-        return completed == len(task.subtasks[eef]) - 1, task.subtasks[eef][completed].object_ref == BODY, begun, eef == BODY
+        return completed == len(refs) - 1, not {*refs} - {None, BODY}, refs[completed] == BODY, begun, eef == BODY
 
     eef = min(findings, key=guilt)
     return Verdict({name: completed for name, (completed, *_) in findings.items()}, findings[eef][2], eef)
@@ -85,6 +88,8 @@ def _finding(env: MimicEnv, snapshots: np.ndarray, signals: dict[str, np.ndarray
         reason = _driving_failure(objects, hand, env.task.goal)
     elif eef == BODY:
         reason = TIMEOUT if completed == len(subtasks) - 1 else NEVER_ARRIVED
+    elif isinstance(env.task.goal, PlaceIn) and env.task.goal.inside(objects[env.task.goal.object_name][-1]):
+        reason = TIMEOUT  # it lies in the bin, and has not come to rest
     elif (held := _held_object(signals, subtasks, completed)) is not None:
         reason = _placing_failure(objects, hand, held, subtasks[completed], _reach(env.task, held))
     elif (wanted := subtasks[completed].object_ref) not in (None, BODY):
@@ -124,7 +129,7 @@ def _held_object(signals: dict[str, np.ndarray], subtasks: tuple[Subtask, ...], 
 
 def _reach(task: TaskSpec, name: str) -> float:
     """[m] How far from the centre of an object a hand that has it in its grip may be."""
-    return max(_REACH, _REACH_OF_EDGE * task.object(name).edge)
+    return max(_REACH, _REACH_OF_EDGE * task.object(name).edge) + _HAND * task.is_humanoid
 
 
 def _grasp_failure(objects: dict[str, np.ndarray], eef: np.ndarray, ref: str, reach: float) -> str:

@@ -70,6 +70,7 @@ class GenerationReport:
         yields: (source demo, trials that used it, successes among them), best first.
         contributions: of each subtask, who supplied it to the accepted demos.
         motion: how the accepted demos move; of a log that does not say, nothing.
+        arms_held: control steps in which the arms of a humanoid stayed where they were, because no joints were found for their targets.
         sought, unplanned: ways that were to be planned, and those of them that were not found.
         coverage: object name to (8, 8) arrays of attempts and successes, over x (rows) and y (columns) of the reset range.
     """
@@ -82,6 +83,7 @@ class GenerationReport:
     yields: tuple[tuple[str, int, int], ...]
     contributions: tuple[Contribution, ...]
     motion: tuple[Motion, ...]
+    arms_held: int
     sought: int
     unplanned: int
     coverage: dict[str, tuple[np.ndarray, np.ndarray]]
@@ -106,6 +108,7 @@ class GenerationReport:
                 for c in self.contributions
             ],
             "motion": [{"eef": m.eef, "demos": m.demos, "fastest": m.fastest, "medians": m.medians} for m in self.motion],
+            **({"arms_held": self.arms_held} if self.arms_held else {}),
             **({"planning": {"sought": self.sought, "not_found": self.unplanned}} if self.sought else {}),
             "coverage": {name: {"attempts": a.tolist(), "successes": s.tolist()} for name, (a, s) in self.coverage.items()},
         }
@@ -134,6 +137,7 @@ def summarise(task: TaskSpec, attempts: Sequence[dict[str, Any]]) -> GenerationR
         yields=tuple((name, used[name], good[name]) for name in by_yield),
         contributions=_contributions(task, attempts),
         motion=_motion(attempts),
+        arms_held=sum(a.get("arms_held", 0) for a in attempts),
         sought=sum(len(names) for a in attempts if "unplanned" in a for names in by_eef(task, a["sources"]).values()),
         unplanned=sum(len(a.get("unplanned", ())) for a in attempts),
         coverage={item.name: _coverage(task, attempts, item.name) for item in task.objects},

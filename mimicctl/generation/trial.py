@@ -71,6 +71,7 @@ class TrialResult:
         failed_eef: whose subtask it failed in; "" for a success.
         steps: control steps executed.
         motion: eef to how smoothly it moved (`motion_of`); of successes only.
+        arms_held: control steps in which no joints were found for the targets, so that the arms stayed where they were; of a humanoid.
         unplanned: names of the subtasks to which no way was found, so that an arch led there; None if none was looked for.
         episode: None for a failure, unless they are kept.
         pool: source demos it could draw from, the first so many of a pool that grows; None of one that does not.
@@ -85,6 +86,7 @@ class TrialResult:
     failed_eef: str
     steps: int
     motion: dict[str, dict[str, float | None]]
+    arms_held: int
     unplanned: tuple[str, ...] | None
     episode: Episode | None
     pool: int | None = None
@@ -104,6 +106,7 @@ class TrialResult:
             **({"failed_eef": self.failed_eef} if several else {}),
             "steps": self.steps,
             **({"motion": self.motion} if self.motion else {}),
+            **({"arms_held": self.arms_held} if self.arms_held else {}),
             **({"unplanned": list(self.unplanned)} if self.unplanned is not None else {}),
         }
 
@@ -272,6 +275,7 @@ def _result(env: MimicEnv, trial: _Trial) -> TrialResult:
         failed_eef=verdict.eef,
         steps=len(actions),
         motion=_motion(env, trial, snapshots) if success else {},
+        arms_held=int(env.held(snapshots).sum()) if trial.settings.task.is_humanoid else 0,
         unplanned=_unplanned(trial) if trial.settings.bridge.shape == "plan" else None,
         episode=episode,
     )

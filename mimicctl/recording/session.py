@@ -260,7 +260,7 @@ class _Session:
     def _moves(self, command: Command) -> bool:
         """Whether it moves anything; a base has no gripper that closing would move."""
         each = commands_of(self._env.task, command).values()
-        return any(one.delta.any() or (one.gripper < 0 and not self._env.task.on_floor) for one in each)
+        return any(one.delta.any() or (np.any(np.less(one.gripper, 0)) and not self._env.task.on_floor) for one in each)
 
     def _command(self) -> Command:
         command = self._device.command(self._progress.view)

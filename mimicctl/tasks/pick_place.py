@@ -4,6 +4,9 @@ from __future__ import annotations
 
 from mimicctl.tasks.spec import ObjectSpec, Obstacle, PlaceIn, ResetRange, Subtask, TaskSpec, Wheel
 
+G1_FINGERS = ("index", "index", "middle", "middle", "thumb", "thumb", "")
+"""What the joints of a hand follow, tips first; the joint that swings the thumb aside stands still."""
+
 _SHAPE = Wheel(radius=0.085, tube=0.011, dish=0.045, foot=0.028, height=0.09)
 STEERING_WHEEL = ObjectSpec("object", "black", 2 * (_SHAPE.radius + _SHAPE.tube), 0.15, (0.10, 0.10, 0.10, 1.0), wheel=_SHAPE)
 
@@ -43,7 +46,8 @@ PICK_PLACE_G1 = TaskSpec(
     },
     goal=PlaceIn("object", "right", _CENTRE, _HALF, 0.13),
     obstacles=_bin(),
-    hand_joints=7,
+    hand_joints=len(G1_FINGERS),
+    fingers=G1_FINGERS,
     obs_layout={"object": "vqvv"},
     horizon=500,
     source_demos="pick_place_g1.hdf5",

@@ -232,6 +232,11 @@ class PlaceIn:
     def text(self) -> str:
         return f"{self.object_name} at rest in the bin, {self.eef} hand open"
 
+    def inside(self, position: Any) -> Any:
+        """(...) bool: whether an object at `position` (..., 3), an array, is in the bin."""
+        (x, y), (half_x, half_y) = self.centre, self.half_size
+        return (abs(position[..., 0] - x) < half_x) & (abs(position[..., 1] - y) < half_y) & (position[..., 2] < self.height)
+
 
 @dataclass(frozen=True)
 class OwnSuccess:
@@ -366,6 +371,7 @@ class TaskSpec:
         obstacles: what is in the way.
         bases: eef name to where its arm stands (x, y) [m], looking along +x; empty: one arm, at the origin.
         hand_joints: columns of an action that drive one hand: 1 of a gripper, or its joints.
+        fingers: which finger of a person ("thumb", "index", ...; "" for none) each of these joints follows, in the order of a gripper part; empty: a gripper has none.
         hand: boxes that enclose what moves with the eef: hand and open fingers, or the whole base.
         obs_layout: what the columns of an observation are, for those that have a direction or none: "v" vector, "q" quaternion, "." number.
         success_hold_steps: consecutive control steps success must hold.
@@ -393,6 +399,7 @@ class TaskSpec:
     robot: Literal["franka", "dual_franka", "tiago", "g1", "mobile_g1", "other"] = "franka"
     bases: dict[str, tuple[float, float]] = field(default_factory=dict)
     hand_joints: int = 1
+    fingers: tuple[str, ...] = ()
     hand: tuple[HandBox, ...] = ()
     obs_layout: dict[str, str] = field(default_factory=dict)
     success_hold_steps: int = 10

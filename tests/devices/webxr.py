@@ -15,16 +15,29 @@ _ALONG |= {"ring": _ALONG["index"], "pinky": (0.04, 0.08, 0.11, 0.13, 0.145)}
 _TIPS = {"index": 9, "middle": 14, "ring": 19, "pinky": 24}
 
 
-def hand(position: Any = (0, 0, 0), quat: Any = (0, 0, 0, 1), *, touching: str = "", side: str = "right") -> dict[str, Any]:
-    """A flat hand, fingers ahead; the thumb touches the finger `touching`. Position and quaternion (xyzw) in WebXR's frame."""
+_BENDS = {"thumb": 0.55}
+_BEND = 0.9
+"""Of each joint of a finger that is all curled [rad]."""
+
+
+def hand(position: Any = (0, 0, 0), quat: Any = (0, 0, 0, 1), *, touching: str = "", side: str = "right", curl: float = 0.0) -> dict[str, Any]:
+    """A flat hand, fingers ahead, or curled by a share; the thumb touches the finger `touching`. Position and quaternion (xyzw) in WebXR's frame."""
     flip = 1 if side == "right" else -1
-    local = np.array([(0.0, 0.0, 0.0), *((flip * _SPREAD[finger], 0.0, -along) for finger in _SPREAD for along in _ALONG[finger])])
+    local = np.array([(0.0, 0.0, 0.0), *((flip * _SPREAD[finger], *place) for finger in _SPREAD for place in _bent(finger, curl))])
     if touching:
         # Thumb and finger come to each other under the palm.
         local[4] = np.array([local[_TIPS[touching]][0] / 2, -0.05, -0.09])
         local[_TIPS[touching]] = local[4] + [0.0, 0.012, 0.0]
     joints = local @ poses.matrix_from_quat(np.array(quat)).T + position
     return {"position": list(position), "orientation": list(quat), "joints": joints.tolist(), "radii": [0.01] * 25}
+
+
+def _bent(finger: str, curl: float) -> np.ndarray:
+    """(J, 2): y and z of a finger's joints, curled down under the palm."""
+    angles = curl * _BENDS.get(finger, _BEND) * np.arange(len(_ALONG[finger]))
+    angles[1:] = angles[:-1]  # the first bone, and the second up to its knuckle, stay in the palm
+    bones = np.diff(_ALONG[finger], prepend=0.0)
+    return np.cumsum(bones[:, None] * np.stack([-np.sin(angles), -np.cos(angles)], axis=1), axis=0)
 
 
 def controller(

@@ -92,3 +92,5 @@ def test_an_action_that_is_no_pose_holds_the_arms_and_says_so():
     env.step(np.zeros((1, 28), dtype=np.float32))
     assert env.reader.held(env.snapshot()).all()
     np.testing.assert_array_equal(env.reader.control(env.snapshot())[:, :14], env.reader.control(before)[:, :14])
+    env.reset([0], [np.random.SeedSequence(1)])
+    assert not env.held(env.snapshot()).any()

@@ -53,6 +53,10 @@ class HumanoidEnv(RobotEnv):
         for eef, joints in self.layout.hands.items():
             qpos[joints] = self.body.open[eef]
 
+    def _start(self, env_id: int, qpos: np.ndarray, qvel: np.ndarray) -> None:
+        self._rows[env_id, -1] = 0.0  # nothing has been solved yet
+        super()._start(env_id, qpos, qvel)
+
     def _hold_still(self, data: mujoco.MjData) -> None:
         data.ctrl[self.layout.ctrl] = data.qpos[self.layout.joints]
 
@@ -85,12 +89,15 @@ class HumanoidEnv(RobotEnv):
     def gripper_opening(self, snapshot: Snapshot) -> dict[str, np.ndarray]:
         return {eef: 0.02 * (1 + self.reader.openness(snapshot, eef)) for eef in self.body.wrists}
 
+    def held(self, snapshot: Snapshot) -> np.ndarray:
+        return self.reader.held(snapshot)
+
     # Actions ------------------------------------------------------------------------------------------------
 
-    def command_to_action(self, snapshot: Snapshot, deltas: Mapping[str, np.ndarray], grippers: Mapping[str, float]) -> np.ndarray:
+    def command_to_action(self, snapshot: Snapshot, deltas: Mapping[str, np.ndarray], grippers: Mapping[str, float | np.ndarray]) -> np.ndarray:
         now = self.eef_poses(snapshot)
         targets = {eef: poses.apply_delta(pose, self.task.command_scale * deltas[eef]) for eef, pose in now.items()}
-        return self.target_poses_to_actions(now, targets, {eef: np.array([gripper]) for eef, gripper in grippers.items()})
+        return self.target_poses_to_actions(now, targets, {eef: np.atleast_1d(gripper) for eef, gripper in grippers.items()})
 
     def target_poses_to_actions(self, eef_poses: Mapping[str, np.ndarray], targets: Mapping[str, np.ndarray], grippers: Mapping[str, np.ndarray]) -> np.ndarray:
         actions = np.zeros((*next(iter(targets.values())).shape[:-2], self.task.action_dim), dtype=np.float32)

@@ -31,8 +31,7 @@ def success(reader: HumanoidReader, rows: np.ndarray) -> np.ndarray:
     """(...) bool."""
     match reader.task.goal:
         case PlaceIn() as goal:
-            position = reader.object_position(rows, goal.object_name)
-            inside = np.all(np.abs(position[..., :2] - goal.centre) < goal.half_size, axis=-1) & (position[..., 2] < goal.height)
+            inside = goal.inside(reader.object_position(rows, goal.object_name))
             return inside & at_rest(reader, rows, goal.object_name) & (reader.openness(rows, goal.eef) > _HAND_OPEN)
     raise NotImplementedError(reader.task.goal)
 
