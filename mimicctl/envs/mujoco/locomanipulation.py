@@ -230,13 +230,13 @@ class LocomanipulationEnv(HumanoidEnv):
 
     # Actions ------------------------------------------------------------------------------------------------
 
-    def command_to_action(self, snapshot: Snapshot, deltas: Mapping[str, np.ndarray], grippers: Mapping[str, float]) -> np.ndarray:
+    def command_to_action(self, snapshot: Snapshot, deltas: Mapping[str, np.ndarray], grippers: Mapping[str, float | np.ndarray]) -> np.ndarray:
         """Of the body, velocities: ahead, to its left, up with its hips [m/s] and round [rad/s]."""
         now, wanted = self.eef_poses(snapshot), deltas[BODY]
         targets = {side: poses.apply_delta(now[side], self.task.command_scale * deltas[side]) for side in self.body.wrists}
         targets[BODY] = _ahead(now[BODY], wanted[list(PLANE)])
         targets[BODY][2, 3] += AHEAD * wanted[2]
-        return self.target_poses_to_actions(now, targets, {side: np.array([grippers[side]]) for side in self.body.wrists})
+        return self.target_poses_to_actions(now, targets, {side: np.atleast_1d(grippers[side]) for side in self.body.wrists})
 
     def target_poses_to_actions(self, eef_poses: Mapping[str, np.ndarray], targets: Mapping[str, np.ndarray], grippers: Mapping[str, np.ndarray]) -> np.ndarray:
         actions = super().target_poses_to_actions(eef_poses, targets, grippers)
