@@ -8,7 +8,7 @@ import pytest
 from mimicctl import poses
 from mimicctl.config import RecordSettings
 from mimicctl.dataset.reader import Dataset
-from mimicctl.devices import make_device
+from mimicctl.devices import OperatorView, make_device
 from mimicctl.envs import make_env
 from mimicctl.envs.mujoco.mobile_g1 import FLOOR_Z, HIP_HEIGHT, HIP_RANGE, leg_angles
 from mimicctl.errors import UserError
@@ -16,6 +16,7 @@ from mimicctl.generation.engine import bundled_source
 from mimicctl.generation.segments import Bridge
 from mimicctl.generation.source import load_pool
 from mimicctl.generation.trial import TrialSettings, run_trials
+from mimicctl.recording.scene_view import draw_scene
 from mimicctl.recording.session import commands_of, look
 from mimicctl.tasks import find_task
 from mimicctl.tasks.spec import BODY
@@ -55,6 +56,14 @@ def test_feet_stay_flat_below_the_hips(height):
     hip, knee, ankle = leg_angles(np.array(height))
     assert hip + knee + ankle == pytest.approx(0) and knee > 0 and ankle > -0.873  # as far as it bends
     assert 0.336 * np.sin(-hip) == pytest.approx(0.300 * np.sin(-ankle), abs=1e-3)
+
+
+def test_the_terminal_shows_the_room_and_what_is_near_the_body():
+    body, left = poses.yaw_pose(np.array([0.0, -1.0, 0.0]), np.array(-np.pi / 2)), poses.yaw_pose(np.array([0.2, -1.2, 0.1]), np.array(0.0))
+    objects = {"object": left, "bin": poses.yaw_pose(np.array([0.0, -1.5, 0.0]), np.array(0.0))}
+    text = draw_scene(find_task(ID), OperatorView(body, objects, 0.0, others={"left": OperatorView(left, objects, 0.0)})).plain
+    assert "black x+0.20 m  y+0.20 m   blue bin x+0.50 m  y" in text
+    assert "→" in text and "↑" in text and text.split("to go")[0].count("+") == 4  # of each half the hand, beside the axes of the heading
 
 
 @pytest.mark.humanoid
