@@ -36,7 +36,7 @@ class Layouts:
     obs: dict[str, str] = field(default_factory=dict)
 
 
-# Isaac Lab's humanoids, for which no task is here: the poses of both hands, then fingers (and the base).
+# Isaac Lab's humanoids, of whose ids no task is here: the poses of both hands, then fingers (and the base).
 _HUMANOID_OBS = {"object": "vqvv"}
 _FOREIGN = {"GR1T2": Layouts("vqvq" + 22 * ".", _HUMANOID_OBS), "G1-Abs": Layouts("vqvq" + 18 * ".", _HUMANOID_OBS)}
 
