@@ -300,6 +300,8 @@ class Planner:
         correction = np.eye(4) if held is None else self._grasp_correction(now, demo, held)
         from_measured = now.number == 0 or self._settings.transform_first_robot_pose or bool(source.starts)
         segment = subtask_waypoints(source, now.eef, subtask, start, end, move, correction, held, from_measured_pose=from_measured)
+        if subtask.object_ref == BODY:
+            segment = dataclasses.replace(segment, places=None)  # they are of the env, in which the body is somewhere else by then
         path = move @ source.path(now.eef, start, end) @ correction
         if from_measured:
             path, times = np.concatenate([path[:1], path]), np.concatenate([[1], times])
