@@ -37,6 +37,7 @@ class Recipe:
         final_learning_rate: of a cosine decay over the run; None for a constant rate, or the schedule in a robomimic config.
         labels: "intended_actions" to learn what generation meant to do before it added noise (DART, Laskey et al., 2017), "actions" for what it did.
         normalize_obs: observations to zero mean and unit variance; the statistics go into the checkpoint.
+        normalize_actions: actions to [-1, 1], unless the settings say otherwise: for those that go beyond, which robomimic's mixture cannot give.
         turn: largest angle [rad] that the scene of a sample is turned by, about the vertical axis through the arm's base; see `training.turning`.
         obs_noise: standard deviation of noise on what is observed in training, after normalisation; new in every batch.
     """
@@ -51,6 +52,7 @@ class Recipe:
     final_learning_rate: float | None = None
     labels: str = "actions"
     normalize_obs: bool = True
+    normalize_actions: bool = False
     turn: float = 0.0
     obs_noise: float = 0.0
     obs_keys: tuple[str, ...] = OBS_KEYS
@@ -126,6 +128,9 @@ RECIPES = {
             optional_keys=(),
             # It stands where it stands, as two arms do.
             turn=0.0,
+            # Angles of fingers go beyond 1 rad; one unit is then 1.4 m, and the mixture is as sharp in metres as elsewhere.
+            normalize_actions=True,
+            algo={**_MLP, "gmm.min_std": 0.005},
         ),
         replace(
             _ON_STATES,

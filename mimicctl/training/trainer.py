@@ -201,7 +201,8 @@ def _prepare(
     with Dataset(dataset_path) as dataset:
         masks, masks_from = _masks(dataset, config.train.hdf5_filter_key, config.train.hdf5_validation_filter_key)
         check_demos(dataset, [*masks["train"], *masks["valid"]], recipe.obs_keys, recipe.rgb_keys)
-        spread = action_range(dataset) if settings.normalize_actions else None
+        normalized = recipe.normalize_actions if settings.normalize_actions is None else settings.normalize_actions
+        spread = action_range(dataset) if normalized else None
         frames = {key: load_frames(dataset, masks[key], recipe.obs_keys, recipe.labels) for key in ("train", "valid")}
         _add_images(dataset, masks, frames, recipe, folder, on_images)
         env_args, lineage = dataset.env_args, dataset.lineage
@@ -255,7 +256,7 @@ def _add_images(
 
 def _fixed(recipe: Recipe) -> dict[str, Any]:
     """What must not change when a run is continued. More epochs, or other checkpoints, may be asked for."""
-    free = ("name", "description", "epochs", "save_every", "algo")
+    free = ("name", "description", "epochs", "save_every", "algo", "normalize_actions")
     return {key.replace("_", " "): value for key, value in dataclasses.asdict(recipe).items() if key not in free}
 
 
