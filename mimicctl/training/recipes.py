@@ -142,8 +142,10 @@ RECIPES = {
             ),
             optional_keys=(),
             turn=0.0,
-            # Wrists are sent to places in a room of metres, and have to be within a centimetre.
+            # Wrists are sent to places in a room of metres, and have to be within a centimetre; angles of fingers as of mlp-humanoid.
             obs_noise=0.005,
+            normalize_actions=True,
+            algo={**_MLP, "gmm.min_std": 0.005},
         ),
         replace(
             _ON_STATES,
