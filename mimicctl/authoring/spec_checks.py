@@ -11,7 +11,14 @@ from mimicctl.errors import UserError
 from mimicctl.generation.schedule import rehearse
 from mimicctl.tasks import Arrive, Lift, LiftTogether, PlaceIn, Pour, PutInto, Stack, TaskSpec
 
-_EEFS = {"franka": ("franka",), "tiago": ("base",), "dual_franka": ("left", "right"), "g1": ("left", "right"), "gr1t2": ("left", "right")}
+_EEFS = {
+    "franka": ("franka",),
+    "tiago": ("base",),
+    "dual_franka": ("left", "right"),
+    "g1": ("left", "right"),
+    "gr1t2": ("left", "right"),
+    "mobile_g1": ("body", "left", "right"),
+}
 
 
 def _names(task: TaskSpec) -> str:
@@ -33,10 +40,10 @@ def _names(task: TaskSpec) -> str:
             wanted = [("the goal", name) for name in (contents, beaker, bowl, bin_, scale)]
         case Arrive(mark):
             wanted = [("the goal", mark)]
-    wanted += [(f'"{s.name}"', s.object_ref) for subtasks in task.subtasks.values() for s in subtasks if s.object_ref is not None]
-    for who, name in wanted:
-        if name not in names:
-            raise Wrong(f"{who} is about {name}, and there is no such object", f"name one of {', '.join(names)}")
+    of_subtasks = [(f'"{s.name}"', s.object_ref, task.references(eef)) for eef in eefs for s in task.subtasks[eef] if s.object_ref is not None]
+    for who, name, known in [*((who, name, names) for who, name in wanted), *of_subtasks]:
+        if name not in known:
+            raise Wrong(f"{who} is about {name}, and there is no such object", f"name one of {', '.join(known)}")
     return f"{', '.join(names)}; every subtask and the goal name one of them"
 
 
@@ -80,8 +87,8 @@ def _reset_range(task: TaskSpec) -> str:
     for name, (container, _) in reset.inside.items():
         if name not in names or container not in names[: names.index(name)]:
             raise Wrong(f"reset.inside puts {name} into {container}, and there are no such objects in this order", "list the container before what is in it")
-    if not min(reset.min_separation, reset.joint_noise) >= 0:
-        raise Wrong("min_separation or joint_noise is below 0", "both are at least 0")
+    if not min(reset.min_separation, reset.joint_noise, reset.base_noise) >= 0:
+        raise Wrong("min_separation, joint_noise or base_noise is below 0", "all are at least 0")
     return f"{100 * (reset.x[1] - reset.x[0]):.0f} x {100 * (reset.y[1] - reset.y[0]):.0f} cm, {np.degrees(reset.yaw[1] - reset.yaw[0]):.0f} degrees"
 
 

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from mimicctl.config import RecordSettings
     from mimicctl.devices.driving import Shaping
 
-__all__ = ["AXES", "AxisSource", "Command", "Device", "Event", "OperatorView", "Reading", "device_names", "make_device", "shaping_for"]
+__all__ = ["AXES", "AxisSource", "Command", "Device", "Event", "OperatorView", "Reading", "device_names", "make_device", "refuse_body", "shaping_for"]
 
 GROUP = "mimicctl.devices"
 """Of entry points by which other packages add devices."""
@@ -73,6 +73,7 @@ def make_device(task: TaskSpec, settings: RecordSettings, seed: int) -> Device:
     """
     if settings.device == "scripted":
         return _scripted(task, settings.speed, seed)
+    refuse_body(task, f"--device {settings.device}")
     if settings.device == "hands":
         from mimicctl.devices.hand_socket import hands_over_websocket
 
@@ -87,6 +88,13 @@ def make_device(task: TaskSpec, settings: RecordSettings, seed: int) -> Device:
             do="use --device hands, --device scripted, or --web, which takes both hands of a headset",
         )
     return source if hasattr(source, "command") else _driven(source, task, settings)
+
+
+def refuse_body(task: TaskSpec, where: str) -> None:
+    """UserError if a person would have to drive the robot's body beside its arms: no device does."""
+    if task.has_body:
+        do = "use --device scripted, or generate from the demonstrations that come with the task"
+        raise UserError(f"{task.task_id} has a body beside its arms, and no device of a person drives both.", where=where, do=do)
 
 
 def _source(task: TaskSpec, settings: RecordSettings) -> AxisSource | Device:
@@ -155,12 +163,15 @@ def shaping_for(device: str, task: TaskSpec, settings: RecordSettings) -> Shapin
 
 def _scripted(task: TaskSpec, speed: str, seed: int) -> Device:
     from mimicctl.devices.scripted import PickAndLift, PickAndPlace, PickAndPutInto, ScriptedOperator
+    from mimicctl.devices.scripted_carry import ScriptedCarrier
     from mimicctl.devices.scripted_drive import ScriptedDriver
     from mimicctl.devices.scripted_pair import ScriptedPair
     from mimicctl.devices.scripted_place import ScriptedPlace
     from mimicctl.devices.scripted_pour import ScriptedPour
 
     # What is placed goes into a bin of obstacles.
+    if task.has_body and isinstance(task.goal, PutInto):
+        return ScriptedCarrier(task, speed=speed, seed=seed)
     if task.obstacles and not isinstance(task.goal, PlaceIn):
         what = f"The scripted operator of {task.task_id} would run into the {task.obstacles[0].name}."
         raise UserError(what, where="--device scripted", do=f"drive yourself, or generate from demonstrations of {task.sources_of or 'a person'}")

@@ -47,6 +47,31 @@ _MARGIN = (0.06, 0.16)
 _CORNERS = 16
 
 
+class ScriptedBase:
+    """One base in an episode, as somebody drives it.
+
+    Args:
+        rng: of its tremble.
+    """
+
+    def __init__(self, pace: Pace, rng: np.random.Generator) -> None:
+        self._pace, self._rng = pace, rng
+        self._velocity, self._tremble = np.zeros(3), np.zeros(3)
+
+    def towards(self, pose: np.ndarray, place: np.ndarray, heading: float, to_go: float) -> np.ndarray:
+        """(6,) velocities that take it one step from `pose` (4, 4) to `place` (x, y), as fast as befits the way that is left [m]."""
+        pace, yaw = self._pace, yaw_of(pose)
+        away = place - poses.position(pose)[:2]
+        speed = min(pace.speed, _EAGERNESS * to_go)
+        wanted = np.array([*speed * away / max(np.linalg.norm(away), 1e-9), np.clip(_EAGERNESS * wrapped(heading - yaw), -pace.turn, pace.turn)])
+        most = _BRISK * np.array([pace.speed, pace.speed, pace.turn])
+        self._velocity += np.clip(wanted - self._velocity, -most, most)
+        self._tremble = _TREMBLE_MEMORY * self._tremble + np.sqrt(1 - _TREMBLE_MEMORY**2) * self._rng.standard_normal(3)
+        x, y, turn = self._velocity * (1 + _TREMBLE * self._tremble)
+        ahead, left = np.cos(yaw) * x + np.sin(yaw) * y, np.cos(yaw) * y - np.sin(yaw) * x
+        return np.array([ahead, left, 0.0, 0.0, 0.0, turn])
+
+
 class ScriptedDriver:
     """
     Args:
@@ -78,7 +103,7 @@ class ScriptedDriver:
 
     def reset(self) -> None:
         self._rng = np.random.default_rng(self._seed.spawn(1)[0])
-        self._velocity, self._tremble = np.zeros(3), np.zeros(3)
+        self._base = ScriptedBase(self._pace, self._rng)
         self._script: Iterator[Command] = self._play()
 
     def command(self, view: OperatorView) -> Command:
@@ -88,30 +113,20 @@ class ScriptedDriver:
     def _play(self) -> Iterator[Command]:
         view = self._seen()
         aim = poses.position(view.object_poses[self._mark])[:2] + self._rng.normal(0.0, 0.02, 2)
-        heading = _yaw(view.object_poses[self._mark]) + self._rng.normal(0.0, 0.03)
+        heading = yaw_of(view.object_poses[self._mark]) + self._rng.normal(0.0, 0.03)
         margin = self._rng.uniform(*_MARGIN)
         circles = [(poses.position(view.object_poses[name])[:2], self._reach + edge / np.sqrt(2) + margin) for name, edge in self._crates.items()]
         *bends, goal = shortest_way(poses.position(view.eef_pose)[:2], aim, circles)
         for bend in bends:
             while np.linalg.norm(bend - self._place()) > _PASSING:
                 yield self._towards(bend, heading, np.linalg.norm(goal - self._place()))
-        while (gap := np.linalg.norm(goal - self._place())) > _THERE or abs(_wrapped(heading - _yaw(self._seen().eef_pose))) > _TURNED:
+        while (gap := np.linalg.norm(goal - self._place())) > _THERE or abs(wrapped(heading - yaw_of(self._seen().eef_pose))) > _TURNED:
             yield self._towards(goal, heading, gap)
         while True:
             yield Command(np.zeros(6), OPEN)
 
     def _towards(self, place: np.ndarray, heading: float, to_go: float) -> Command:
-        """One step to `place` (x, y), as fast as befits the way that is left to the mark."""
-        pace, yaw = self._pace, _yaw(self._seen().eef_pose)
-        away = place - self._place()
-        speed = min(pace.speed, _EAGERNESS * to_go)
-        wanted = np.array([*speed * away / max(np.linalg.norm(away), 1e-9), np.clip(_EAGERNESS * _wrapped(heading - yaw), -pace.turn, pace.turn)])
-        most = _BRISK * np.array([pace.speed, pace.speed, pace.turn])
-        self._velocity += np.clip(wanted - self._velocity, -most, most)
-        self._tremble = _TREMBLE_MEMORY * self._tremble + np.sqrt(1 - _TREMBLE_MEMORY**2) * self._rng.standard_normal(3)
-        x, y, turn = self._velocity * (1 + _TREMBLE * self._tremble)
-        ahead, left = np.cos(yaw) * x + np.sin(yaw) * y, np.cos(yaw) * y - np.sin(yaw) * x
-        return Command(np.array([ahead, left, 0.0, 0.0, 0.0, turn]), OPEN)
+        return Command(self._base.towards(self._seen().eef_pose, place, heading, to_go), OPEN)
 
     def _place(self) -> np.ndarray:
         return poses.position(self._seen().eef_pose)[:2]
@@ -159,10 +174,10 @@ def _gaps(places: np.ndarray, centre: np.ndarray) -> np.ndarray:
     return np.linalg.norm(start + np.clip(share, 0, 1)[..., None] * along - centre, axis=-1)
 
 
-def _yaw(pose: np.ndarray) -> float:
+def yaw_of(pose: np.ndarray) -> float:
     return float(np.arctan2(pose[1, 0], pose[0, 0]))
 
 
-def _wrapped(angle: float) -> float:
+def wrapped(angle: float) -> float:
     """The same turn within half a turn [rad]."""
     return (angle + np.pi) % (2 * np.pi) - np.pi

@@ -31,13 +31,13 @@ class _Hand:
         return float((self.palm_down @ self.bar)[0])
 
 
-_HANDS = {
+HANDS = {
     "g1": _Hand(poses.matrix_from_rotvec(np.array([-np.pi / 2, 0.0, 0.0])), np.array([0.1115, 0.031, 0.0])),
     "gr1t2": _Hand(np.array([[0.0, 0.0, -1.0], [1.0, 0.0, 0.0], [0.0, -1.0, 0.0]]), np.array([0.0, 0.034, -0.086])),
 }
-_OVER = 0.08
+OVER = 0.08
 # Control steps that the fingers take; any faster, and they flick what they let go of.
-_CLOSING = 18
+CLOSING = 18
 
 
 class ScriptedPlace:
@@ -54,7 +54,7 @@ class ScriptedPlace:
     def __init__(self, task: TaskSpec, *, speed: str, seed: int) -> None:
         assert isinstance(task.goal, PlaceIn)
         self._goal, self._wheel, self._manner = task.goal, task.object(task.goal.object_name).wheel, MANNERS[speed]
-        self._eefs, self._right = task.eef_names, _HANDS[task.robot]
+        self._eefs, self._right = task.eef_names, HANDS[task.robot]
         self._seed = np.random.SeedSequence(seed)
         self.reset()
 
@@ -84,17 +84,17 @@ class ScriptedPlace:
         (x, y), offset = self._goal.centre, hand.rng.normal(0.0, aim, 3)
         grip = poses.compose(right.palm_down, np.add((-self._wheel.radius, 0.0, 0.0), offset)) @ poses.compose(np.eye(3), -right.bar)
         over = grip.copy()
-        over[2, 3] += _OVER
+        over[2, 3] += OVER
         # Up beside the wheel first: the hands start as high as its rim.
         aside = hand.seen().eef_pose.copy()
-        aside[:3, :3], aside[2, 3] = right.palm_down, self._object_pose[2, 3] + _OVER
+        aside[:3, :3], aside[2, 3] = right.palm_down, self._object_pose[2, 3] + OVER
         yield from hand.reach(lambda: aside, OPEN, PASSING)
         yield from hand.reach(lambda: self._object_pose @ over, OPEN, PASSING)
         yield from hand.reach(lambda: self._object_pose @ grip, OPEN, ALIGNED)
         yield from self._work(OPEN, CLOSE)
         held = hand.seen().eef_pose.copy()
         lifted = held.copy()
-        lifted[2, 3] += _OVER
+        lifted[2, 3] += OVER
         yield from hand.reach(lambda: lifted, CLOSE, PASSING)
         # Palm down, the fingers ahead, the wheel's middle over the bin's.
         reach = right.reach + self._wheel.radius
@@ -107,12 +107,12 @@ class ScriptedPlace:
         back = low.copy()
         back[:3, 3] += (-0.06, 0.0, 0.0)
         yield from hand.reach(lambda: back, OPEN, PASSING)
-        back[2, 3] += _OVER
+        back[2, 3] += OVER
         yield from hand.reach(lambda: back, OPEN, ALIGNED)
         while True:
             yield Command(np.zeros(6), OPEN)
 
     def _work(self, before: float, after: float) -> Iterator[Command]:
-        for gripper in np.linspace(before, after, _CLOSING):
+        for gripper in np.linspace(before, after, CLOSING):
             yield Command(np.zeros(6), float(gripper))
         yield from self._hand.look(after)

@@ -43,6 +43,10 @@ def make_env(task: str | TaskSpec, num_envs: int = 1) -> MimicEnv:
         return DualFrankaEnv(spec, num_envs)
     if spec.is_humanoid:
         require_humanoid(spec)
+        if spec.has_body:
+            from mimicctl.envs.mujoco.locomanipulation import LocomanipulationEnv
+
+            return LocomanipulationEnv(spec, num_envs)
         from mimicctl.envs.mujoco.humanoid import HumanoidEnv
 
         return HumanoidEnv(spec, num_envs)

@@ -115,6 +115,9 @@ class NavigatingEnv(MimicEnv, Protocol):
     def navigation(self, snapshot: Snapshot) -> tuple[np.ndarray, np.ndarray]:
         """Whether the robot is on its way, and whether it has reached its goal, (...) bool each."""
 
+    def on_the_way(self, snapshot: Snapshot, goal: np.ndarray) -> np.ndarray:
+        """(..., 4, 4) target of the eef `body` for now on its way to `goal` (..., 4, 4); of a robot that has such an eef."""
+
 
 class SolvingEnv(MimicEnv, Protocol):
     """What an env of a humanoid adds (`TaskSpec.is_humanoid`): a solver finds the joints of its arms, and may find none."""

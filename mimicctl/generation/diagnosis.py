@@ -9,6 +9,7 @@ import numpy as np
 from mimicctl import poses
 from mimicctl.envs.base import MimicEnv
 from mimicctl.tasks import Arrive, PlaceIn, Subtask, TaskSpec
+from mimicctl.tasks.spec import BODY
 
 NEVER_REACHED = "never reached the object"
 MISSED_GRASP = "closed beside the object"
@@ -17,9 +18,10 @@ KNOCKED_AWAY = "knocked an object away"
 OFF_TARGET = "put down off target"
 IK_ERROR = "could not follow the path (IK)"
 RAN_INTO = "ran into something on the way"
+NEVER_ARRIVED = "never arrived"
 TIMEOUT = "trajectory over before success held"
 
-REASONS = (NEVER_REACHED, MISSED_GRASP, LOST_GRASP, KNOCKED_AWAY, OFF_TARGET, RAN_INTO, IK_ERROR, TIMEOUT)
+REASONS = (NEVER_REACHED, MISSED_GRASP, LOST_GRASP, KNOCKED_AWAY, OFF_TARGET, RAN_INTO, NEVER_ARRIVED, IK_ERROR, TIMEOUT)
 
 _REACH, _REACH_OF_EDGE = 0.04, 0.75
 _HAND = 0.12
@@ -58,17 +60,22 @@ def diagnose(env: MimicEnv, snapshots: np.ndarray, task: TaskSpec, success: bool
         return Verdict({eef: len(subtasks) for eef, subtasks in task.subtasks.items()})
     signals = env.signals(snapshots)
     findings = {eef: _finding(env, snapshots, signals, eef, subtasks) for eef, subtasks in task.subtasks.items()}
-    # An eef that has nothing to do with an object is not to blame where others have. Nothing tells whether a last subtask is done but success, so one
-    # in which a signal did not come goes before it.
-    busy = {name: any(subtask.object_ref for subtask in subtasks) for name, subtasks in task.subtasks.items()}
-    eef = min(findings, key=lambda name: (not busy[name], findings[name][0] == len(task.subtasks[name]) - 1, findings[name][1]))
+
+    def guilt(eef: str) -> tuple:
+        # Nothing tells whether a last subtask is done but success, so one in which a signal did not come goes before it. An eef that has nothing to do
+        # with an object is not to blame where others have. A body waits for hands at work, and hands that it takes along, for it.
+        refs = [subtask.object_ref for subtask in task.subtasks[eef]]
+        completed, begun, _ = findings[eef]
+        return completed == len(refs) - 1, not {*refs} - {None, BODY}, refs[completed] == BODY, begun, eef == BODY
+
+    eef = min(findings, key=guilt)
     return Verdict({name: completed for name, (completed, *_) in findings.items()}, findings[eef][2], eef)
 
 
 def _finding(env: MimicEnv, snapshots: np.ndarray, signals: dict[str, np.ndarray], eef: str, subtasks: tuple[Subtask, ...]) -> tuple[int, int, str]:
     """Subtasks completed by an eef, the step at which the next one began, and why it was not completed."""
     rises = _rises_in_order([signals[s.term_signal] for s in subtasks[:-1]])
-    toppled = _undone(signals, subtasks, rises)
+    toppled = _undone(signals, subtasks, rises) if eef != BODY else None
     if toppled is not None:
         return toppled, rises[toppled - 1], KNOCKED_AWAY
     completed, begun = len(rises), rises[-1] if rises else 0
@@ -79,11 +86,13 @@ def _finding(env: MimicEnv, snapshots: np.ndarray, signals: dict[str, np.ndarray
         reason = IK_ERROR
     elif isinstance(env.task.goal, Arrive):
         reason = _driving_failure(objects, hand, env.task.goal)
+    elif eef == BODY:
+        reason = TIMEOUT if completed == len(subtasks) - 1 else NEVER_ARRIVED
     elif isinstance(env.task.goal, PlaceIn) and env.task.goal.inside(objects[env.task.goal.object_name][-1]):
         reason = TIMEOUT  # it lies in the bin, and has not come to rest
     elif (held := _held_object(signals, subtasks, completed)) is not None:
         reason = _placing_failure(objects, hand, held, subtasks[completed], _reach(env.task, held))
-    elif (wanted := subtasks[completed].object_ref) is not None:
+    elif (wanted := subtasks[completed].object_ref) not in (None, BODY):
         reason = _grasp_failure(objects, hand, wanted, _reach(env.task, wanted))
     else:
         reason = KNOCKED_AWAY if any(_travel(track) > _MOVED for track in objects.values()) else TIMEOUT
@@ -106,15 +115,15 @@ def _undone(signals: dict[str, np.ndarray], subtasks: tuple[Subtask, ...], rises
     """The subtask in which something that had been put in place was knocked over, if that was before the last one reached."""
     for number, step in enumerate(rises[:-1]):
         signal = signals[subtasks[number].term_signal]
-        if not subtasks[number].term_signal.startswith("grasp") and not signal[rises[-1]]:
+        if not subtasks[number].term_signal.startswith("grasp") and subtasks[number].object_ref != BODY and not signal[rises[-1]]:
             fell = step + int(np.argmin(signal[step:]))
             return sum(rise <= fell for rise in rises)
     return None
 
 
 def _held_object(signals: dict[str, np.ndarray], subtasks: tuple[Subtask, ...], completed: int) -> str | None:
-    """The object that should be in hand: what the last completed subtask was about, if that was a grasp or a lift."""
-    last = subtasks[completed - 1] if completed else None
+    """The object that should be in hand: what the last completed subtask was about, if that was a grasp or a lift; it may have been carried since."""
+    last = next((subtask for subtask in reversed(subtasks[:completed]) if subtask.object_ref != BODY), None)
     return last.object_ref if last and last.term_signal and last.term_signal.startswith(("grasp", "lift")) else None
 
 

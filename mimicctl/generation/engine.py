@@ -27,7 +27,6 @@ from mimicctl.generation.foreign import source_episodes
 from mimicctl.generation.ledger import Ledger
 from mimicctl.generation.overrides import settings_for, with_overrides
 from mimicctl.generation.report import GenerationReport, summarise
-from mimicctl.generation.schedule import BODY
 from mimicctl.generation.scheduler import results_in_order
 from mimicctl.generation.segments import Bridge
 from mimicctl.generation.source import SourcePool, Sources, load_pool
@@ -38,6 +37,7 @@ from mimicctl.rendering.workers import Drawing, check_opengl, frames_in_order
 from mimicctl.shard import Shard
 from mimicctl.tasks import TaskSpec, find_task
 from mimicctl.tasks.fingerprint import KEY, fingerprint
+from mimicctl.tasks.spec import BODY
 
 _MAY_BE_UNSAID = ("max_eef_speed", "balance", "use_skillgen", "use_navigation_controller")
 

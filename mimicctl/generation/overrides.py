@@ -75,7 +75,7 @@ def _constraints(task: TaskSpec, settings: GenerateSettings) -> tuple[SubtaskCon
 def _check_subtasks(task: TaskSpec, eef: str, subtasks: tuple[Subtask, ...]) -> None:
     for i, subtask in enumerate(subtasks):
         where = f"subtask {i} of {eef}, {subtask.name}"
-        known = [item.name for item in task.objects]
+        known = task.references(eef)
         if subtask.object_ref is not None and subtask.object_ref not in known:
             raise UserError(f'There is no object "{subtask.object_ref}".', where=where, do=f"object_ref is one of {', '.join(known)}, or none")
         if subtask.object_ref is None and subtask.selection_strategy != "random":

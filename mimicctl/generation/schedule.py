@@ -6,10 +6,7 @@ from collections.abc import Mapping, Set
 from dataclasses import dataclass
 
 from mimicctl.errors import UserError
-from mimicctl.tasks.spec import SubtaskConstraint, TaskSpec
-
-BODY = "body"
-"""The eef whose subtasks take a robot from place to place, as Isaac Lab calls it."""
+from mimicctl.tasks.spec import BODY, SubtaskConstraint, TaskSpec
 
 _REHEARSED_LENGTH = 100
 """Control steps of every subtask when a schedule is tried out; whether it comes to an end does not depend on them."""

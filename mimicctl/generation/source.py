@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, Protocol
 
 import numpy as np
@@ -12,6 +12,7 @@ from mimicctl import poses
 from mimicctl.errors import UserError
 from mimicctl.schema import Episode
 from mimicctl.tasks import Subtask, TaskSpec
+from mimicctl.tasks.spec import BODY
 
 _STILL = 5e-4
 """[m] A control step that moves the eef less is one in which it stands."""
@@ -41,6 +42,18 @@ class SourceDemo:
     def path(self, eef: str, start: int, end: int) -> np.ndarray:
         """Measured poses (end - start + 1, 4, 4) at the steps from `start` on, and after the last; where the demo ends with it, that of before."""
         return self.eef_poses[eef][np.minimum(np.arange(start, end + 1), len(self.eef_poses[eef]) - 1)]
+
+    def reference_pose(self, name: str | None, step: int) -> np.ndarray:
+        """(4, 4) of what a segment that begins at `step` is about: an object, the robot's body, or, for None, the origin, as if it stayed where it was."""
+        if name is None:
+            return np.eye(4)
+        return (self.eef_poses if name == BODY else self.object_poses)[name][step]
+
+    def seen_from(self, body: str, eef: str) -> SourceDemo:
+        """The same with the poses of `eef` in the frame of the eef `body` at each step."""
+        back = poses.inverse(self.eef_poses[body])
+        measured, targets = (back @ of_all[eef] for of_all in (self.eef_poses, self.target_poses))
+        return replace(self, eef_poses=self.eef_poses | {eef: measured}, target_poses=self.target_poses | {eef: targets})
 
     def usual_step(self, eef: str) -> float:
         """Median distance of a control step [m] over those in which the eef moves."""

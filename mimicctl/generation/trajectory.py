@@ -26,6 +26,7 @@ from mimicctl.generation.segments import (
 )
 from mimicctl.generation.source import SourcePool
 from mimicctl.tasks import SubtaskConstraint
+from mimicctl.tasks.spec import BODY
 
 if TYPE_CHECKING:
     from mimicctl.envs.base import Way
@@ -45,6 +46,9 @@ _THERE, _PATIENCE = 0.01, 20
 """[m] How far the hand, or what it holds, may be from where it was in the source for the gripper to change, and control steps of a subtask that it is
 waited for: joints of fingers may change sign often."""
 
+_BODY_TURN = 0.04
+"""[rad] That a body, which stays on its feet, turns in a control step of a bridge."""
+
 _PEAK_NOISE = 3.0
 """Noise that is hardly ever exceeded, in standard deviations."""
 
@@ -55,6 +59,7 @@ class Track:
 
     Attributes:
         rest: (4, 4) pose at reset.
+        riding: (4, 4) the target in the frame of the robot's body, which takes it along; None: it stays where it is in the env's.
         command_scale: [m] that one unit of an action moves it by.
         pose, gripper, noise: (4, 4), (G,) and (6,), its target now and what is added to the action towards it.
         step: waypoint of the subtask under way that is the target now; -1: none is yet.
@@ -67,6 +72,7 @@ class Track:
     rest: np.ndarray
     gripper: np.ndarray
     command_scale: float
+    riding: np.ndarray | None = None
     pose: np.ndarray = field(init=False)
     noise: np.ndarray = field(init=False)
     step: int = -1
@@ -86,6 +92,17 @@ class Track:
     def go_to(self, step: int) -> None:
         self.step = step
         self.pose, self.gripper, self.noise = self.waypoints.poses[self.step], self.waypoints.grippers[self.step], self._noise[self.step]
+        if self.riding is not None:
+            self.riding = self.pose
+
+    def go_with(self, body_pose: np.ndarray) -> None:
+        """The body is at `body_pose` (4, 4) now."""
+        if self.riding is not None:
+            self.pose = body_pose @ self.riding
+
+    def go_to_goal(self) -> None:
+        """The target is where the subtask under way ends, at whichever waypoint it is."""
+        self.pose = self.waypoints.poses[-1]
 
     @property
     def at_stitch(self) -> bool:
@@ -145,7 +162,7 @@ class _Beginning:
         eef, number: whose it is, and which.
         rest: (4, 4) pose of the eef at reset.
         eef_pose: (4, 4), now.
-        object_poses: object name to (4, 4), now.
+        object_poses: object name to (4, 4), and `BODY` to that of the robot's body if it has one, now.
         held: object in hand; None: none is, or it does not matter.
     """
 
@@ -166,9 +183,10 @@ class Planner:
         self._chosen: dict[tuple[str | None, int | None], int] = {}
         self._agreed: dict[tuple[str, int], tuple[int, np.ndarray]] = {}
 
-    def track(self, eef: str, eef_pose: np.ndarray) -> Track:
-        """Of an eef at reset. Until its first subtask begins it stays there, its gripper as the sources begin."""
-        return Track(eef_pose, self._pool.demos[0].gripper_actions[eef][0], self._settings.task.command_scale)
+    def track(self, eef: str, eef_pose: np.ndarray, body_pose: np.ndarray | None) -> Track:
+        """Of an eef at reset. Until its first subtask begins it stays there, or goes where the body takes it, its gripper as the sources begin."""
+        riding = poses.inverse(body_pose) @ eef_pose if body_pose is not None and eef != BODY else None
+        return Track(eef_pose, self._pool.demos[0].gripper_actions[eef][0], self._settings.task.command_scale, riding)
 
     def plan(self, track: Track, eef: str, number: int, eef_pose: np.ndarray, object_poses: dict[str, np.ndarray], way: FindWay | None) -> tuple[int, int]:
         """Build the trajectory of subtask `number` from how things stand now, and let `track` follow it.
@@ -181,11 +199,15 @@ class Planner:
         """
         settings, first = self._settings, number == 0
         subtask = settings.task.subtasks[eef][number]
-        closed = not first and track.gripper[0] < 0
-        held = in_hand(settings.task, object_poses, eef_pose) if closed else None
+        rides = subtask.object_ref == BODY
+        closed = not first and bool(np.any(track.gripper[:1] < 0))
+        objects = {name: pose for name, pose in object_poses.items() if name != BODY}
+        held = in_hand(settings.task, objects, eef_pose) if closed else None
         now = _Beginning(eef, number, track.rest, eef_pose, object_poses, held)
         # The arm lags behind its target, so a bridge from the measured pose takes a step back.
         begin = track.pose if settings.interpolate_from_last_target_pose and not first else eef_pose
+        if rides:
+            begin = poses.inverse(object_poses[BODY]) @ begin
         found, synchronous = None, 0
         coordination = coordinated_with(settings.task, eef, number)
         if coordination is not None:
@@ -201,8 +223,10 @@ class Planner:
         track.sources.append(demo)
         # The median of a whole demo, which takes its time: only where it is gone by.
         usual_step = self._pool.demos[demo].usual_step(eef) if subtask.num_interpolation_steps == "auto" else np.inf
-        waypoints = bridge_waypoints(begin, segment, subtask, settings.bridge, found, usual_step=usual_step, max_step=self._max_step)
+        bridge = dataclasses.replace(settings.bridge, shape="straight", turn=_BODY_TURN) if eef == BODY else settings.bridge
+        waypoints = bridge_waypoints(begin, segment, subtask, bridge, found, usual_step=usual_step, max_step=self._max_step)
         waypoints = dataclasses.replace(waypoints, noise=np.minimum(waypoints.noise, self._max_noise))
+        track.riding = begin if rides else None
         track.follow(waypoints, self._rng.standard_normal((len(waypoints), 6)))
         return len(waypoints), synchronous
 
@@ -270,10 +294,14 @@ class Planner:
         """
         source, subtask = self._pool.demos[demo], self._settings.task.subtasks[now.eef][now.number]
         start, end = self._bounds[demo][now.eef][now.number]
+        if subtask.object_ref == BODY:
+            source, move, held = source.seen_from(BODY, now.eef), np.eye(4), None
         # A hand that has just arrived stands, and would run ahead of the source if it stood where that was sent to, and not where it was.
         correction = np.eye(4) if held is None else self._grasp_correction(now, demo, held)
         from_measured = now.number == 0 or self._settings.transform_first_robot_pose or bool(source.starts)
         segment = subtask_waypoints(source, now.eef, subtask, start, end, move, correction, held, from_measured_pose=from_measured)
+        if subtask.object_ref == BODY:
+            segment = dataclasses.replace(segment, places=None)  # they are of the env, in which the body is somewhere else by then
         path = move @ source.path(now.eef, start, end) @ correction
         if from_measured:
             path, times = np.concatenate([path[:1], path]), np.concatenate([[1], times])
@@ -317,11 +345,12 @@ class Planner:
         demos = [self._pool.demos[i] for i in numbers]
         bounds = [self._bounds[i][eef][number] for i in numbers]
         # Without an object a segment stays where it was, as if all were about the origin.
-        then = np.stack([demo.object_poses[ref][start] if ref else np.eye(4) for demo, (start, _) in zip(demos, bounds, strict=True)])
-        object_pose, symmetry = (now.object_poses[ref], task.object(ref).yaw_symmetry) if ref else (np.eye(4), 1)
+        then = np.stack([demo.reference_pose(ref, start) for demo, (start, _) in zip(demos, bounds, strict=True)])
+        object_pose = now.object_poses[ref] if ref else np.eye(4)
+        symmetry = task.object(ref).yaw_symmetry if ref and ref != BODY else 1
         eefs = np.stack([demo.eef_poses[eef][start] for demo, (start, _) in zip(demos, bounds, strict=True)])
         lasts = np.stack([demo.eef_poses[eef][end - 1] for demo, (_, end) in zip(demos, bounds, strict=True)])
-        in_the_way = [name for name in now.object_poses if name not in (ref, now.held)]
+        in_the_way = [name for name in now.object_poses if name not in (ref, now.held, BODY)]
         centres = np.array([poses.position(now.object_poses[name]) for name in in_the_way])
         half_sizes = np.array([task.object(name).half_size for name in in_the_way])
 

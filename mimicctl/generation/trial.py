@@ -21,6 +21,7 @@ from mimicctl.generation.source import SourcePool
 from mimicctl.generation.trajectory import FindWay, Planner, Track
 from mimicctl.schema import Episode
 from mimicctl.tasks import TaskSpec
+from mimicctl.tasks.spec import BODY
 
 _START_STATES = 8
 """Start states that a balanced trial chooses among."""
@@ -142,15 +143,16 @@ class _Trial:
             way: finds bridges from now; None: they are not planned.
             navigation: whether a controller drives the robot, and whether it has reached its goal; None: there is none.
         """
+        body = eef_poses.get(BODY)
         if not self.tracks:
-            self.tracks = {eef: self.planner.track(eef, pose) for eef, pose in eef_poses.items()}
+            self.tracks = {eef: self.planner.track(eef, pose, body) for eef, pose in eef_poses.items()}
             self.stitches = {eef: [] for eef in self.tracks}
         moving, away = dict[str, int](), dict[str, np.ndarray]()
         if self.schedule.done:
             self.settling += 1
         else:
             if ready := self.schedule.ready():
-                objects = object_poses()
+                objects = object_poses() if body is None else object_poses() | {BODY: body}
                 for eef, number in ready:
                     self.schedule.begin(eef, *self.planner.plan(self.tracks[eef], eef, number, eef_poses[eef], objects, way))
             if navigation is None or not self.schedule.keep_with(*navigation):
@@ -166,6 +168,10 @@ class _Trial:
                 track.wait(eef_poses[eef], away[eef], self.planner.shake())
             else:
                 track.hold()
+            if body is not None:
+                track.go_with(body)
+        if navigation is not None and body is not None and self.tracks[BODY].waypoints is not None:
+            self.tracks[BODY].go_to_goal()
 
     def finished(self) -> bool:
         hold = self.settings.task.success_hold_steps
@@ -235,6 +241,8 @@ def _step(env: MimicEnv, motion: MotionPlanner | None, slots: dict[int, _Trial],
         trial.set_targets(here, lambda row=row: env.object_poses(before[row]), partial(motion.way, before[row]) if motion else None, navigated)
     eefs = trials[0].settings.task.eef_names
     targets = {eef: np.stack([t.tracks[eef].pose for t in trials]) for eef in eefs}
+    if BODY in eefs and trials[0].settings.use_navigation_controller:
+        targets[BODY] = env.on_the_way(before, targets[BODY])
     grippers = {eef: np.stack([t.tracks[eef].gripper for t in trials]) for eef in eefs}
     intended = env.target_poses_to_actions(eef_poses, targets, grippers)
     actions = env.noisy_actions(intended, {eef: np.stack([t.tracks[eef].noise for t in trials]) for eef in eefs})

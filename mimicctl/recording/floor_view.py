@@ -18,12 +18,14 @@ _ROWS = 14
 _Y, _X = (-2.7, 2.7), (-0.8, 3.6)
 _BESIDE, _AHEAD = (-2.7, 2.7), (-1.4, 3.0)
 _ARROWS = "↑↖←↙↓↘→↗"
+_BODY = (0.12, 0.22)
+"""[m] Half of a humanoid, from chest to back and from elbow to elbow."""
 _SPACING = 0.08
 """[m] Between the points that an outline is filled with: less than a character is wide."""
 
 
 def draw_floor(task: TaskSpec, view: OperatorView) -> Text:
-    """The room (left: +x up, +y to the left) and the same about the base, which looks up (right), with the way to the mark."""
+    """The room (left: +x up, +y to the left) and the same about the base, or body, which looks up (right), with the way to the mark, or to each object."""
     from rich.text import Text
 
     room, around = Canvas(_Y, _X, _ROWS), Canvas(_BESIDE, _AHEAD, _ROWS)
@@ -38,11 +40,18 @@ def draw_floor(task: TaskSpec, view: OperatorView) -> Text:
             else:
                 _fill(canvas, pose, (item.edge / 2, item.edge / 2), "█", "yellow")
         base = frame @ view.eef_pose
-        _fill(canvas, base, task.hand[0].half_size[:2], "▒", "bold cyan")
+        _fill(canvas, base, _BODY if task.has_body else task.hand[0].half_size[:2], "▒", "bold cyan")
+        for hand in view.others.values():
+            x, y, _ = poses.position(frame @ hand.eef_pose)
+            canvas.put_within(y, x, "+", "bold yellow")
         x, y, _ = poses.position(base)
         canvas.put(y, x, _ARROWS[_eighth(base)], "bold white")
     text = Text().append("room: +x up, +y left".ljust(COLUMNS + 3) + "base: its front up, its left to the left\n", style="dim")
-    return text.append_text(side_by_side(room, around)).append(_way_to_go(task, back @ view.object_poses[task.goal.mark]))
+    text.append_text(side_by_side(room, around))
+    if not task.has_body:
+        return text.append(_way_to_go(task, back @ view.object_poses[task.goal.mark]))
+    ways = ((item.label, poses.position(back @ view.object_poses[item.name])) for item in task.objects)
+    return text.append("to go: " + "   ".join(f"{label} x{way[0]:+5.2f} m  y{way[1]:+5.2f} m" for label, way in ways))
 
 
 def _fill(canvas: Canvas, pose: np.ndarray, half_size: tuple[float, float], character: str, style: str) -> None:

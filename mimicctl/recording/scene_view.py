@@ -31,7 +31,7 @@ def draw_scene(task: TaskSpec, view: OperatorView | None) -> Text:
 
     if view is None:
         return Text("")
-    if task.robot == "tiago":
+    if task.on_floor or task.has_body:
         return draw_floor(task, view)
     across = _WIDE_Y if view.others else _Y
     top, front = Canvas(across, _X), Canvas(across, _Z)

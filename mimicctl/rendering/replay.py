@@ -19,6 +19,8 @@ from mimicctl.dataset.writer import DatasetWriter, checked_output, partial_path
 from mimicctl.envs.mujoco.cameras import CHANNELS, cameras_of, image_shapes
 from mimicctl.envs.mujoco.franka_readers import reader_class
 from mimicctl.envs.mujoco.humanoid_reader import HumanoidReader
+from mimicctl.envs.mujoco.locomanipulation import LocomanipulationReader
+from mimicctl.envs.mujoco.reader import SceneReader
 from mimicctl.errors import UserError
 from mimicctl.rendering.workers import Drawing, check_opengl, frames_in_order
 from mimicctl.schema import Episode
@@ -68,7 +70,7 @@ def positions_of(task: TaskSpec) -> Callable[[Episode], np.ndarray]:
 
     The function raises a UserError for an episode without states, or with those of another scene.
     """
-    reader = HumanoidReader.of_states(task) if task.is_humanoid else reader_class(task).of(task)
+    reader = _reader_of(task)
 
     def positions(episode: Episode) -> np.ndarray:
         if not episode.states or not episode.initial_state:
@@ -77,6 +79,12 @@ def positions_of(task: TaskSpec) -> Callable[[Episode], np.ndarray]:
         return reader.qpos_of(before)
 
     return positions
+
+
+def _reader_of(task: TaskSpec) -> SceneReader:
+    if not task.is_humanoid:
+        return reader_class(task).of(task)
+    return (LocomanipulationReader if task.has_body else HumanoidReader).of_states(task)
 
 
 def render_file(

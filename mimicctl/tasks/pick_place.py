@@ -12,7 +12,7 @@ GR1T2_FINGERS = ("index", "index", "middle", "middle", "ring", "ring", "pinky", 
 """The same; this thumb swings under what it holds as it closes."""
 
 _SHAPE = Wheel(radius=0.085, tube=0.011, dish=0.045, foot=0.028, height=0.09)
-_WHEEL = ObjectSpec("object", "black", 2 * (_SHAPE.radius + _SHAPE.tube), 0.15, (0.10, 0.10, 0.10, 1.0), wheel=_SHAPE)
+STEERING_WHEEL = ObjectSpec("object", "black", 2 * (_SHAPE.radius + _SHAPE.tube), 0.15, (0.10, 0.10, 0.10, 1.0), wheel=_SHAPE)
 
 _HALF, _WALL, _HEIGHT = (0.15, 0.12), 0.005, 0.06
 _BLUE = (0.12, 0.30, 0.55, 1.0)
@@ -44,7 +44,7 @@ def _pick_place(name: str, robot: Literal["g1", "gr1t2"], fingers: tuple[str, ..
         control_hz=20.0,
         action_scale=1.0,
         home=(),
-        objects=(_WHEEL,),
+        objects=(STEERING_WHEEL,),
         reset=ResetRange(x=x, y=y, yaw=(-0.1, 0.5), min_separation=0.1, joint_noise=0.01),
         subtasks={
             "left": (Subtask("rest", None, None, **_QUIET),),

@@ -21,7 +21,11 @@ CoordinationScheme = Literal["replay", "transform", "translate"]
 Modality = Literal["rgb", "depth", "normals", "segmentation"]
 """What a camera measures; docs/cameras.md has shapes, units and frames."""
 
-HUMANOIDS = ("g1", "gr1t2")
+BODY = "body"
+"""The eef that is a robot's body, whose subtasks take it from place to place, as Isaac Lab calls it. As the `object_ref` of another eef: a segment that
+keeps its relation to the body while that goes."""
+
+HUMANOIDS = ("g1", "gr1t2", "mobile_g1")
 """Of `TaskSpec.robot`: both arms by inverse kinematics that come with the extra `humanoid`."""
 
 LETTER_WIDTH = {"v": 3, "q": 4, ".": 1}
@@ -39,7 +43,8 @@ class Subtask:
 
     Attributes:
         name: what a person calls it, for instance "grasp the red cube".
-        object_ref: the object the segment moves with; None: it is replayed where it was, and sources are chosen at random.
+        object_ref: the object the segment moves with; None: it is replayed where it was, and sources are chosen at random; `BODY`: the robot's body, which may
+            be on its way, and takes the segment along.
         term_signal: the signal whose rising edge ends the subtask; None for the last one of an eef.
         term_offset_range: control steps, both ends included, added to the boundary by chance in each trial.
         selection_strategy: how the source demo is chosen. "nearest_neighbor_gap" adds to the distance of "nearest_neighbor_object" the gap that the
@@ -289,6 +294,8 @@ class ResetRange:
         joint_noise: standard deviation of the robot's joints about their home [rad, for a base also m].
         x_of, y_of, yaw_of: objects that have a range of their own, within the common one [m, m, rad].
         inside: object to the container, one that comes before it, in whose middle it starts, and how thick the container's floor is [m].
+        z_of: height of what an object stands on, where that is not z = 0 [m].
+        base_noise: standard deviation of where a base that carries arms stands about its home [m, rad].
     """
 
     x: tuple[float, float]
@@ -300,6 +307,8 @@ class ResetRange:
     x_of: dict[str, tuple[float, float]] = field(default_factory=dict)
     yaw_of: dict[str, tuple[float, float]] = field(default_factory=dict)
     inside: dict[str, tuple[str, float]] = field(default_factory=dict)
+    z_of: dict[str, float] = field(default_factory=dict)
+    base_noise: float = 0.0
 
     def span_of(self, name: str) -> tuple[tuple[float, float], tuple[float, float]]:
         """Ranges of x and y in which the object `name` may start [m]."""
@@ -374,11 +383,12 @@ class TaskSpec:
         task_id: the registered id, for instance `MuJoCo-Stack-Cube-Franka-IK-Rel-v0`.
         robot: whose model it is.
         control: "rel" (7: delta position, rotation vector, gripper),
-            "abs" (8: hand position, hand quaternion xyzw, gripper; of several eefs first the hands, then the grippers) or
+            "abs" (8: hand position, hand quaternion xyzw, gripper; of several eefs first the hands, then the grippers; of a body at last 4: its velocities
+            ahead, to its left [m/s] and round [rad/s], and its hips' height above the floor [m]) or
             "velocity" (3: of a base ahead and to its left [m/s], and its turn [rad/s]).
         control_hz: control rate.
         action_scale: what the controller multiplies a relative action by.
-        home: joint positions at reset, of the arm, or of each [rad], or of the base (x, y, yaw); empty: a humanoid's posture.
+        home: joint positions at reset, of the arm, or of each [rad], or of the base, or body (x, y, yaw); empty: a humanoid's posture.
         subtasks: per end-effector, in order.
         goal: what success asks for.
         constraints: between subtasks of different end-effectors.
@@ -410,7 +420,7 @@ class TaskSpec:
     goal: Goal
     constraints: tuple[SubtaskConstraint, ...] = ()
     obstacles: tuple[Obstacle, ...] = ()
-    robot: Literal["franka", "dual_franka", "tiago", "g1", "gr1t2", "other"] = "franka"
+    robot: Literal["franka", "dual_franka", "tiago", "g1", "gr1t2", "mobile_g1", "other"] = "franka"
     bases: dict[str, tuple[float, float]] = field(default_factory=dict)
     hand_joints: int = 1
     fingers: tuple[str, ...] = ()
@@ -445,14 +455,27 @@ class TaskSpec:
     def action_dim(self) -> int:
         if self.on_floor:
             return 3
-        return ({"rel": 6, "abs": 7}[self.control] + self.hand_joints) * len(self.eef_names)
+        return ({"rel": 6, "abs": 7}[self.control] + self.hand_joints) * self._hands + 4 * self.has_body
 
     @property
     def action_layout(self) -> str:
         """As `obs_layout`: of the actions."""
         if self.on_floor:
             return "..."
-        return {"rel": "vv", "abs": "vq"}[self.control] * len(self.eef_names) + "." * (self.hand_joints * len(self.eef_names))
+        return {"rel": "vv", "abs": "vq"}[self.control] * self._hands + "." * (self.hand_joints * self._hands + 4 * self.has_body)
+
+    @property
+    def has_body(self) -> bool:
+        """Whether its robot goes from place to place, and uses its arms."""
+        return BODY in self.subtasks
+
+    @property
+    def _hands(self) -> int:
+        return len(self.eef_names) - self.has_body
+
+    def references(self, eef: str) -> list[str]:
+        """What a subtask of `eef` may be about: the objects, and the body that takes it along."""
+        return [*(item.name for item in self.objects), *([BODY] if self.has_body and eef != BODY else [])]
 
     @property
     def eef_names(self) -> tuple[str, ...]:

@@ -134,6 +134,21 @@ RECIPES = {
         ),
         replace(
             _ON_STATES,
+            name="mlp-locomanipulation",
+            description="the mlp recipe for a humanoid that goes from place to place: minutes on a laptop CPU",
+            obs_keys=(
+                *("left_eef_pos", "left_eef_quat", "right_eef_pos", "right_eef_quat", "body_eef_pos", "body_eef_quat"),
+                *("hand_joint_state", "robot_joint_vel", "body_velocity", "nearby"),
+            ),
+            optional_keys=(),
+            turn=0.0,
+            # Wrists are sent to places in a room of metres, and have to be within a centimetre; angles of fingers as of mlp-humanoid.
+            obs_noise=0.005,
+            normalize_actions=True,
+            algo={**_MLP, "gmm.min_std": 0.005},
+        ),
+        replace(
+            _ON_STATES,
             name="mlp-base",
             description="the mlp recipe for a mobile base, from what lies about it: minutes on a laptop CPU",
             obs_keys=("base_velocity", "object"),

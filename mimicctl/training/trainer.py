@@ -96,9 +96,13 @@ class _Run:
             taint(path, self.taint)
 
 
+_SPECIAL = ("mlp-base", "mlp-dual", "mlp-locomanipulation", "mlp-humanoid")
+"""Recipes for some robots; one that sees more comes before one that sees part of it."""
+
+
 def choose_recipe(settings: TrainSettings, dataset_path: Path) -> Recipe:
-    """The named recipe, with the settings' changes and what it observes of this dataset. "auto" is the one for images, for a base, for two arms or for a humanoid where
-    there is all that it sees, and else the one for an arm.
+    """The named recipe, with the settings' changes and what it observes of this dataset. "auto" is the one for images, for a base, for two arms or for a humanoid, on its
+    way or not, where there is all that it sees, and else the one for an arm.
 
     Raises:
         UserError: there is none of that name, or the dataset cannot be read.
@@ -109,7 +113,7 @@ def choose_recipe(settings: TrainSettings, dataset_path: Path) -> Recipe:
     with Dataset(dataset_path) as dataset:
         seen = set(dataset.group(dataset.demos[0]).get("obs", ()))
     if name == AUTO:
-        wanted = {"image-mlp": RECIPES["image-mlp"].rgb_keys} | {special: RECIPES[special].obs_keys for special in ("mlp-base", "mlp-dual", "mlp-humanoid")}
+        wanted = {"image-mlp": RECIPES["image-mlp"].rgb_keys} | {special: RECIPES[special].obs_keys for special in _SPECIAL}
         name = next((special for special, keys in wanted.items() if seen.issuperset(keys)), "mlp")
     recipe = RECIPES[name]
     observed = (*recipe.obs_keys, *(key for key in recipe.optional_keys if key in seen))

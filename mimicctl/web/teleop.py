@@ -20,7 +20,7 @@ from typing import Any
 from aiohttp import WSCloseCode, WSMsgType, web
 
 from mimicctl.config import RunConfig
-from mimicctl.devices import Device, make_device
+from mimicctl.devices import Device, make_device, refuse_body
 from mimicctl.devices.mapping import EVENTS
 from mimicctl.recording.quality import hints_for
 from mimicctl.recording.session import Phase, Progress
@@ -193,6 +193,8 @@ def open_teleop(run_config: RunConfig, task: TaskSpec, *, recording: bool) -> tu
     """A device for a session, and the page for it. The browser drives, unless the settings name another device than the keyboard."""
     settings = run_config.record
     drives = settings.device == "keyboard"
+    if drives:
+        refuse_body(task, "--web")
     device = PageDevice(task, settings) if drives else PageButtons(make_device(task, settings, run_config.seed))
     facts = {
         "task": task.task_id,

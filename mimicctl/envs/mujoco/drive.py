@@ -27,10 +27,10 @@ _EEF = "base"
 STANDING = (0.03, 0.05)
 """[m/s], [rad/s] A base that is slower stands."""
 
-_AHEAD = 0.25
+AHEAD = 0.25
 """[s] The target of an action is where it would take the base in this time; and a target is approached at the speed that would reach it in this time."""
 
-_PLANE = (0, 1, 5)
+PLANE = (0, 1, 5)
 """Of a twist (6): what a base can do."""
 
 
@@ -158,7 +158,7 @@ class DriveEnv(RobotEnv):
     # Actions ------------------------------------------------------------------------------------------------
 
     def command_to_action(self, snapshot: Snapshot, deltas: Mapping[str, np.ndarray], grippers: Mapping[str, float]) -> np.ndarray:
-        return within_limits(np.asarray(deltas[_EEF])[..., _PLANE]).astype(np.float32)
+        return within_limits(np.asarray(deltas[_EEF])[..., PLANE]).astype(np.float32)
 
     def target_poses_to_actions(
         self,
@@ -168,13 +168,13 @@ class DriveEnv(RobotEnv):
     ) -> np.ndarray:
         away = poses.inverse(eef_poses[_EEF]) @ targets[_EEF]
         turn = np.arctan2(away[..., 1, 0], away[..., 0, 0])
-        return within_limits(np.concatenate([away[..., :2, 3], turn[..., None]], axis=-1) / _AHEAD).astype(np.float32)
+        return within_limits(np.concatenate([away[..., :2, 3], turn[..., None]], axis=-1) / AHEAD).astype(np.float32)
 
     def noisy_actions(self, actions: np.ndarray, noise: Mapping[str, np.ndarray]) -> np.ndarray:
-        return within_limits(actions + noise[_EEF][..., _PLANE]).astype(np.float32)
+        return within_limits(actions + noise[_EEF][..., PLANE]).astype(np.float32)
 
     def actions_to_target_poses(self, eef_poses: Mapping[str, np.ndarray], actions: np.ndarray) -> dict[str, np.ndarray]:
-        step = _AHEAD * np.asarray(actions, dtype=np.float64)
+        step = AHEAD * np.asarray(actions, dtype=np.float64)
         ahead = poses.yaw_pose(np.concatenate([step[..., :2], np.zeros_like(step[..., :1])], axis=-1), step[..., 2])
         return {_EEF: eef_poses[_EEF] @ ahead}
 

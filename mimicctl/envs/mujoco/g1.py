@@ -71,11 +71,12 @@ _SERVOS = {
 }
 
 
-def load_g1(meshes: bool) -> mujoco.MjSpec:
+def load_g1(meshes: bool, legs: tuple[str, ...] = ()) -> mujoco.MjSpec:
     """A spec with the joints of arms and hands, boxes that collide, gravity compensation and position servos; the pelvis at `PELVIS`.
 
     Args:
         meshes: look like the robot, too. What collides is the same.
+        legs: names of joints that are kept as well, without servos.
     """
     import mujoco
 
@@ -83,7 +84,7 @@ def load_g1(meshes: bool) -> mujoco.MjSpec:
     spec.modelname = "g1"
     spec.compiler.discardvisual = False
     spec.body("pelvis").pos = PELVIS
-    fit_humanoid(spec, _SERVOS, _BOXES, meshes=meshes)
+    fit_humanoid(spec, _SERVOS, _BOXES, meshes=meshes, also=legs)
     return spec
 
 

@@ -13,7 +13,7 @@ import numpy as np
 
 from mimicctl import poses
 from mimicctl.envs.base import Snapshot
-from mimicctl.envs.mujoco.humanoid_reader import HumanoidReader, humanoid_layout
+from mimicctl.envs.mujoco.humanoid_reader import HumanoidReader
 from mimicctl.envs.mujoco.humanoids import BODIES
 from mimicctl.envs.mujoco.robot_env import RobotEnv
 from mimicctl.envs.mujoco.scene import build_model
@@ -32,18 +32,23 @@ class HumanoidEnv(RobotEnv):
     """See `MimicEnv` for the contract."""
 
     reader: HumanoidReader
+    kind_of_reader = HumanoidReader
 
     def __init__(self, task: TaskSpec, num_envs: int = 1) -> None:
         self.body = BODIES[task.robot]
         self._ik = self.body.load_ik()
         model = build_model(task)
-        self.layout = humanoid_layout(model, task, self.body)
+        self.layout = self.kind_of_reader.kind_of_layout.of(model, task, self.body)
         self._arms = len(self.body.arm_joints)
         self._hand_columns = {eef: _WRIST * len(self.body.wrists) + self.body.columns_of(eef) for eef in self.body.wrists}
         self._ranges = np.array([model.joint(name).range for name in self.body.joints])
-        self._home = np.array(task.home or self._ik.posture)
+        self._home = self._arms_at_rest(task)
         resting = {eef: poses.position(pose)[0] + self.body.root for eef, pose in self._ik.eef_poses(self._home[None]).items()}
-        super().__init__(task, num_envs, model, HumanoidReader(task, self.layout, model.nq, model.nv, self.body, resting))
+        super().__init__(task, num_envs, model, self.kind_of_reader(task, self.layout, model.nq, model.nv, self.body, resting))
+
+    def _arms_at_rest(self, task: TaskSpec) -> np.ndarray:
+        """(J,) where episodes begin about [rad]."""
+        return np.array(task.home or self._ik.posture)
 
     # Life of an env -------------------------------------------------------------------------------------
 
@@ -62,9 +67,8 @@ class HumanoidEnv(RobotEnv):
 
     def _servo_targets(self, ids: Sequence[int], actions: np.ndarray) -> np.ndarray:
         rows = self._rows[list(ids)]
-        targets = {eef: pose.copy() for eef, pose in self.actions_to_target_poses({}, actions).items()}
-        for pose in targets.values():
-            pose[..., :3, 3] -= self.body.root
+        from_root = poses.inverse(self.reader.root_pose(rows))
+        targets = {eef: from_root @ pose for eef, pose in self._wrist_targets(actions).items()}
         # From where the servos were told to be: what they lag behind is not asked for twice.
         arms, held = self._ik.solve(self.reader.control(rows)[:, : self._arms], targets, _PROGRAMS)
         self._rows[list(ids), -1] = held
@@ -85,10 +89,10 @@ class HumanoidEnv(RobotEnv):
     # Reading snapshots ------------------------------------------------------------------------------------
 
     def eef_poses(self, snapshot: Snapshot) -> dict[str, np.ndarray]:
-        return {eef: self.reader.eef_pose(snapshot, eef) for eef in self.task.eef_names}
+        return {eef: self.reader.eef_pose(snapshot, eef) for eef in self.body.wrists}
 
     def gripper_opening(self, snapshot: Snapshot) -> dict[str, np.ndarray]:
-        return {eef: 0.02 * (1 + self.reader.openness(snapshot, eef)) for eef in self.task.eef_names}
+        return {eef: 0.02 * (1 + self.reader.openness(snapshot, eef)) for eef in self.body.wrists}
 
     def held(self, snapshot: Snapshot) -> np.ndarray:
         return self.reader.held(snapshot)
@@ -102,20 +106,27 @@ class HumanoidEnv(RobotEnv):
 
     def target_poses_to_actions(self, eef_poses: Mapping[str, np.ndarray], targets: Mapping[str, np.ndarray], grippers: Mapping[str, np.ndarray]) -> np.ndarray:
         actions = np.zeros((*next(iter(targets.values())).shape[:-2], self.task.action_dim), dtype=np.float32)
-        for number, eef in enumerate(self.body.wrists):
-            quat = poses.quat_beside(poses.quat_from_matrix(poses.rotation(targets[eef])), self.body.wrist_quats[eef])
-            actions[..., _WRIST * number : _WRIST * number + _WRIST] = np.concatenate([poses.position(targets[eef]), quat], axis=-1)
-            actions[..., self._hand_columns[eef]] = self.body.hand_angles(np.asarray(grippers[eef]), eef)
+        self._send_wrists(actions, targets)
+        for eef, columns in self._hand_columns.items():
+            actions[..., columns] = self.body.hand_angles(np.asarray(grippers[eef]), eef)
         return actions
 
     def noisy_actions(self, actions: np.ndarray, noise: Mapping[str, np.ndarray]) -> np.ndarray:
-        targets = {eef: poses.apply_delta(target, noise[eef]) for eef, target in self.actions_to_target_poses({}, actions).items()}
-        noisy = self.target_poses_to_actions({}, targets, self.gripper_actions(actions))
-        fingers = np.concatenate([*self._hand_columns.values()])
-        noisy[..., fingers] = actions[..., fingers]
+        noisy = np.array(actions, dtype=np.float32)
+        self._send_wrists(noisy, {eef: poses.apply_delta(target, noise[eef]) for eef, target in self._wrist_targets(actions).items()})
         return noisy
 
     def actions_to_target_poses(self, eef_poses: Mapping[str, np.ndarray], actions: np.ndarray) -> dict[str, np.ndarray]:
+        return self._wrist_targets(actions)
+
+    def _send_wrists(self, actions: np.ndarray, targets: Mapping[str, np.ndarray]) -> None:
+        """Write their part of `actions` (..., A)."""
+        for number, eef in enumerate(self.body.wrists):
+            quat = poses.quat_beside(poses.quat_from_matrix(poses.rotation(targets[eef])), self.body.wrist_quats[eef])
+            actions[..., _WRIST * number : _WRIST * number + _WRIST] = np.concatenate([poses.position(targets[eef]), quat], axis=-1)
+
+    def _wrist_targets(self, actions: np.ndarray) -> dict[str, np.ndarray]:
+        """Eef name to (..., 4, 4), the inverse."""
         actions = np.asarray(actions, dtype=np.float64)
         wrists = {eef: actions[..., _WRIST * i : _WRIST * i + _WRIST] for i, eef in enumerate(self.body.wrists)}
         # A zero quaternion is no pose; the inverse kinematics hold the arms then.

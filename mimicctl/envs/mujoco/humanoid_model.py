@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -28,12 +28,12 @@ class Servo:
     armature: float
 
 
-def fit_humanoid(spec: mujoco.MjSpec, servos: Mapping[str, Servo], boxes: Mapping[str, Box], *, meshes: bool) -> None:
-    """Leave the joints that servos drive, the boxes about links, and, if `meshes`, those that show what the robot looks like."""
+def fit_humanoid(spec: mujoco.MjSpec, servos: Mapping[str, Servo], boxes: Mapping[str, Box], *, meshes: bool, also: Collection[str] = ()) -> None:
+    """Leave the joints that servos drive, and those named in `also`; the boxes about links, and, if `meshes`, those that show what the robot looks like."""
     import mujoco
 
     for joint in list(spec.joints):
-        if joint.name not in servos:
+        if joint.name not in servos and joint.name not in also:
             spec.delete(joint)
     for body in spec.bodies:
         body.gravcomp = 1.0

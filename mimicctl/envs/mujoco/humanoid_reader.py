@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Self
+from typing import TYPE_CHECKING, ClassVar, Self
 
 import numpy as np
 
@@ -41,19 +41,27 @@ class HumanoidLayout:
     wrists: dict[str, int]
     objects: dict[str, tuple[int, int]]
 
+    @classmethod
+    def of(cls, model: mujoco.MjModel, task: TaskSpec, body: HumanoidBody, **more: np.ndarray) -> Self:
+        """Look the names up once; `more` is what a robot that has more adds."""
 
-def humanoid_layout(model: mujoco.MjModel, task: TaskSpec, body: HumanoidBody) -> HumanoidLayout:
-    def qpos(names: Sequence[str]) -> np.ndarray:
-        return np.array([model.joint(name).qposadr[0] for name in names])
+        def qpos(names: Sequence[str]) -> np.ndarray:
+            return np.array([model.joint(name).qposadr[0] for name in names])
 
-    return HumanoidLayout(
-        joints=qpos(body.joints),
-        ctrl=np.array([model.actuator(name).id for name in body.joints]),
-        hands={eef: qpos(names) for eef, names in body.hand_joints.items()},
-        hand_columns=qpos(body.hand_columns),
-        wrists={eef: model.body(name).id for eef, name in body.wrists.items()},
-        objects=object_addresses(model, task),
-    )
+        return cls(
+            joints=qpos(body.joints),
+            ctrl=np.array([model.actuator(name).id for name in body.joints]),
+            hands={eef: qpos(names) for eef, names in body.hand_joints.items()},
+            hand_columns=qpos(body.hand_columns),
+            wrists={eef: model.body(name).id for eef, name in body.wrists.items()},
+            objects=object_addresses(model, task),
+            **more,
+        )
+
+    @property
+    def state(self) -> np.ndarray:
+        """Indices into qpos, and into qvel, of the robot's joints that are part of a scene's state."""
+        return self.joints
 
 
 @dataclass(frozen=True)
@@ -64,6 +72,8 @@ class HumanoidReader(SceneReader):
         resting: eef to where its wrist is in the posture that episodes begin about (3,), in the env frame [m].
     """
 
+    kind_of_layout: ClassVar[type[HumanoidLayout]] = HumanoidLayout
+
     layout: HumanoidLayout
     body: HumanoidBody
     resting: Mapping[str, np.ndarray]
@@ -72,7 +82,7 @@ class HumanoidReader(SceneReader):
     def of_states(cls, task: TaskSpec) -> Self:
         """For recorded states of the task's own model; where wrists rest, which signals ask for, takes inverse kinematics to know."""
         model, body = build_model(task), BODIES[task.robot]
-        return cls(task, humanoid_layout(model, task, body), model.nq, model.nv, body, resting={})
+        return cls(task, cls.kind_of_layout.of(model, task, body), model.nq, model.nv, body, resting={})
 
     @property
     def width(self) -> int:
@@ -106,6 +116,10 @@ class HumanoidReader(SceneReader):
         """(...) 1 open to -1 closed."""
         return self.body.gripper(self.qpos(rows)[..., self.layout.hands[eef]], eef)[..., 0]
 
+    def root_pose(self, rows: np.ndarray) -> np.ndarray:
+        """(..., 4, 4) of what the arms are fixed to."""
+        return np.broadcast_to(poses.compose(np.eye(3), np.array(self.body.root)), (*rows.shape[:-1], 4, 4))
+
     def signals(self, rows: np.ndarray) -> dict[str, np.ndarray]:
         return humanoid_goals.signals(self, rows)
 
@@ -135,12 +149,12 @@ class HumanoidReader(SceneReader):
         return {key: np.ascontiguousarray(value, dtype=np.float32) for key, value in values.items()}
 
     def scene_state(self, rows: np.ndarray) -> dict[str, np.ndarray]:
-        batch = rows.shape[:-1]
+        batch, root = rows.shape[:-1], self.root_pose(rows)
         state = {
-            "articulation/robot/root_pose": np.broadcast_to(np.array([*self.body.root, 0, 0, 0, 1.0]), (*batch, 7)),
+            "articulation/robot/root_pose": np.concatenate([poses.position(root), poses.quat_from_matrix(poses.rotation(root))], axis=-1),
             "articulation/robot/root_velocity": np.zeros((*batch, 6)),
-            "articulation/robot/joint_position": self.qpos(rows)[..., self.layout.joints],
-            "articulation/robot/joint_velocity": self.qvel(rows)[..., self.layout.joints],
+            "articulation/robot/joint_position": self.qpos(rows)[..., self.layout.state],
+            "articulation/robot/joint_velocity": self.qvel(rows)[..., self.layout.state],
             **self.object_states(rows),
         }
         return {key: np.ascontiguousarray(value, dtype=np.float32) for key, value in state.items()}
@@ -149,15 +163,15 @@ class HumanoidReader(SceneReader):
 
     def qpos_of(self, state: Mapping[str, np.ndarray]) -> np.ndarray:
         """(..., nq) from a recorded scene state. UserError: it is of another scene."""
-        joints = self.state_entry(state, "articulation/robot/joint_position", len(self.layout.joints))
+        joints = self.state_entry(state, "articulation/robot/joint_position", len(self.layout.state))
         qpos = np.zeros((*joints.shape[:-1], self.nq))
-        qpos[..., self.layout.joints] = joints
+        qpos[..., self.layout.state] = joints
         self.place_objects(state, qpos)
         return qpos
 
     def qvel_of(self, state: Mapping[str, np.ndarray]) -> np.ndarray:
         """(nv,) from one row of it."""
         qvel = np.zeros(self.nv)
-        qvel[self.layout.joints] = self.state_entry(state, "articulation/robot/joint_velocity", len(self.layout.joints))
+        qvel[self.layout.state] = self.state_entry(state, "articulation/robot/joint_velocity", len(self.layout.state))
         self.move_objects(state, qvel)
         return qvel

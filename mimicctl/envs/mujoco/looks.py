@@ -98,10 +98,15 @@ def _table(task: TaskSpec, effort: _Effort) -> mujoco.MjSpec:
 
 
 def _floor(task: TaskSpec) -> mujoco.MjSpec:
+    spec = build_floor_spec(task, meshes=True)
+    _tile(spec)
+    return spec
+
+
+def _tile(spec: mujoco.MjSpec) -> None:
     """Tiles of half a metre, from which distances can be told."""
     import mujoco
 
-    spec = build_floor_spec(task, meshes=True)
     spec.add_texture(
         name="tiles",
         type=mujoco.mjtTexture.mjTEXTURE_2D,
@@ -115,7 +120,6 @@ def _floor(task: TaskSpec) -> mujoco.MjSpec:
     material.textures[mujoco.mjtTextureRole.mjTEXROLE_RGB] = "tiles"
     ground = spec.geom("ground")
     ground.material, ground.rgba = "tiles", [1.0, 1.0, 1.0, 1.0]
-    return spec
 
 
 def _dress_robot(spec: mujoco.MjSpec, mesh_cell: float) -> None:
@@ -167,14 +171,33 @@ def _furnish(spec: mujoco.MjSpec, task: TaskSpec) -> None:
     table = spec.geom("table")
     near, floor = (table.pos[0] - table.size[0], BODIES[task.robot].floor) if task.is_humanoid else (_NEAR, _FLOOR_Z)
     spec.delete(table)
-    box, world = mujoco.mjtGeom.mjGEOM_BOX, spec.worldbody
+    world = spec.worldbody
     _add_wood(spec)
-    _add_shape(world, "table/top", box, pos=[(near + _FAR) / 2, 0.0, -_TOP / 2], size=[(_FAR - near) / 2, _HALF_WIDTH, _TOP / 2], material="wood")
-    low, high = floor, -_TOP
-    inset = _LEG + 0.02
-    for i, (x, y) in enumerate((x, y) for x in (near + inset, _FAR - inset) for y in (inset - _HALF_WIDTH, _HALF_WIDTH - inset)):
-        _add_shape(world, f"table/leg_{i}", box, pos=[x, y, (low + high) / 2], size=[_LEG, _LEG, (high - low) / 2], rgba=_LEG_RGBA)
+    _add_table(spec, "table", ((near + _FAR) / 2, 0.0, 0.0), ((_FAR - near) / 2, _HALF_WIDTH), floor)
     _add_shape(world, "ground", mujoco.mjtGeom.mjGEOM_PLANE, pos=[0.0, 0.0, floor], size=[5.0, 5.0, 1.0], rgba=_FLOOR_RGBA)
+    if task.has_body:
+        _tile(spec)
+    for obstacle in task.obstacles:
+        if obstacle.name.endswith("table"):
+            spec.delete(spec.geom(obstacle.name))
+            (x, y, z), half = obstacle.centre, obstacle.half_size
+            _add_table(spec, f"table/{obstacle.name}", (x, y, z + half[2]), half[:2], floor)
+
+
+def _add_table(spec: mujoco.MjSpec, name: str, top: tuple[float, float, float], half: tuple[float, float], floor: float) -> None:
+    """
+    Args:
+        top: middle of its top [m].
+        half: half its length and width [m].
+        floor: height of what its legs stand on [m].
+    """
+    import mujoco
+
+    box, (x, y, high) = mujoco.mjtGeom.mjGEOM_BOX, top
+    _add_shape(spec.worldbody, f"{name}/top", box, pos=[x, y, high - _TOP / 2], size=[*half, _TOP / 2], material="wood")
+    length, (out_x, out_y) = (high - _TOP - floor) / 2, (side - _LEG - 0.02 for side in half)
+    for i, (dx, dy) in enumerate((dx, dy) for dx in (-out_x, out_x) for dy in (-out_y, out_y)):
+        _add_shape(spec.worldbody, f"{name}/leg_{i}", box, pos=[x + dx, y + dy, floor + length], size=[_LEG, _LEG, length], rgba=_LEG_RGBA)
 
 
 def _add_sky(spec: mujoco.MjSpec) -> None:

@@ -196,6 +196,6 @@ def draw_object_poses(task: TaskSpec, rng: np.random.Generator) -> list[np.ndarr
             x, y, yaw = rng.uniform(low, high)
             if all(np.hypot(x - p[0, 3], y - p[1, 3]) > reset.min_separation for p in placed):
                 break
-        begun[item.name] = poses.yaw_pose(np.array([x, y, item.rest_height]), np.array(yaw))
+        begun[item.name] = poses.yaw_pose(np.array([x, y, reset.z_of.get(item.name, 0.0) + item.rest_height]), np.array(yaw))
         placed.append(begun[item.name])
     return [begun[item.name] for item in task.objects]
