@@ -75,7 +75,9 @@ class RecordSettings(Section):
     hand_dead_bands: list[_NotNegative] = Field(
         default_factory=lambda: [0.001, 0.01], min_length=2, max_length=2, description="Movement up to which a hand counts as still [m, rad]."
     )
-    hand_yaw_only: bool | None = Field(None, description="A hand turns the gripper about the vertical axis alone; not set: so does it, but not a hand with fingers.")
+    hand_yaw_only: bool | None = Field(
+        None, description="A hand turns the gripper about the vertical axis alone; not set: so does it, but not a hand with fingers."
+    )
     hand_point: Literal["wrist", "pinch"] = Field("wrist", description="What of a hand is followed: its wrist, or between the tips of thumb and index finger.")
     hand_turn: Literal["wrist", "fingers"] = Field("wrist", description="What of a hand turns the gripper: its wrist, or the way thumb and index finger point.")
     operator: str = Field("", description="Who recorded it, for the lineage.")
