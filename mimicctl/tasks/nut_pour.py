@@ -194,6 +194,7 @@ NUT_POUR_G1_VISUOMOTOR = replace(
     task_id="MuJoCo-NutPour-G1-Pink-IK-Abs-Visuomotor-v0",
     description="The same, seen by a camera in the head.",
     cameras=(_POV,),
+    prompt_templates="nut_pour_prompts.json",
     semantic_colors={
         "factory_nut": (55, 255, 139),
         "sorting_beaker": (255, 36, 66),

@@ -208,7 +208,7 @@ def test_the_first_source_with_room_is_taken_else_that_with_the_most(rooms, take
     way = Rooms(*rooms)
     planner = Planner(SourcePool(demos + demos), TrialSettings(spec, 0, Bridge("plan")), np.random.default_rng(0))
     rest = poses.compose(np.eye(3), np.array([0.3, 0.4, 0.3]))
-    track = planner.track("left", rest)
+    track = planner.track("left", rest, None)
     planner.plan(track, "left", 0, rest, {"bar": two_hands.source(0, 0.55, 0.05, 0.1).object_poses["bar"][0]}, way)
     assert len(way.asked) == len(rooms)
     assert track.unplanned == ([0] if taken is None else [])

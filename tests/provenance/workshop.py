@@ -83,7 +83,7 @@ def generate(shop: Workshop, trials: int, seed: int) -> None:
             if success:
                 shop.used[len(writer)] = {OPERATORS[i] for i in chosen}
             episode = make_episode(5000 + trial) if success else None
-            result = TrialResult(trial, success, {"franka": names}, {"cube_1": (0.5, 0.0, 0.1)}, {"franka": 4}, "", "", 20, {}, None, episode)
+            result = TrialResult(trial, success, {"franka": names}, {"cube_1": (0.5, 0.0, 0.1)}, {"franka": 4}, "", "", 20, {}, 0, None, episode)
             ledger.take(result, {}, writer, None, lambda name: described["demos"][name]["sha256"])
             trial += 1
         ledger.commit_rest(writer)
