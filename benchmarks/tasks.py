@@ -108,7 +108,7 @@ def _sources(task: TaskSpec, work: Path) -> str:
 
 def _how_to_generate(task: TaskSpec) -> list[str]:
     """Flags without which a task is not what it is meant to be: ways round obstacles are planned; images are as small as a CPU learns from."""
-    return [*(["--use-skillgen"] if task.obstacles else []), *(["--rendering-mode", "performance", "-orender.image_size=48"] if task.cameras else [])]
+    return [*(["--use-skillgen"] if task.obstacles and task.names_starts else []), *(["--rendering-mode", "performance", "-orender.image_size=48"] if task.cameras else [])]
 
 
 def _mimicctl(work: Path, *command: str) -> dict[str, Any]:

@@ -87,7 +87,7 @@ def _attempt(task: TaskSpec, env: Any) -> Episode:
     try:
         return attempts_of_operator(env, 1, SEED)[0].episode
     except UserError:
-        settings = {"trials": 1, "workers": 1, "use_skillgen": bool(task.obstacles)}
+        settings = {"trials": 1, "workers": 1, "use_skillgen": bool(task.obstacles) and task.names_starts}
         with tempfile.TemporaryDirectory() as folder:
             made = generate(task.task_id, SEED, GenerateSettings(output_file=f"{folder}/one.hdf5", **settings), None)
             with Dataset(made.path) as dataset:

@@ -10,9 +10,28 @@ import math
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
+from mimicctl.tasks.goals import Arrive, Goal, Lift, LiftTogether, OwnSuccess, PlaceIn, Pour, PutInto, Stack
 from mimicctl.tasks.objects import Grip, Label, ObjectSpec, Obstacle, Part, Tray, Wheel
 
-__all__ = ["Grip", "Label", "ObjectSpec", "Obstacle", "Part", "Tray", "Wheel"]  # what a scene is made of has a module of its own
+# What success asks for and what a scene is made of have modules of their own.
+__all__ = [
+    "Arrive",
+    "Goal",
+    "Grip",
+    "Label",
+    "Lift",
+    "LiftTogether",
+    "ObjectSpec",
+    "Obstacle",
+    "OwnSuccess",
+    "Part",
+    "PlaceIn",
+    "Pour",
+    "PutInto",
+    "Stack",
+    "Tray",
+    "Wheel",
+]
 
 SelectionStrategy = Literal["random", "nearest_neighbor_object", "nearest_neighbor_robot_distance", "nearest_neighbor_gap"]
 
@@ -113,166 +132,6 @@ class SubtaskConstraint:
     coordination_scheme_pos_noise_scale: float = 0.0
     coordination_scheme_rot_noise_scale: float = 0.0
     coordination_synchronize_start: bool = False
-
-
-@dataclass(frozen=True)
-class Stack:
-    """Objects on one another and at rest, with the gripper open.
-
-    Attributes:
-        order: their names from bottom to top.
-    """
-
-    order: tuple[str, str, str]
-
-    @property
-    def text(self) -> str:
-        return f"stacked {' < '.join(self.order)}, gripper open, at rest"
-
-
-@dataclass(frozen=True)
-class Lift:
-    """One object in the gripper, off the table.
-
-    Attributes:
-        object_name: what is lifted.
-        height: of its lower side above the table, at least [m].
-    """
-
-    object_name: str
-    height: float
-
-    @property
-    def text(self) -> str:
-        return f"{self.object_name} held at least {100 * self.height:g} cm above the table"
-
-
-@dataclass(frozen=True)
-class PutInto:
-    """One object inside another, upright one, let go and at rest.
-
-    Attributes:
-        object_name: what is put.
-        container: into what.
-        height: of the object's lower side above the table that counts as lifted, at least [m].
-        inside: half-size of the room in the container: its walls in x and y, and z of its floor, in the container's frame [m].
-    """
-
-    object_name: str
-    container: str
-    height: float
-    inside: tuple[float, float, float]
-
-    @property
-    def text(self) -> str:
-        return f"{self.object_name} on the floor of the upright {self.container}, gripper open, at rest"
-
-
-@dataclass(frozen=True)
-class LiftTogether:
-    """One object, held by every eef at its own handle, off the table and level.
-
-    Attributes:
-        object_name: what is lifted.
-        height: of its origin above where that is when it stands on the table, at least [m].
-        tilt: from level, at most [rad].
-        handles: eef name to the middle of its handle, in the object's frame [m].
-        half_width: of a handle, which is how far from closed a finger that holds it is [m].
-    """
-
-    object_name: str
-    height: float
-    tilt: float
-    handles: dict[str, tuple[float, float, float]]
-    half_width: float
-
-    @property
-    def text(self) -> str:
-        held = f"{self.object_name} held by {' and '.join(self.handles)} at least {100 * self.height:g} cm above the table"
-        return f"{held}, tilted by less than {math.degrees(self.tilt):.0f} degrees"
-
-
-@dataclass(frozen=True)
-class Arrive:
-    """A mobile base that stands on a mark and looks along it.
-
-    Attributes:
-        mark: object name.
-        distance: between the two at most [m].
-        angle: between their headings at most [rad].
-    """
-
-    mark: str
-    distance: float
-    angle: float
-
-    @property
-    def text(self) -> str:
-        return f"the base stands within {100 * self.distance:g} cm and {math.degrees(self.angle):.0f} degrees of {self.mark}"
-
-
-@dataclass(frozen=True)
-class PlaceIn:
-    """One object at rest in a bin that stands fixed, with the hand open.
-
-    Attributes:
-        object_name: what is placed.
-        eef: whose hand places it.
-        centre, half_size: of the bin's inside (x, y) [m].
-        height: of the object's origin above the table, at most [m].
-    """
-
-    object_name: str
-    eef: str
-    centre: tuple[float, float]
-    half_size: tuple[float, float]
-    height: float
-
-    @property
-    def text(self) -> str:
-        return f"{self.object_name} at rest in the bin, {self.eef} hand open"
-
-    def inside(self, position: Any) -> Any:
-        """(...) bool: whether an object at `position` (..., 3), an array, is in the bin."""
-        (x, y), (half_x, half_y) = self.centre, self.half_size
-        return (abs(position[..., 0] - x) < half_x) & (abs(position[..., 1] - y) < half_y) & (position[..., 2] < self.height)
-
-
-@dataclass(frozen=True)
-class Pour:
-    """What was in a beaker lies in a bowl, the beaker in a bin and the bowl on a scale, with the hands open.
-
-    Attributes:
-        contents, beaker, bowl, bin, scale: object names.
-        in_bowl: how far the contents' origin may be from the middle of the bowl's base: in x and y, and up [m].
-        in_bin, on_scale: the same of the middle of the beaker's base and the bin's, and of the bowl's and the scale's [m].
-    """
-
-    contents: str
-    beaker: str
-    bowl: str
-    bin: str
-    scale: str
-    in_bowl: tuple[float, float, float]
-    in_bin: tuple[float, float, float]
-    on_scale: tuple[float, float, float]
-
-    @property
-    def text(self) -> str:
-        return f"{self.contents} in {self.bowl}, {self.beaker} in {self.bin}, {self.bowl} on {self.scale}, both hands open"
-
-
-@dataclass(frozen=True)
-class OwnSuccess:
-    """What the simulator's own success term asks for, which is not known here."""
-
-    @property
-    def text(self) -> str:
-        return "Isaac Lab's success term"
-
-
-Goal = Stack | Lift | PutInto | LiftTogether | PlaceIn | Pour | Arrive | OwnSuccess
-"""What success asks for."""
 
 
 @dataclass(frozen=True)
