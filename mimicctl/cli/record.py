@@ -322,6 +322,8 @@ class _Session:
         from mimicctl.recording.session import run_session
         from mimicctl.recording.status import StatusDisplay
 
+        if self._config.record.operator and not self.device.human:
+            note(f"No person drives, so the demonstrations are put down to {self.device.name}, not to {self._config.record.operator}.")
         self.device.start()
         try:
             with StatusDisplay(self.env.task, self.device.help()) as display, self._served(display.say) as show_page:

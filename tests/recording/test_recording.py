@@ -103,8 +103,9 @@ def test_discarding_starts_again_from_another_state(env):
 
 
 def test_recorded_demos_are_labelled_with_who_made_them(mimicctl, tmp_path):
-    done = mimicctl("record", "--device", "scripted", "--num-demos", "1", "--speed", "fast")
+    done = mimicctl("record", "--device", "scripted", "--num-demos", "1", "--speed", "fast", "--operator", "ada")
     assert done.returncode == 0, done.stderr
+    assert "put down to scripted, not to ada" in done.stderr
     with Dataset(tmp_path / "datasets" / "dataset.hdf5") as dataset:
         lineage = dataset.demo_lineage("demo_0")
         assert lineage["device"] == "scripted" and lineage["human"] is False and lineage["operator"] == "scripted"
