@@ -75,10 +75,16 @@ def assets_of(task: TaskSpec) -> dict[str, dict[str, str]]:
     """Where robot, objects, textures and scene are from and under which licence, for the lineage; {} where that is not known (Isaac Lab's are the user's own)."""
     if task.isaaclab is not None:
         return {}
-    wheel = metadata.metadata("example-robot-data")
     ours = {"source": f"mimicctl {mimicctl.__version__}", "license": "Apache-2.0"}
-    robot = {"source": f"example-robot-data {wheel['Version']}", "license": str(wheel["License-Expression"] or wheel["License"] or "unknown")}
-    return {"robot": robot, "objects": ours, "textures": ours, "scene": ours}
+    return {"robot": _wheel("robosuite" if task.robot == "gr1t2" else "example-robot-data"), "objects": ours, "textures": ours, "scene": ours}
+
+
+def _wheel(package: str) -> dict[str, str]:
+    try:
+        said = metadata.metadata(package)
+    except metadata.PackageNotFoundError:  # its files were put somewhere by themselves
+        return {"source": package, "license": "unknown"}
+    return {"source": f"{package} {said['Version']}", "license": str(said["License-Expression"] or said["License"] or "unknown")}
 
 
 def worker_processes(task: TaskSpec, wanted: int) -> int:

@@ -12,7 +12,7 @@ import pytest
 from mimicctl import doctor, poses
 from mimicctl.config import GenerateSettings
 from mimicctl.dataset.reader import Dataset
-from mimicctl.envs import make_env
+from mimicctl.envs import assets_of, make_env
 from mimicctl.envs.mujoco import gr1
 from mimicctl.envs.mujoco.assets import GR1_INSTALL, gr1_files
 from mimicctl.envs.replay import by_actions, divergence
@@ -123,3 +123,8 @@ def test_a_task_of_it_without_its_model_is_refused_before_anything_is_written(un
     with pytest.raises(UserError, match="GR-1 is not installed"):
         generate(ID, 3, settings, None)
     assert not list(tmp_path.iterdir())
+
+
+def test_the_lineage_says_whose_model_it_is():
+    assert assets_of(TASK)["robot"]["source"].startswith("robosuite")
+    assert assets_of(find_task("MuJoCo-PickPlace-G1-Pink-IK-Abs-v0"))["robot"]["source"].startswith("example-robot-data")
