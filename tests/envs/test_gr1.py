@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 from importlib import resources
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -27,7 +28,7 @@ TASK = find_task(ID)
 @pytest.fixture
 def uninstalled(monkeypatch):
     """As if the wheel were not there."""
-    monkeypatch.setattr(sys, "path", [entry for entry in sys.path if not (Path(entry) / "robosuite").is_dir()])
+    monkeypatch.setattr("mimicctl.envs.mujoco.assets.sys", SimpleNamespace(path=[], prefix=sys.prefix))
 
 
 @pytest.fixture(scope="module")
