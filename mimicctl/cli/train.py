@@ -77,20 +77,21 @@ def command(
 
     if algo not in ("bc", *_LEROBOTS):
         raise UserError(f'There is no algorithm "{algo}".', where="--algo", do=f"use bc (--list shows its recipes), {' or '.join(_LEROBOTS)}")
-    _refuse_flags_of_others(algo, flags)
+    _refuse_flags_of_others(algo, flags | {"allow_tainted": allow_tainted or None})
     settings = run_config.train
     data = Path(settings.dataset) if settings.dataset else first_existing(run_config.generate.output_file, run_config.annotate.output_file)
     if data is None:
         raise UserError("There is no dataset to learn from.", where=run_config.generate.output_file, do="make one (mimicctl generate), or give --dataset")
     note(f"Learning from {data}.")
-    if algo in _LEROBOTS:
-        _train_with_lerobot(data, algo, run_config, task, resume=resume, overwrite=overwrite, as_json=as_json)
-        return
-    note_foreign(data)
-    _refuse_other_task(data, task)
-    note_changed_task(data)
+    if algo not in _LEROBOTS or not data.is_dir():
+        note_foreign(data)
+        _refuse_other_task(data, task)
+        note_changed_task(data)
     if require_provenance:
         require_answers(data)
+    if algo in _LEROBOTS:
+        _train_with_lerobot(data, algo, run_config, resume=resume, overwrite=overwrite, as_json=as_json)
+        return
     with reporting("train", 1) as reporter:
         steps = 0
 
@@ -140,7 +141,7 @@ def command(
 
 
 _LEROBOTS = ("act", "diffusion")
-_OF_ROBOMIMIC = {"train.recipe": "--recipe", "train.config_json": "--config-json", "train.epochs": "--epochs", "train.normalize_actions": "--normalize-actions"}
+_OF_ROBOMIMIC = {"train.recipe": "--recipe", "train.config_json": "--config-json", "train.epochs": "--epochs", "train.normalize_actions": "--normalize-actions", "allow_tainted": "--allow-tainted"}
 _OF_LEROBOT = {"lerobot.steps": "--steps", "lerobot.options": "--lerobot"}
 
 
@@ -156,11 +157,7 @@ def _refuse_flags_of_others(algo: str, flags: dict[str, Any]) -> None:
         raise UserError(f"{', '.join(given)} says nothing to {who}, which trains {algo}.", where=f"--algo {algo}", do=do)
 
 
-def _train_with_lerobot(data: Path, algo: str, run_config: Any, task: str | None, *, resume: bool, overwrite: bool, as_json: bool) -> None:
-    if not data.is_dir():
-        note_foreign(data)
-        _refuse_other_task(data, task)
-        note_changed_task(data)
+def _train_with_lerobot(data: Path, algo: str, run_config: Any, *, resume: bool, overwrite: bool, as_json: bool) -> None:
     from mimicctl.training.lerobot_trainer import train_with_lerobot
 
     settings, lerobot = run_config.train, run_config.lerobot

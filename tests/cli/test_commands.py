@@ -71,6 +71,7 @@ def test_paths_are_not_folded_in_a_pipe(mimicctl, tmp_path):
         (["train"], 2, "no dataset"),
         (["train", "--config", "nowhere.toml"], 2, "nowhere.toml"),
         (["train", "--algo", "act", "--epochs", "3"], 2, "--epochs says nothing to LeRobot"),
+        (["train", "--algo", "act", "--allow-tainted"], 2, "--allow-tainted says nothing to LeRobot"),
         (["train", "--algo", "bc", "--steps", "3"], 2, "--steps says nothing to robomimic"),
         (["train", "--algo", "pi0"], 2, 'no algorithm "pi0"'),
     ],

@@ -193,5 +193,6 @@ def test_the_commands(mimicctl, shop):
     assert "license" in run("set", "generated.hdf5", "--license", "wheels=MIT", code=2).stderr
     run("card", "generated.hdf5")
     assert (shop.folder / "generated_card" / "README.md").exists()
-    gated = mimicctl("train", "--dataset", "merged.hdf5", "--require-provenance", cwd=shop.folder)
-    assert gated.returncode == 2 and "questions about the provenance" in gated.stderr
+    for algo in ("bc", "act"):
+        gated = mimicctl("train", "--algo", algo, "--dataset", "merged.hdf5", "--require-provenance", cwd=shop.folder)
+        assert gated.returncode == 2 and "questions about the provenance" in gated.stderr
