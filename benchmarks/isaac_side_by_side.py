@@ -134,7 +134,7 @@ def _isaac_lab(options: argparse.Namespace) -> dict[str, Any]:
     how = IsaacLab(options.task, options.physics, options.device)
     versions.start_app(how)
     import gymnasium
-    import isaaclab_mimic.envs  # noqa: F401
+    import isaaclab_mimic.envs  # noqa: F401  registers the environments
     import numpy as np
     import torch
     from isaaclab_mimic.datagen import generation

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import dataclasses
 import importlib.util
 
+import numpy as np
 import pytest
 
 from mimicctl.envs import make_env
+from mimicctl.envs.mujoco.humanoid_goals import signals, success
+from mimicctl.envs.mujoco.humanoid_reader import HumanoidReader
 from mimicctl.errors import UserError
-from mimicctl.tasks import list_tasks
+from mimicctl.tasks import Lift, find_task, list_tasks
 
 HUMANOIDS = [task.task_id for task in list_tasks() if task.is_humanoid]
 MISSING = {"pinocchio", "pink", "daqp"}
@@ -32,6 +36,14 @@ def test_tasks_of_humanoids_are_listed_all_the_same(mimicctl):
     listed = mimicctl("tasks", "--json")
     assert listed.returncode == 0 and all(task_id in listed.stdout for task_id in HUMANOIDS)
     assert mimicctl("tasks", "show", HUMANOIDS[0]).returncode == 0
+
+
+def test_a_goal_that_no_humanoid_knows_is_named():
+    task = find_task("MuJoCo-PickPlace-G1-Pink-IK-Abs-v0")
+    reader = HumanoidReader.of_states(dataclasses.replace(task, goal=Lift("object", 0.1)))
+    for read in (signals, success):
+        with pytest.raises(UserError, match="asks for Lift"):
+            read(reader, np.zeros(reader.width))
 
 
 @pytest.mark.skipif(all(importlib.util.find_spec(name) for name in MISSING), reason="Pink is installed")

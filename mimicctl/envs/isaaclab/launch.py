@@ -114,8 +114,8 @@ def _import_tasks(how: IsaacLab) -> None:
     _keep_the_terminal()
     with _heard("start", "Isaac Lab"):
         versions.start_app(how)
-        import isaaclab_mimic.envs  # noqa: F401
-        import isaaclab_tasks  # noqa: F401
+        import isaaclab_mimic.envs  # noqa: F401  registers the environments
+        import isaaclab_tasks  # noqa: F401  the same
 
     atexit.register(close_simulation)
     _started.add("tasks")

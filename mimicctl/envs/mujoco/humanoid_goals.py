@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from mimicctl import poses
-from mimicctl.tasks.spec import PlaceIn, Pour
+from mimicctl.errors import UserError
+from mimicctl.tasks.spec import PlaceIn, Pour, TaskSpec
 
 if TYPE_CHECKING:
     from mimicctl.envs.mujoco.humanoid_reader import HumanoidReader
@@ -27,7 +28,7 @@ def signals(reader: HumanoidReader, rows: np.ndarray) -> dict[str, np.ndarray]:
         case Pour(_, beaker, bowl):
             grasps = {"grasp_left": lifted(reader, rows, beaker, "left"), "grasp_right": lifted(reader, rows, bowl, "right")}
             return grasps | {"idle_right": set_out(reader, rows, "right")}
-    raise NotImplementedError(reader.task.goal)
+    raise _unknown(reader.task)
 
 
 def success(reader: HumanoidReader, rows: np.ndarray) -> np.ndarray:
@@ -42,7 +43,12 @@ def success(reader: HumanoidReader, rows: np.ndarray) -> np.ndarray:
             on_scale = base(reader, rows, goal.bowl) - base(reader, rows, goal.scale)
             put = within(in_bowl, goal.in_bowl) & within(in_bin, goal.in_bin) & within(on_scale, goal.on_scale)
             return put & (reader.openness(rows, "left") > _HAND_OPEN) & (reader.openness(rows, "right") > _HAND_OPEN)
-    raise NotImplementedError(reader.task.goal)
+    raise _unknown(reader.task)
+
+
+def _unknown(task: TaskSpec) -> UserError:
+    what = f"{task.task_id} asks for {type(task.goal).__name__}, and no humanoid that stands still has signals for that."
+    return UserError(what, where="its goal", do="give it PlaceIn or Pour")
 
 
 def base(reader: HumanoidReader, rows: np.ndarray, name: str) -> np.ndarray:

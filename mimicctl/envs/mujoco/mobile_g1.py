@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from mimicctl.envs.mujoco import g1
-from mimicctl.envs.mujoco.panda import FIXTURE_TYPE, OBJECT_TYPE, ROBOT_TYPE
+from mimicctl.envs.mujoco.planar_base import put_on_base
 
 if TYPE_CHECKING:
     import mujoco
@@ -44,7 +44,6 @@ _LEG_ARMATURE, _LEG_DAMPING = 0.05, 1.0
 
 # What legs and hips are to all that they might run into, from the pelvis [m].
 _HULL = ((0.0, 0.0, -0.30), (0.09, 0.17, 0.36))
-_HULL_FRICTION = (0.2, 0.005, 0.0001)
 _RUBBER = (0.16, 0.16, 0.17, 1.0)
 
 
@@ -75,29 +74,11 @@ def _drive(spec: mujoco.MjSpec) -> None:
     import mujoco
 
     pelvis = spec.body("pelvis")
-    pelvis.add_geom(
-        name="hull",
-        type=mujoco.mjtGeom.mjGEOM_BOX,
-        pos=_HULL[0],
-        size=_HULL[1],
-        contype=ROBOT_TYPE,
-        conaffinity=OBJECT_TYPE | FIXTURE_TYPE,
-        friction=_HULL_FRICTION,
-        mass=0.0,
-        rgba=[0.0, 0.0, 0.0, 0.0],
-        group=4,
-    )
-    slide, hinge, limited = mujoco.mjtJoint.mjJNT_SLIDE, mujoco.mjtJoint.mjJNT_HINGE, mujoco.mjtLimited.mjLIMITED_TRUE
-    axes = ((slide, (1, 0, 0)), (slide, (0, 1, 0)), (hinge, (0, 0, 1)), (slide, (0, 0, 1)))
-    for name, (kind, axis) in zip(BASE_JOINTS, axes, strict=True):
-        pelvis.add_joint(name=name, type=kind, axis=axis)
-    for name, (gain, force) in zip(BASE_JOINTS, _SERVOS, strict=False):
-        servo = spec.add_actuator(name=name, target=name, trntype=mujoco.mjtTrn.mjTRN_JOINT)
-        servo.set_to_velocity(kv=gain)
-        servo.forcerange, servo.forcelimited = [-force, force], limited
+    put_on_base(spec, pelvis, BASE_JOINTS[:3], _SERVOS, _HULL)
+    pelvis.add_joint(name="base_z", type=mujoco.mjtJoint.mjJNT_SLIDE, axis=(0, 0, 1))
     hips = spec.add_actuator(name="base_z", target="base_z", trntype=mujoco.mjtTrn.mjTRN_JOINT)
     hips.set_to_position(kp=_HIP_KP, kv=_HIP_KV)
-    hips.forcerange, hips.forcelimited = [-_HIP_FORCE, _HIP_FORCE], limited
+    hips.forcerange, hips.forcelimited = [-_HIP_FORCE, _HIP_FORCE], mujoco.mjtLimited.mjLIMITED_TRUE
 
 
 def _bend_legs(spec: mujoco.MjSpec) -> None:

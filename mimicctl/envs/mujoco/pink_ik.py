@@ -136,7 +136,7 @@ class PinkIK:
 def _libraries() -> tuple:
     """pinocchio and pink. UserError: they are not installed."""
     try:
-        import daqp  # noqa: F401
+        import daqp  # noqa: F401  to see that it is there: pink calls it by name
         import pink
         import pinocchio
     except ImportError as error:

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from mimicctl.envs.mujoco.assets import read_urdf
-from mimicctl.envs.mujoco.panda import FIXTURE_TYPE, OBJECT_TYPE, ROBOT_TYPE
+from mimicctl.envs.mujoco.planar_base import put_on_base
 
 if TYPE_CHECKING:
     import mujoco
@@ -31,7 +31,6 @@ _SERVOS = ((400.0, 120.0), (400.0, 120.0), (30.0, 12.0))
 
 # What the base is to all that it might run into: the box about its hull and wheels, off the floor.
 _HULL = ((0.0, 0.0, 0.155), (0.3585, 0.2485, 0.145))
-_HULL_FRICTION = (0.2, 0.005, 0.0001)
 
 # Folded in front of the chest, inside the outline of the base [rad].
 _FOLDED = {"left": (2.70, -2.38, 2.16, -2.44, -0.02, -1.14, -0.99), "right": (-2.54, -2.23, -2.39, -2.44, 0.28, -1.20, 0.52)}
@@ -62,7 +61,7 @@ def load_tiago(*, meshes: bool) -> mujoco.MjSpec:
         for mesh in list(spec.meshes):
             spec.delete(mesh)
         _sketch(spec)
-    _drive(spec)
+    put_on_base(spec, spec.body(_BODY), BASE_JOINTS, _SERVOS, _HULL)
     return spec
 
 
@@ -108,28 +107,3 @@ def _sketch(spec: mujoco.MjSpec) -> None:
         if np.linalg.norm(body.pos) > _LIMB_LEAST:
             ends = [0.0, 0.0, 0.0, *body.pos]
             body.parent.add_geom(name=f"robot/to_{body.name}", type=kinds.mjGEOM_CAPSULE, fromto=ends, size=[_LIMB_RADIUS, 0, 0], rgba=_GREY, **shape)
-
-
-def _drive(spec: mujoco.MjSpec) -> None:
-    import mujoco
-
-    body = spec.body(_BODY)
-    body.add_geom(
-        name="hull",
-        type=mujoco.mjtGeom.mjGEOM_BOX,
-        pos=_HULL[0],
-        size=_HULL[1],
-        contype=ROBOT_TYPE,
-        conaffinity=OBJECT_TYPE | FIXTURE_TYPE,
-        friction=_HULL_FRICTION,
-        mass=0.0,
-        rgba=[0.0, 0.0, 0.0, 0.0],
-        group=4,
-    )
-    slide, hinge = mujoco.mjtJoint.mjJNT_SLIDE, mujoco.mjtJoint.mjJNT_HINGE
-    axes = ((slide, (1, 0, 0)), (slide, (0, 1, 0)), (hinge, (0, 0, 1)))
-    for name, (kind, axis), (gain, force) in zip(BASE_JOINTS, axes, _SERVOS, strict=True):
-        body.add_joint(name=name, type=kind, axis=axis)
-        servo = spec.add_actuator(name=name, target=name, trntype=mujoco.mjtTrn.mjTRN_JOINT)
-        servo.set_to_velocity(kv=gain)
-        servo.forcerange, servo.forcelimited = [-force, force], mujoco.mjtLimited.mjLIMITED_TRUE
