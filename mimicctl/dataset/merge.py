@@ -77,7 +77,8 @@ def _write(plan: MergePlan, path: Path, on_progress: Callable[[int, int], None])
             output.create_group("data")
         spliced: dict[str, int] = {}
         for source, moves in _by_source(plan):
-            part = None if plan.dropped_keys else part_of(plan.sources[source].path, [move.demo for move in moves])
+            origin = plan.sources[source]
+            part = None if plan.dropped_keys else part_of(origin.path, origin.inventory, [move.demo for move in moves])
             if part:
                 headers = append(path, part, lambda share, moves=moves: advance(share * len(moves)))
                 spliced |= {move.name: headers[move.demo] for move in moves}
@@ -129,12 +130,8 @@ def _copy_demo(dataset: Dataset, data: h5py.Group, move: Move, plan: MergePlan) 
 
 def _seals(plan: MergePlan, data: h5py.Group) -> Iterator[Seal]:
     """Those that the demos had, with what has changed of them. A demo without one gets none: nobody knows what it was when it was written."""
-    had: list[dict[str, Seal]] = []
-    for source in plan.sources:
-        with Dataset(source.path) as dataset:
-            had.append(dataset.seals)
     for move in plan.moves:
-        seal = had[move.source].get(move.demo)
+        seal = plan.sources[move.source].seals.get(move.demo)
         if seal is None:
             continue
         content, parent = (demo_sha256(data[move.name]), seal.content) if plan.dropped_keys else (seal.content, seal.parent)

@@ -14,8 +14,9 @@ from typing import Any
 import h5py
 import numpy as np
 
-from mimicctl.dataset.outline import Keys, Outline, outlines
+from mimicctl.dataset.outline import Inventory, Keys, Outline, inventory_of, outlines
 from mimicctl.dataset.reader import Dataset, demo_number, whole_number
+from mimicctl.dataset.seals import Seal
 from mimicctl.errors import UserError, listed
 from mimicctl.schema import FORMAT_VERSION, INTENDED_ACTIONS
 from mimicctl.tasks import canonical_id
@@ -27,10 +28,11 @@ _COMPARED_AT_ONCE = 1 << 22
 
 @dataclass(frozen=True)
 class Source:
-    """A file to merge, with its demos in natural order."""
+    """A file to merge, with its demos in natural order, and their seals as far as they have any."""
 
     path: Path
     size: int
+    inventory: Inventory | None
     demos: dict[str, Outline]
     task_id: str
     control_hz: float | None
@@ -38,6 +40,7 @@ class Source:
     env_args: dict[str, Any]
     masks: dict[str, tuple[str, ...]]
     lineage: dict[str, Any]
+    seals: dict[str, Seal]
 
     @property
     def lengths(self) -> dict[str, int]:
@@ -143,16 +146,19 @@ def require_fitting(sources: Sequence[Source], *, common_keys: bool) -> Comparis
 
 def source_of(dataset: Dataset) -> Source:
     """What a file says of itself and of its demos."""
+    inventory = inventory_of(dataset.path)
     return Source(
         path=dataset.path,
         size=dataset.path.stat().st_size,
-        demos=outlines(dataset),
+        inventory=inventory,
+        demos=outlines(dataset, inventory),
         task_id=dataset.task_id,
         control_hz=dataset.control_hz,
         format_version=dataset.format_version,
         env_args=dataset.env_args,
         masks=dataset.masks,
         lineage=dataset.lineage,
+        seals=dataset.seals,
     )
 
 

@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
-from collections import defaultdict
-from collections.abc import Iterator, Mapping
+import os
+from collections.abc import Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
+import numpy as np
+
+from mimicctl.dataset.content import Content, Unfamiliar
 from mimicctl.dataset.info import keys_of
-from mimicctl.dataset.layout import Content, Unfamiliar, members, root_of, survey
+from mimicctl.dataset.layout import Alike, members, root_of, survey
 from mimicctl.dataset.reader import Dataset, json_object
 from mimicctl.schema import LINEAGE_ATTR
-
-_AT_ONCE = 128
-"""Demos that are looked into at a time."""
 
 Keys = Mapping[str, tuple[tuple[int, ...], str]]
 """Path of an array to its shape without the first axis and its dtype."""
@@ -37,28 +38,62 @@ class Outline:
         return json_object(self.attributes.get(LINEAGE_ATTR))
 
 
-def outlines(dataset: Dataset) -> dict[str, Outline]:
-    """Every demo, in natural order."""
+@dataclass(frozen=True)
+class Inventory:
+    """Where everything that belongs to the demos of a file is, by its bytes.
+
+    Attributes:
+        version: of the file, which the inventory is of (`version_of`).
+        names: of the demos, and of whatever else is among them.
+        headers: of each.
+        kinds: what they are; `which` counts the names.
+        top: header of each member of the root group.
+        tables: the root group and the group of the demos.
+    """
+
+    version: tuple[int, ...]
+    names: tuple[str, ...]
+    headers: np.ndarray
+    kinds: tuple[Alike, ...]
+    top: Mapping[str, int]
+    tables: tuple[Alike, Alike]
+
+
+def version_of(status: os.stat_result) -> tuple[int, ...]:
+    """What changes when a file is written to, or another one takes its place."""
+    return status.st_dev, status.st_ino, status.st_size, status.st_mtime_ns
+
+
+def inventory_of(path: Path) -> Inventory | None:
+    """None of a file that is not of the classic kind, or is damaged."""
+    version = version_of(path.stat())
     try:
-        return dict(_from_bytes(dataset))
+        with Content(path) as content:
+            top, root = members(content, root_of(content))
+            headers, table = members(content, top["data"])
+            kinds = tuple(survey(content, list(headers.values())))
     except Unfamiliar:
+        return None
+    return Inventory(version, tuple(headers), np.array(list(headers.values()), np.int64), kinds, top, (root, table))
+
+
+def outlines(dataset: Dataset, inventory: Inventory | None) -> dict[str, Outline]:
+    """Every demo, in natural order."""
+    if inventory is None:
         return {name: Outline(keys_of(dataset.group(name)), dataset.length(name), dataset.attributes(name)) for name in dataset.demos}
+    found: dict[str, Outline] = {}
+    for alike in inventory.kinds:
+        none = np.zeros(len(alike.which), np.int64)
+        steps = next((array.shapes[:, 0] for array in alike.arrays if array.path == "actions" and array.shapes.shape[1]), none)
+        for i, keys, length, attributes in zip(alike.which.tolist(), _keys(alike), steps.tolist(), alike.attributes, strict=True):
+            found[inventory.names[i]] = Outline(keys, length, attributes)
+    return {name: found[name] for name in dataset.demos}
 
 
-def _from_bytes(dataset: Dataset) -> Iterator[tuple[str, Outline]]:
-    with Content(dataset.path) as content:
-        headers, _ = members(content, members(content, root_of(content))[0]["data"])
-        alike: dict[tuple, Keys] = {}  # most demos have the same arrays: each kind is kept once
-        for i in range(0, len(dataset.demos), _AT_ONCE):
-            names = dataset.demos[i : i + _AT_ONCE]
-            found = survey(content, [headers[name] for name in names])
-            content.release()
-            arrays: dict[int, list[tuple]] = defaultdict(list)
-            for k, path, shape, dtype in found.arrays:
-                arrays[k].append((path, shape[1:], dtype))
-            steps = {k: shape[0] for k, path, shape, _ in found.arrays if path == "actions" and shape}
-            for k, name in enumerate(names):
-                kinds = tuple(arrays[k])
-                if kinds not in alike:
-                    alike[kinds] = {path: (shape, str(dtype)) for path, shape, dtype in kinds}
-                yield name, Outline(alike[kinds], steps.get(k, 0), found.attributes[k])
+def _keys(alike: Alike) -> list[Keys]:
+    """Those of each of the demos. Where the shapes are the same too, they share them."""
+    axes = [array.shapes[:, 1:] for array in alike.arrays]
+    every = np.concatenate([np.zeros((len(alike.which), 0), np.int64), *axes], axis=1)
+    _, first, kind = np.unique(every, axis=0, return_index=True, return_inverse=True)
+    kinds = [{array.path: (tuple(sizes[i].tolist()), str(array.dtype)) for array, sizes in zip(alike.arrays, axes, strict=True)} for i in first]
+    return [kinds[k] for k in kind.ravel()]

@@ -7,7 +7,7 @@ What the demos hang from, the table of contents of their file, is left behind: H
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -15,10 +15,8 @@ import h5py
 import numpy as np
 
 from mimicctl.dataset import carving
-from mimicctl.dataset.layout import END_ADDRESS_AT, LINKS_AT, Content, Survey, Unfamiliar, members, root_of, survey
-
-_AT_ONCE = 128
-"""Demos whose addresses are looked for at a time."""
+from mimicctl.dataset.layout import END_ADDRESS_AT, LINKS_AT
+from mimicctl.dataset.outline import Inventory, version_of
 
 _BLOCK = 1 << 23
 _ALIGNED = 8
@@ -31,6 +29,7 @@ class Part:
     """A file that can be spliced in.
 
     Attributes:
+        version: of the file.
         demos: name to header.
         end: so many bytes of it are copied.
         addresses: where in it are addresses to be shifted, in order; none overlap.
@@ -38,39 +37,33 @@ class Part:
     """
 
     path: Path
+    version: tuple[int, ...]
     demos: Mapping[str, int]
     end: int
     addresses: np.ndarray
     blanks: np.ndarray
 
 
-def part_of(path: Path, demos: Collection[str]) -> Part | None:
+def part_of(path: Path, inventory: Inventory | None, demos: Collection[str]) -> Part | None:
     """How to splice in these demos of a file; None if that cannot be done or is not worth it."""
-    try:
-        with Content(path) as content:
-            top, table = members(content, root_of(content))
-            headers, list_of_demos = members(content, top["data"])
-            wanted = {name: headers[name] for name in demos}
-            taken = _surveyed(content, list(wanted.values()))
-            end, used = max(s.end for s in taken), sum(s.used for s in taken)
-            if used < _LEAST_USED * end:
-                return None
-            rest = [table, list_of_demos, *_surveyed(content, [header for name, header in headers.items() if name not in wanted])]
-    except Unfamiliar:
+    if inventory is None:
         return None
-    addresses = np.sort(np.concatenate([a for s in taken for a in s.addresses]))
+    number = {name: i for i, name in enumerate(inventory.names)}
+    places = [number[name] for name in demos]
+    wanted = np.zeros(len(number), bool)
+    wanted[places] = True
+    chosen = [wanted[alike.which] for alike in inventory.kinds]
+    end = max(int(alike.ends[mine].max(initial=0)) for alike, mine in zip(inventory.kinds, chosen, strict=True))
+    if sum(alike.used[mine].sum() for alike, mine in zip(inventory.kinds, chosen, strict=True)) < _LEAST_USED * end:
+        return None
+    addresses = np.sort(np.concatenate([alike.addresses[mine[alike.owners]] for alike, mine in zip(inventory.kinds, chosen, strict=True)]))
     if (np.diff(addresses) < 8).any():
         return None
-    blanks = np.concatenate([[0], list(top.values()), *(a for s in rest for a in (*s.groups, *s.nodes))]).astype(np.int64)
-    return Part(path, wanted, end, addresses, blanks[blanks < end])
-
-
-def _surveyed(content: Content, headers: Sequence[int]) -> list[Survey]:
-    found = []
-    for i in range(0, len(headers), _AT_ONCE):
-        found.append(survey(content, headers[i : i + _AT_ONCE], described=False))
-        content.release()
-    return found
+    rest = [table for alike in inventory.tables for table in (alike.groups, alike.nodes)]
+    rest += [table[~mine] for alike, mine in zip(inventory.kinds, chosen, strict=True) for table in (alike.groups, alike.nodes)]
+    blanks = np.concatenate([[0], list(inventory.top.values()), *(table.ravel() for table in rest)]).astype(np.int64)
+    headers = inventory.headers[places].tolist()
+    return Part(path, inventory.version, dict(zip(demos, headers, strict=True)), end, addresses, blanks[blanks < end])
 
 
 def append(path: Path, part: Part, on_progress: Callable[[float], None]) -> dict[str, int]:
@@ -80,6 +73,8 @@ def append(path: Path, part: Part, on_progress: Callable[[float], None]) -> dict
         on_progress: called with the share of the bytes that is done.
     """
     with open(part.path, "rb", buffering=0) as source, open(path, "r+b", buffering=0) as output:
+        if version_of(os.fstat(source.fileno())) != part.version:
+            raise OSError(f"{part.path} was changed meanwhile")
         start = -(-os.fstat(output.fileno()).st_size // _ALIGNED) * _ALIGNED
         output.seek(start)
         block, at = bytearray(_BLOCK), 0

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from mimicctl.dataset.outline import outlines
+from mimicctl.dataset.outline import inventory_of, outlines
 from mimicctl.dataset.reader import Dataset, file_sha256
 from mimicctl.errors import UserError
 from mimicctl.provenance.checkpoints import SAFETENSORS, demos_in, facts_of
@@ -163,7 +163,7 @@ def read_dataset(path: Path) -> DatasetFile:
     """
     with Dataset(path, need_demos=False) as dataset:
         entries = []
-        for name, outline in outlines(dataset).items():
+        for name, outline in outlines(dataset, inventory_of(dataset.path)).items():
             seal = dataset.seals.get(name)
             sha256, parent = (seal.content, seal.parent) if seal else (dataset.demo_sha256(name), "")
             entries.append(DemoEntry(name, sha256, parent, outline.lineage, seal is not None))

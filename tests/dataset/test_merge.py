@@ -239,7 +239,7 @@ def test_a_merge_that_fails_half_way_leaves_the_old_output(tmp_path, pair, monke
     if spliced:
         monkeypatch.setattr(merging, "append", full_for_a_file)
     else:
-        monkeypatch.setattr(merging, "part_of", lambda path, demos: None)
+        monkeypatch.setattr(merging, "part_of", lambda *_: None)
         monkeypatch.setattr(merging, "_copy_demo", full)
     with pytest.raises(RunFailed, match="free some space"):
         merge(pair, target, overwrite=True)

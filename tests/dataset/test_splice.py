@@ -13,9 +13,10 @@ import pytest
 
 from mimicctl.dataset import carving, layout, splice
 from mimicctl.dataset import merge as merging
+from mimicctl.dataset.content import Content, Unfamiliar
 from mimicctl.dataset.info import keys_of
 from mimicctl.dataset.merge import merge
-from mimicctl.dataset.outline import outlines
+from mimicctl.dataset.outline import inventory_of, outlines
 from mimicctl.dataset.reader import Dataset
 from mimicctl.dataset.repair import repair
 from mimicctl.dataset.writer import DatasetWriter
@@ -30,6 +31,10 @@ def write(path: Path, demos: int, *, pictures: bool = False, first: int = 0, ste
                 episode.obs["camera"] = np.random.default_rng(i).integers(0, 255, (steps + i, 4, 6, 3), np.uint8)
             writer.write(episode, attempts=[f'{{"trial": {i}}}'])
     return path
+
+
+def part_of(path: Path, demos: list[str]) -> splice.Part | None:
+    return splice.part_of(path, inventory_of(path), demos)
 
 
 def described(path: Path) -> dict[str, tuple]:
@@ -51,7 +56,7 @@ def described(path: Path) -> dict[str, tuple]:
 def merged_both_ways(inputs: list[Path], monkeypatch) -> tuple[Path, Path]:
     spliced = merge(inputs, inputs[0].with_name("spliced.hdf5")).path
     with monkeypatch.context() as patch:
-        patch.setattr(merging, "part_of", lambda path, demos: None)
+        patch.setattr(merging, "part_of", lambda *_: None)
         return spliced, merge(inputs, inputs[0].with_name("copied.hdf5")).path
 
 
@@ -82,7 +87,7 @@ def decorate(file: h5py.File) -> None:
 @pytest.mark.parametrize("pictures", [False, True])
 def test_spliced_demos_are_those_that_hdf5_copies(tmp_path, monkeypatch, pictures):
     inputs = [write(tmp_path / "a.hdf5", 10, pictures=pictures, steps=70), write(tmp_path / "b.hdf5", 20, pictures=pictures, first=10)]
-    assert splice.part_of(inputs[0], [f"demo_{i}" for i in range(10)]) and splice.part_of(inputs[1], [f"demo_{i}" for i in range(20)])
+    assert part_of(inputs[0], [f"demo_{i}" for i in range(10)]) and part_of(inputs[1], [f"demo_{i}" for i in range(20)])
     spliced, copied = merged_both_ways(inputs, monkeypatch)
     assert described(spliced) == described(copied) and len(described(spliced)) > 400
     with Dataset(spliced) as a, Dataset(copied) as b:
@@ -97,9 +102,9 @@ def test_all_kinds_of_arrays_and_attributes(tmp_path, monkeypatch):
             for demo in ("demo_1", "demo_2"):
                 for key in sorted(file["data/demo_0"].keys() - file[f"data/{demo}"].keys()):
                     file.copy(f"data/demo_0/{key}", file[f"data/{demo}"])
-        assert splice.part_of(path, ["demo_0", "demo_1", "demo_2"]) is not None
+        assert part_of(path, ["demo_0", "demo_1", "demo_2"]) is not None
         with Dataset(path) as dataset:
-            for name, outline in outlines(dataset).items():
+            for name, outline in outlines(dataset, inventory_of(dataset.path)).items():
                 assert outline.keys == keys_of(dataset.group(name)) and outline.steps == dataset.length(name) and outline.lineage == dataset.demo_lineage(name)
                 single = {k: v for k, v in dataset.attributes(name).items() if isinstance(v, str) or (np.ndim(v) == 0 and not isinstance(v, h5py.Empty))}
                 assert outline.attributes == single
@@ -121,7 +126,7 @@ def _without_dates(content: bytes) -> bytes:
 
 def test_nothing_is_found_of_the_tables_that_were_left_behind(tmp_path):
     inputs = [write(tmp_path / "a.hdf5", 8, steps=100), write(tmp_path / "b.hdf5", 40, first=7, steps=100)]
-    assert splice.part_of(inputs[1], [f"demo_{i}" for i in range(1, 40)]), "one demo is not worth it"
+    assert part_of(inputs[1], [f"demo_{i}" for i in range(1, 40)]), "one demo is not worth it"
     merged = merge(inputs, tmp_path / "m.hdf5")
     assert [d.source for d in merged.plan.duplicates] == [1]
     with h5py.File(merged.path, "r") as file:
@@ -209,7 +214,7 @@ def test_what_is_not_known_is_left_to_hdf5(tmp_path, add: Callable[[h5py.Group],
         with h5py.File(path, "r+") as file:
             for demo in file["data"].values():
                 add(demo)
-        assert splice.part_of(path, ["demo_0", "demo_1"]) is None
+        assert part_of(path, ["demo_0", "demo_1"]) is None
     if add in (_hard_link, _strings, _compound, _other_name, _order_kept):
         with Dataset(merge(inputs, tmp_path / "m.hdf5").path) as merged, Dataset(inputs[1]) as source:
             for path, array in source.arrays("demo_1"):
@@ -221,16 +226,16 @@ def test_newer_files_and_those_with_a_block_before_them_are_left_to_hdf5(tmp_pat
     for options in ({"libver": "latest"}, {"libver": "v110"}, {"userblock_size": 512}, {"fs_strategy": "page"}, {"track_order": True}):
         with h5py.File(path, "r") as source, h5py.File(tmp_path / "b.hdf5", "w", **options) as file:
             source.copy("data", file)
-        assert splice.part_of(tmp_path / "b.hdf5", ["demo_0", "demo_1"]) is None
+        assert part_of(tmp_path / "b.hdf5", ["demo_0", "demo_1"]) is None
         with Dataset(tmp_path / "b.hdf5") as dataset:
-            assert {name: outline.keys for name, outline in outlines(dataset).items()} == {name: keys_of(dataset.group(name)) for name in dataset.demos}
+            assert {name: outline.keys for name, outline in outlines(dataset, inventory_of(dataset.path)).items()} == {name: keys_of(dataset.group(name)) for name in dataset.demos}
 
 
 def test_a_file_full_of_holes_is_left_to_hdf5(tmp_path):
     path = write(tmp_path / "a.hdf5", 10, steps=500)
-    assert splice.part_of(path, [f"demo_{i}" for i in range(10)]) is not None
-    assert splice.part_of(path, ["demo_0", "demo_1"]) is not None, "what comes later is not copied"
-    assert splice.part_of(path, ["demo_0", "demo_9"]) is None
+    assert part_of(path, [f"demo_{i}" for i in range(10)]) is not None
+    assert part_of(path, ["demo_0", "demo_1"]) is not None, "what comes later is not copied"
+    assert part_of(path, ["demo_0", "demo_9"]) is None
 
 
 def test_damage_is_never_taken_for_something_else(tmp_path):
@@ -244,9 +249,9 @@ def test_damage_is_never_taken_for_something_else(tmp_path):
             damaged = bytearray(content)
             damaged[rng.choice(places) + rng.integers(0, 200)] = rng.integers(0, 256)
             path.write_bytes(damaged)
-            unknown += splice.part_of(path, ["demo_0", "demo_1"]) is None
-            with contextlib.suppress(layout.Unfamiliar), layout.Content(path) as opened:
-                layout.survey(opened, list(layout.members(opened, layout.members(opened, layout.root_of(opened))[0]["data"])[0].values()))
+            unknown += part_of(path, ["demo_0", "demo_1"]) is None
+            with contextlib.suppress(Unfamiliar), Content(path) as opened:
+                list(layout.survey(opened, list(layout.members(opened, layout.members(opened, layout.root_of(opened))[0]["data"])[0].values())))
     assert 20 < unknown < 200
 
 
@@ -256,4 +261,4 @@ def test_a_tree_that_bites_its_tail_ends(tmp_path):
     tree = content.rindex(b"TREE\0\0")
     content[tree + 5], content[tree + 32 : tree + 40] = 3, tree.to_bytes(8, "little")
     path.write_bytes(content)
-    assert splice.part_of(path, ["demo_0", "demo_1"]) is None
+    assert part_of(path, ["demo_0", "demo_1"]) is None
