@@ -100,7 +100,7 @@ class Block:
 
     def numbers(self, at: int, kind: str) -> np.ndarray:
         """A number that each has its own of, (N,) int64."""
-        return self.values(at, _KINDS[kind]).astype(np.int64)
+        return self.values(at, _KINDS[kind]).astype(np.int64, copy=False)
 
     def values(self, at: int, dtype: np.dtype) -> np.ndarray:
         """A value that each has its own of, (N,)."""

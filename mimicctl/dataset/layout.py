@@ -40,6 +40,7 @@ _SUPERBLOCK = SIGNATURE + bytes([0, 0, 0, 0, 0, 8, 8, 0]) + np.array([4, 16], "<
 _ROOT_AT = 64
 _TREE_ENTRIES, _CHUNK_TREE_ENTRIES, _NODE_ENTRIES = 2 * 16, 2 * 32, 2 * 4
 _TREE_SIZE, _NODE_SIZE = 24 + _TREE_ENTRIES * 16 + 8, 8 + _NODE_ENTRIES * 40
+_ENTRIES_AT = range(8, _NODE_SIZE, 40)
 _DEEPEST = 32  # groups in groups; a ring of links would have no end
 
 _SPACE, _TYPE, _LAYOUT, _ATTRIBUTE, _CONTINUED, _MEMBERS = 0x1, 0x3, 0x8, 0xC, 0x10, 0x11
@@ -96,18 +97,21 @@ def root_of(content: Content) -> int:
     return content.number(_ROOT_AT, "i8")
 
 
-def members(content: Content, group: int) -> tuple[dict[str, int], Alike]:
-    """Names of what is in a group, with their headers, and a survey of the group alone.
+def members(content: Content, group: int) -> tuple[dict[str, int], np.ndarray]:
+    """Names of what is in a group, with their headers, and where the group itself has its header and its symbol table nodes.
 
     Raises:
         Unfamiliar: something that is not known.
     """
-    headers = np.array([group], np.int64)
-    walk = _Walk(content, headers)
-    below = walk.through(headers, "")
-    if below is None:
+    table = _Walk(content, headers := np.array([group], np.int64)).through(headers, "")
+    if table is None:
         raise Unfamiliar("a group of the newer kind")
-    return {name: int(header[0]) for name, header in below}, walk.result(np.arange(1))
+    nodes = np.concatenate([np.zeros(0, np.int64), *table.nodes])
+    content.require(nodes, b"SNOD")
+    rows = Block(nodes, content.rows(nodes, _NODE_SIZE)) if nodes.size else None
+    there = np.arange(_NODE_ENTRIES) < rows.numbers(6, "u2")[:, None] if rows else []
+    starts, below = (np.stack([rows.numbers(at + place, "i8") for at in _ENTRIES_AT], axis=1)[there].tolist() if rows else [] for place in (0, 8))
+    return dict(zip(map(table.names.text, starts), below, strict=True)), np.concatenate([headers, nodes])
 
 
 def survey(content: Content, roots: Sequence[int]) -> Iterator[Alike]:
@@ -125,6 +129,13 @@ def survey(content: Content, roots: Sequence[int]) -> Iterator[Alike]:
             yield (alike := walk.result(left))
             left = np.setdiff1d(left, alike.which)
         content.release()
+
+
+class _Table(NamedTuple):
+    """What a group has its members in: their names, and its symbol table nodes."""
+
+    names: Block
+    nodes: list[np.ndarray]
 
 
 class _Walk:
@@ -181,27 +192,29 @@ class _Walk:
         """
         if depth == _DEEPEST:
             raise Unfamiliar("groups without end")
-        for name, below in self.through(headers, path) or ():
-            self.everything(below, f"{path}{name}/", depth + 1)
+        table = self.through(headers, path)
+        for node in table.nodes if table else ():
+            for start, below in self._entries(node):
+                self.everything(below, f"{path}{table.names.text(start)}/", depth + 1)
 
-    def through(self, headers: np.ndarray, path: str) -> list[tuple[str, np.ndarray]] | None:
-        """Objects alone. Returns names and headers of the members of groups; None for what is no group."""
-        below, parts = None, {}
+    def through(self, headers: np.ndarray, path: str) -> _Table | None:
+        """Objects alone. Returns what groups have their members in; None for what is no group."""
+        table, parts = None, {}
         for kind, message in self._messages(headers):
             if kind == _ATTRIBUTE:
                 self._attribute(message, described=not path)
-            elif kind == _MEMBERS and below is None:
+            elif kind == _MEMBERS and table is None:
                 self._groups.append(headers)
-                below = self._members(message)
+                table = self._table(message)
             elif kind in (_SPACE, _TYPE, _LAYOUT) and kind not in parts:
                 parts[kind] = message
             elif kind not in (*_WITHOUT_ADDRESS, _CONTINUED):
                 raise Unfamiliar(f"message {kind:#x}")
         if parts:
-            if below is not None or len(parts) < 3:
+            if table or len(parts) < 3:
                 raise Unfamiliar("neither a group nor a dataset")
             self._array(path[:-1], parts[_SPACE], parts[_TYPE], parts[_LAYOUT])
-        return below
+        return table
 
     def _messages(self, headers: np.ndarray) -> Iterator[tuple[int, Block]]:
         """Kind of each message, and what it says."""
@@ -228,10 +241,10 @@ class _Walk:
 
     # Groups -----------------------------------------------------------------------------------------------
 
-    def _members(self, message: Block) -> list[tuple[str, np.ndarray]]:
+    def _table(self, message: Block) -> _Table:
         tree, heap = self._address(message, 0), self._block(self._address(message, 8), 32, b"HEAP")
         names = self._block(self._address(heap, 24), heap.number(8, "i8"))
-        return [(names.text(start), header) for node in self._nodes_below(tree, 256) for start, header in self._entries(node)]
+        return _Table(names, list(self._nodes_below(tree, 256)))
 
     def _nodes_below(self, at: np.ndarray, above: int) -> Iterator[np.ndarray]:
         tree = self._block(at, _TREE_SIZE, b"TREE")
@@ -254,7 +267,7 @@ class _Walk:
         used = node.number(6, "u2")
         if used > _NODE_ENTRIES:
             raise Unfamiliar("a node of more entries than it has room for")
-        for place in range(8, 8 + 40 * used, 40):
+        for place in _ENTRIES_AT[:used]:
             cached = node.number(place + 16, "u4")
             if cached > 1:
                 raise Unfamiliar("a symbolic link")

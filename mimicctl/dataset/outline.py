@@ -47,16 +47,14 @@ class Inventory:
         names: of the demos, and of whatever else is among them.
         headers: of each.
         kinds: what they are; `which` counts the names.
-        top: header of each member of the root group.
-        tables: the root group and the group of the demos.
+        tables: where the root group, the group of the demos and all members of the root group have their headers, and the first two their symbol table nodes.
     """
 
     version: tuple[int, ...]
     names: tuple[str, ...]
     headers: np.ndarray
     kinds: tuple[Alike, ...]
-    top: Mapping[str, int]
-    tables: tuple[Alike, Alike]
+    tables: np.ndarray
 
 
 def version_of(status: os.stat_result) -> tuple[int, ...]:
@@ -74,7 +72,8 @@ def inventory_of(path: Path) -> Inventory | None:
             kinds = tuple(survey(content, list(headers.values())))
     except Unfamiliar:
         return None
-    return Inventory(version, tuple(headers), np.array(list(headers.values()), np.int64), kinds, top, (root, table))
+    tables = np.concatenate([root, table, list(top.values())]).astype(np.int64)
+    return Inventory(version, tuple(headers), np.array(list(headers.values()), np.int64), kinds, tables)
 
 
 def outlines(dataset: Dataset, inventory: Inventory | None) -> dict[str, Outline]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import time
-from collections.abc import Collection, Iterator
+from collections.abc import Callable, Collection, Iterator
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -19,7 +19,7 @@ from mimicctl.errors import UserError
 from mimicctl.schema import ATTEMPTS_PATH, LINEAGE_ATTR, Episode
 
 _TRIES = 5  # at opening a file that is being replaced
-_HASHED_AT_ONCE = 1 << 26  # large: another thread may need Python's lock for long between two blocks
+_HASHED_AT_ONCE = 1 << 23  # large: another thread may need Python's lock for long between two blocks
 
 
 def open_hdf5(path: str | Path) -> h5py.File:
@@ -175,13 +175,16 @@ class Dataset:
     def lineage(self) -> dict[str, Any]:
         return json_object(self._data.attrs.get(LINEAGE_ATTR))
 
-    def attempts(self) -> list[dict[str, Any]]:
-        """The log of a generation run, failed attempts included; empty for other files."""
+    @cached_property
+    def log(self) -> tuple[str, ...]:
+        """Lines of the log of a generation run, failed attempts included; none of other files."""
         log = self._file.get(ATTEMPTS_PATH)
-        if log is None:
-            return []
+        return () if log is None else tuple(map(_text, log[:]))
+
+    def attempts(self) -> list[dict[str, Any]]:
+        """The log of a generation run, line by line."""
         try:
-            lines = [json.loads(_text(line)) for line in log[:]]
+            lines = [json.loads(line) for line in self.log]
         except (TypeError, ValueError):
             lines = [None]
         if all(isinstance(line, dict) for line in lines):
@@ -303,11 +306,11 @@ def whole_number(value: Any) -> int | None:
         return None
 
 
-def file_sha256(path: Path) -> str:
-    """sha256 of a file's bytes."""
+def file_sha256(path: Path, given_up: Callable[[], bool] = lambda: False) -> str:
+    """sha256 of a file's bytes, if it is not given up before."""
     digest, block = hashlib.sha256(), bytearray(min(_HASHED_AT_ONCE, path.stat().st_size + 1))
     with open(path, "rb", buffering=0) as file:
-        while count := file.readinto(block):
+        while not given_up() and (count := file.readinto(block)):
             digest.update(memoryview(block)[:count])
     return digest.hexdigest()
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import itertools
-import json
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
@@ -29,7 +28,7 @@ class _ShardFile:
         shard: None for a file that is none.
         wanted: "trials" (successes, with the guarantee) and "attempts" of all shards together.
         run: the lineage that all shards of a run share.
-        attempts: its log.
+        attempts: its log, and the lines in which it is stored.
         demo_trials: demo to the number of its trial.
     """
 
@@ -38,6 +37,7 @@ class _ShardFile:
     wanted: dict[str, int]
     run: dict[str, Any]
     attempts: list[dict[str, Any]]
+    lines: tuple[str, ...]
     demo_trials: dict[str, int | None]
 
 
@@ -56,13 +56,14 @@ def plan_shards(paths: Sequence[str | Path]) -> MergePlan:
         if problems:
             do = "generate --shard I/N --resume makes or completes a shard; give each once, all with the flags of one run"
             raise UserError("These files are not the whole of one run; nothing was written.", where=listed(problems), do=do)
+        lines = {attempt["trial"]: line for file in files for attempt, line in zip(file.attempts, file.lines, strict=True)}
         attempts = sorted((attempt for file in files for attempt in file.attempts), key=lambda attempt: attempt["trial"])
         attempts, to_spare = _as_one_run(attempts, files[0])
         found = require_fitting(sources, common_keys=False)
     place = {trial: (i, demo) for i, file in enumerate(files) for demo, trial in file.demo_trials.items()}
     succeeded = [attempt["trial"] for attempt in attempts if attempt["success"]]
     moves = tuple(Move(*place[trial], f"demo_{number}") for number, trial in enumerate(succeeded))
-    run = MergedRun(files[0].run, tuple(json.dumps(attempt) for attempt in attempts), to_spare)
+    run = MergedRun(files[0].run, tuple(lines[attempt["trial"]] for attempt in attempts), to_spare)
     return MergePlan(sources, moves, (), found.common, (), masks_of(sources, moves), run)
 
 
@@ -78,6 +79,7 @@ def _described(dataset: Dataset, source: Source) -> _ShardFile:
         wanted=wanted,
         run={key: value for key, value in lineage.items() if key not in _OWN},
         attempts=dataset.attempts(),
+        lines=dataset.log,
         demo_trials={name: demo.lineage.get("trial") for name, demo in source.demos.items()},
     )
 

@@ -18,7 +18,7 @@ from mimicctl.dataset import carving
 from mimicctl.dataset.layout import END_ADDRESS_AT, LINKS_AT
 from mimicctl.dataset.outline import Inventory, version_of
 
-_BLOCK = 1 << 23
+_BLOCK = 1 << 20
 _ALIGNED = 8
 _LEAST_USED = 0.9
 """Share of the copied bytes that the demos need. A file of which less is wanted, or with many holes, is copied object by object, which leaves the rest behind."""
@@ -59,9 +59,8 @@ def part_of(path: Path, inventory: Inventory | None, demos: Collection[str]) -> 
     addresses = np.sort(np.concatenate([alike.addresses[mine[alike.owners]] for alike, mine in zip(inventory.kinds, chosen, strict=True)]))
     if (np.diff(addresses) < 8).any():
         return None
-    rest = [table for alike in inventory.tables for table in (alike.groups, alike.nodes)]
-    rest += [table[~mine] for alike, mine in zip(inventory.kinds, chosen, strict=True) for table in (alike.groups, alike.nodes)]
-    blanks = np.concatenate([[0], list(inventory.top.values()), *(table.ravel() for table in rest)]).astype(np.int64)
+    rest = [table[~mine].ravel() for alike, mine in zip(inventory.kinds, chosen, strict=True) for table in (alike.groups, alike.nodes)]
+    blanks = np.concatenate([np.zeros(1, np.int64), inventory.tables, *rest])
     headers = inventory.headers[places].tolist()
     return Part(path, inventory.version, dict(zip(demos, headers, strict=True)), end, addresses, blanks[blanks < end])
 
