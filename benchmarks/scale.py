@@ -1,7 +1,8 @@
 """Whether long runs stay small, and parts of a run fit together: python benchmarks/scale.py [--full] [--parts memory merge ray] [--folder DIR]
 
 - memory: the memory of a run of N and of 4 N attempts (--full: 1,000 and 10,000), on one and on two workers; parent and workers apart.
-- merge: N attempts in four shards (--full: 10,000); `merge --verify` beside a plain copy of the same files, each until it is on disk, in alternating order.
+- merge: N attempts in four shards (--full: 10,000), or the shards of another run (--shards FILES, without a run in one piece to compare with); `merge --verify`
+  beside a plain copy of the same files, each until it is on disk, in alternating order.
 - ray: N attempts on a Ray cluster of two cores that is started for it, beside two worker processes, in alternating order; starting up apart, and included.
 
 All runs of a part must have the same demonstrations, bit for bit, or it ends with an error. Every figure is printed when it is there. With --folder the
@@ -144,8 +145,7 @@ def processors() -> float:
     return sum(one.ru_utime + one.ru_stime for one in used)
 
 
-def merging(folder: Path, attempts: int) -> None:
-    files, whole = shards_and_whole(folder, attempts)
+def merging(folder: Path, files: list[Path], whole: Path | None) -> None:
     merged, copies = folder / "merged.hdf5", folder / "copies"
 
     def copy() -> None:
@@ -161,7 +161,10 @@ def merging(folder: Path, attempts: int) -> None:
         os.sync()
         began, used = time.perf_counter(), processors()
         work()
-        os.sync()
+        for path in (merged, *copies.glob("*")):
+            if path.exists():
+                with open(path, "rb") as file:
+                    os.fsync(file.fileno())
         return time.perf_counter() - began, processors() - used
 
     size = sum(path.stat().st_size for path in files)
@@ -173,10 +176,15 @@ def merging(folder: Path, attempts: int) -> None:
                 taken[work.__name__].append((seconds, used))
                 print(f"{work.__name__}: {seconds:.2f} s, {size / seconds / 1e6:.0f} MB/s; {used:.2f} s of processors", flush=True)
     join()
-    require_equal(whole, merged)
+    if whole:
+        require_equal(whole, merged)
+    with Dataset(merged) as dataset:
+        demos = len(dataset)
     ratio = statistics.median(c / j for (c, _), (j, _) in zip(taken["copy"], taken["join"], strict=True))
+    used = {name: statistics.median(cpu for _, cpu in times) for name, times in taken.items()}
     print(
-        f"        {SHARDS} shards, {size / 1e6:.0f} MB; merge --verify has {100 * ratio:.0f} % of the speed of cp; the merged file is that of one run",
+        f"        {len(files)} shards, {demos} demos, {size / 1e6:.0f} MB; merge --verify has {100 * ratio:.0f} % of the speed of cp (median of {MERGE_ROUNDS} pairs); "
+        f"processors {used['join']:.2f} s, {1e3 * used['join'] / demos:.2f} ms a demo, cp {used['copy']:.2f} s{'; the merged file is that of one run' if whole else ''}",
         flush=True,
     )
 
@@ -205,6 +213,7 @@ def main() -> None:
     parser.add_argument("--full", action="store_true", help="10,000 attempts")
     parser.add_argument("--attempts", type=int, default=250, help="N, without --full")
     parser.add_argument("--parts", nargs="+", choices=("memory", "merge", "ray"), default=["memory", "merge", "ray"])
+    parser.add_argument("--shards", nargs="+", type=Path, help="merge: these")
     parser.add_argument("--folder", type=Path, help="where to work and to keep the runs (10,000 attempts take 2 GB, and merging three times that)")
     options = parser.parse_args()
     few, many = (1000, 10_000) if options.full else (options.attempts, 4 * options.attempts)
@@ -214,7 +223,7 @@ def main() -> None:
         if "memory" in options.parts:
             memory(folder, few, many)
         if "merge" in options.parts:
-            merging(folder, many if options.full else few)
+            merging(folder, *((options.shards, None) if options.shards else shards_and_whole(folder, many if options.full else few)))
         if "ray" in options.parts:
             ray(folder, many if options.full else few)
 

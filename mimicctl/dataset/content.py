@@ -96,6 +96,8 @@ class Block:
     def text(self, at: int) -> str:
         """A text that is, and ends with a zero."""
         end = self._first.find(b"\0", max(at, 0))
+        if end < 0:
+            raise Unfamiliar("a text that does not end")
         return self.same(at, end + 1)[:-1].decode(errors="replace")
 
     def numbers(self, at: int, kind: str) -> np.ndarray:

@@ -40,7 +40,7 @@ _SUPERBLOCK = SIGNATURE + bytes([0, 0, 0, 0, 0, 8, 8, 0]) + np.array([4, 16], "<
 _ROOT_AT = 64
 _TREE_ENTRIES, _CHUNK_TREE_ENTRIES, _NODE_ENTRIES = 2 * 16, 2 * 32, 2 * 4
 _TREE_SIZE, _NODE_SIZE = 24 + _TREE_ENTRIES * 16 + 8, 8 + _NODE_ENTRIES * 40
-_ENTRIES_AT = range(8, _NODE_SIZE, 40)
+_ENTRIES_AT, _ENTRY = range(8, _NODE_SIZE, 40), ((0, "i8"), (8, "i8"), (16, "u4"))  # in a node; in an entry: its name, its header, what is cached
 _DEEPEST = 32  # groups in groups; a ring of links would have no end
 
 _SPACE, _TYPE, _LAYOUT, _ATTRIBUTE, _CONTINUED, _MEMBERS = 0x1, 0x3, 0x8, 0xC, 0x10, 0x11
@@ -106,12 +106,16 @@ def members(content: Content, group: int) -> tuple[dict[str, int], np.ndarray]:
     table = _Walk(content, headers := np.array([group], np.int64)).through(headers, "")
     if table is None:
         raise Unfamiliar("a group of the newer kind")
-    nodes = np.concatenate([np.zeros(0, np.int64), *table.nodes])
-    content.require(nodes, b"SNOD")
-    rows = Block(nodes, content.rows(nodes, _NODE_SIZE)) if nodes.size else None
-    there = np.arange(_NODE_ENTRIES) < rows.numbers(6, "u2")[:, None] if rows else []
-    starts, below = (np.stack([rows.numbers(at + place, "i8") for at in _ENTRIES_AT], axis=1)[there].tolist() if rows else [] for place in (0, 8))
-    return dict(zip(map(table.names.text, starts), below, strict=True)), np.concatenate([headers, nodes])
+    nodes, found = np.concatenate([np.zeros(0, np.int64), *table.nodes]), {}
+    if nodes.size:  # thousands of demos: here the nodes are what is gone through in step
+        content.require(nodes, b"SNOD")
+        rows = Block(nodes, content.rows(nodes, _NODE_SIZE))
+        there = np.arange(_NODE_ENTRIES) < rows.numbers(6, "u2")[:, None]
+        starts, below, cached = (np.stack([rows.numbers(at + place, kind) for at in _ENTRIES_AT], axis=1)[there] for place, kind in _ENTRY)
+        if (cached > 1).any():
+            raise Unfamiliar("a symbolic link")
+        found = dict(zip(map(table.names.text, starts.tolist()), below.tolist(), strict=True))
+    return found, np.concatenate([headers, nodes])
 
 
 def survey(content: Content, roots: Sequence[int]) -> Iterator[Alike]:

@@ -78,7 +78,7 @@ def inventory_of(path: Path) -> Inventory | None:
 
 def outlines(dataset: Dataset, inventory: Inventory | None) -> dict[str, Outline]:
     """Every demo, in natural order."""
-    if inventory is None:
+    if inventory is None or not set(inventory.names).issuperset(dataset.demos):
         return {name: Outline(keys_of(dataset.group(name)), dataset.length(name), dataset.attributes(name)) for name in dataset.demos}
     found: dict[str, Outline] = {}
     for alike in inventory.kinds:

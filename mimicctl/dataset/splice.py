@@ -46,20 +46,20 @@ class Part:
 
 def part_of(path: Path, inventory: Inventory | None, demos: Collection[str]) -> Part | None:
     """How to splice in these demos of a file; None if that cannot be done or is not worth it."""
-    if inventory is None:
+    if inventory is None or not set(inventory.names).issuperset(demos):
         return None
     number = {name: i for i, name in enumerate(inventory.names)}
     places = [number[name] for name in demos]
     wanted = np.zeros(len(number), bool)
     wanted[places] = True
-    chosen = [wanted[alike.which] for alike in inventory.kinds]
-    end = max(int(alike.ends[mine].max(initial=0)) for alike, mine in zip(inventory.kinds, chosen, strict=True))
-    if sum(alike.used[mine].sum() for alike, mine in zip(inventory.kinds, chosen, strict=True)) < _LEAST_USED * end:
+    kinds = [(alike, wanted[alike.which]) for alike in inventory.kinds]
+    end = max(int(alike.ends[mine].max(initial=0)) for alike, mine in kinds)
+    if sum(alike.used[mine].sum() for alike, mine in kinds) < _LEAST_USED * end:
         return None
-    addresses = np.sort(np.concatenate([alike.addresses[mine[alike.owners]] for alike, mine in zip(inventory.kinds, chosen, strict=True)]))
+    addresses = np.sort(np.concatenate([alike.addresses[mine[alike.owners]] for alike, mine in kinds]))
     if (np.diff(addresses) < 8).any():
         return None
-    rest = [table[~mine].ravel() for alike, mine in zip(inventory.kinds, chosen, strict=True) for table in (alike.groups, alike.nodes)]
+    rest = [places[~mine].ravel() for alike, mine in kinds for places in (alike.groups, alike.nodes)]
     blanks = np.concatenate([np.zeros(1, np.int64), inventory.tables, *rest])
     headers = inventory.headers[places].tolist()
     return Part(path, inventory.version, dict(zip(demos, headers, strict=True)), end, addresses, blanks[blanks < end])
