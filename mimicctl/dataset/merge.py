@@ -16,7 +16,7 @@ from typing import Any
 import h5py
 
 import mimicctl
-from mimicctl.dataset.merge_plan import MergePlan, Move, Source, plan_merge
+from mimicctl.dataset.merge_plan import MergePlan, Move, Source, plan_merge, require_unchanged
 from mimicctl.dataset.reader import Dataset, file_sha256
 from mimicctl.dataset.seals import Seal, attributes_sha256, demo_sha256, replace_seals
 from mimicctl.dataset.shards import plan_shards
@@ -96,6 +96,7 @@ def _write(plan: MergePlan, hashes: Sequence[Future[str]], path: Path, on_progre
             headers = append(path, part, lambda share, moves=moves: advance(share * len(moves)))
             spliced |= {move.name: headers[move.demo] for move in moves}
             done += len(moves)
+    require_unchanged(plan.sources)  # what was found in them before leads to other places now
     with h5py.File(path, "r+", meta_block_size=META_BLOCK) as output:
         data = output["data"]
         enter(data, spliced)
@@ -119,6 +120,7 @@ def _write(plan: MergePlan, hashes: Sequence[Future[str]], path: Path, on_progre
         if plan.masks:
             write_masks(output, plan.masks)
     count_links(path, spliced.values())
+    require_unchanged(plan.sources)
 
 
 def _by_source(plan: MergePlan) -> list[tuple[int, list[Move]]]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import math
+import os
 from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack
@@ -28,10 +29,18 @@ _COMPARED_AT_ONCE = 1 << 22
 
 @dataclass(frozen=True)
 class Source:
-    """A file to merge, with its demos in natural order, and their seals as far as they have any."""
+    """A file to merge.
+
+    Attributes:
+        version: changes when the file is written to, or another one takes its place.
+        inventory: None of a file that only HDF5 can read.
+        demos: in natural order.
+        seals: of those demos that have one.
+    """
 
     path: Path
     size: int
+    version: tuple[int, ...]
     inventory: Inventory | None
     demos: dict[str, Outline]
     task_id: str
@@ -146,10 +155,11 @@ def require_fitting(sources: Sequence[Source], *, common_keys: bool) -> Comparis
 
 def source_of(dataset: Dataset) -> Source:
     """What a file says of itself and of its demos."""
-    inventory = inventory_of(dataset.path)
+    status, inventory = dataset.path.stat(), inventory_of(dataset.path)
     return Source(
         path=dataset.path,
-        size=dataset.path.stat().st_size,
+        size=status.st_size,
+        version=_version(status),
         inventory=inventory,
         demos=outlines(dataset, inventory),
         task_id=dataset.task_id,
@@ -160,6 +170,17 @@ def source_of(dataset: Dataset) -> Source:
         lineage=dataset.lineage,
         seals=dataset.seals,
     )
+
+
+def require_unchanged(sources: Sequence[Source]) -> None:
+    """OSError if one of the files is no longer the one that was looked into."""
+    for source in sources:
+        if _version(source.path.stat()) != source.version:
+            raise OSError(f"{source.path} was changed meanwhile")
+
+
+def _version(status: os.stat_result) -> tuple[int, ...]:
+    return status.st_dev, status.st_ino, status.st_size, status.st_mtime_ns
 
 
 # What speaks against it ---------------------------------------------------------------------------------

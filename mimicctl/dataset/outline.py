@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -43,37 +42,31 @@ class Inventory:
     """Where everything that belongs to the demos of a file is, by its bytes.
 
     Attributes:
-        version: of the file, which the inventory is of (`version_of`).
         names: of the demos, and of whatever else is among them.
         headers: of each.
         kinds: what they are; `which` counts the names.
         tables: where the root group, the group of the demos and all members of the root group have their headers, and the first two their symbol table nodes.
     """
 
-    version: tuple[int, ...]
     names: tuple[str, ...]
     headers: np.ndarray
     kinds: tuple[Alike, ...]
     tables: np.ndarray
 
 
-def version_of(status: os.stat_result) -> tuple[int, ...]:
-    """What changes when a file is written to, or another one takes its place."""
-    return status.st_dev, status.st_ino, status.st_size, status.st_mtime_ns
-
-
 def inventory_of(path: Path) -> Inventory | None:
     """None of a file that is not of the classic kind, or is damaged."""
-    version = version_of(path.stat())
     try:
         with Content(path) as content:
             top, root = members(content, root_of(content))
+            if "data" not in top:
+                return None
             headers, table = members(content, top["data"])
             kinds = tuple(survey(content, list(headers.values())))
     except Unfamiliar:
         return None
     tables = np.concatenate([root, table, list(top.values())]).astype(np.int64)
-    return Inventory(version, tuple(headers), np.array(list(headers.values()), np.int64), kinds, tables)
+    return Inventory(tuple(headers), np.array(list(headers.values()), np.int64), kinds, tables)
 
 
 def outlines(dataset: Dataset, inventory: Inventory | None) -> dict[str, Outline]:

@@ -16,7 +16,7 @@ import numpy as np
 
 from mimicctl.dataset import carving
 from mimicctl.dataset.layout import END_ADDRESS_AT, LINKS_AT
-from mimicctl.dataset.outline import Inventory, version_of
+from mimicctl.dataset.outline import Inventory
 
 _BLOCK = 1 << 20
 _ALIGNED = 8
@@ -29,7 +29,6 @@ class Part:
     """A file that can be spliced in.
 
     Attributes:
-        version: of the file.
         demos: name to header.
         end: so many bytes of it are copied.
         addresses: where in it are addresses to be shifted, in order; none overlap.
@@ -37,7 +36,6 @@ class Part:
     """
 
     path: Path
-    version: tuple[int, ...]
     demos: Mapping[str, int]
     end: int
     addresses: np.ndarray
@@ -62,7 +60,7 @@ def part_of(path: Path, inventory: Inventory | None, demos: Collection[str]) -> 
     rest = [places[~mine].ravel() for alike, mine in kinds for places in (alike.groups, alike.nodes)]
     blanks = np.concatenate([np.zeros(1, np.int64), inventory.tables, *rest])
     headers = inventory.headers[places].tolist()
-    return Part(path, inventory.version, dict(zip(demos, headers, strict=True)), end, addresses, blanks[blanks < end])
+    return Part(path, dict(zip(demos, headers, strict=True)), end, addresses, blanks[blanks < end])
 
 
 def append(path: Path, part: Part, on_progress: Callable[[float], None]) -> dict[str, int]:
@@ -72,8 +70,6 @@ def append(path: Path, part: Part, on_progress: Callable[[float], None]) -> dict
         on_progress: called with the share of the bytes that is done.
     """
     with open(part.path, "rb", buffering=0) as source, open(path, "r+b", buffering=0) as output:
-        if version_of(os.fstat(source.fileno())) != part.version:
-            raise OSError(f"{part.path} was changed meanwhile")
         start = -(-os.fstat(output.fileno()).st_size // _ALIGNED) * _ALIGNED
         output.seek(start)
         block, at = bytearray(_BLOCK), 0
