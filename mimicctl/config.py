@@ -220,9 +220,7 @@ class TrainSettings(Section):
     batch_size: int | None = Field(None, ge=1, description="Batch size; none: the recipe's.")
     learning_rate: float | None = Field(None, gt=0, description="Learning rate; none: the recipe's.")
     save_every: int | None = Field(None, ge=1, description="Epochs between checkpoints; none: the recipe's.")
-    normalize_actions: bool | None = Field(
-        None, description="Map actions to [-1, 1] by one minimum and maximum, as Isaac Lab does; not set: as the recipe does, that of humanoids."
-    )
+    normalize_actions: bool = Field(False, description="Map actions to [-1, 1] by one minimum and maximum, as Isaac Lab does.")
     device: str = Field("auto", description="auto, cpu, cuda or cuda:N.")
 
 

@@ -10,6 +10,7 @@ import numpy as np
 
 from mimicctl.errors import UserError
 from mimicctl.training import robomimic_seam as seam
+from mimicctl.training.chunks import Chunks
 
 if TYPE_CHECKING:
     import torch
@@ -51,7 +52,9 @@ class Policy:
         self.facts: dict[str, Any] = contents.get("mimicctl", {})
         self.env_args: dict[str, Any] = contents["env_metadata"]
         self.obs_shapes: dict[str, tuple[int, ...]] = {key: tuple(shape) for key, shape in contents["shape_metadata"]["all_shapes"].items()}
-        self.action_dim: int = contents["shape_metadata"]["ac_dim"]
+        chunks = self.facts.get("chunks")
+        self._chunks = Chunks.from_facts(chunks) if chunks else None
+        self.action_dim: int = self._chunks.action_dim if self._chunks else contents["shape_metadata"]["ac_dim"]
         self.obs_keys: tuple[str, ...] = tuple(contents["shape_metadata"]["all_obs_keys"])
         self.rgb_keys = seam.rgb_keys(self._algo)
         stats = contents.get("obs_normalization_stats")
@@ -78,12 +81,15 @@ class Policy:
         self._memory: tuple[torch.Tensor, ...] | None = None
         self._window: dict[str, np.ndarray] | None = None
         self._held: dict[str, torch.Tensor] = {}
+        # Of a chunk, the actions (A,) that are still to be done.
+        self._ahead: list[list[np.ndarray]] = [[] for _ in range(rows)]
         if self._horizon:
             self._memory = seam.empty_memory(self._algo, rows + 1)
 
     def restart(self, row: int, episode: int) -> None:
         """Begin episode number `episode` in one env."""
         self._steps[row] = 0
+        self._ahead[row] = []
         self._draws[row] = self._chance(episode)
 
     def _chance(self, episode: int) -> np.random.Generator:
@@ -91,7 +97,17 @@ class Policy:
 
     def act(self, observations: Mapping[str, np.ndarray], rows: Sequence[int]) -> np.ndarray:
         """Actions (n, A) for the envs `rows`, from their observations, key to (n, D), or images (n, H, W, C) uint8."""
-        index = list(rows)
+        if self._chunks is None:
+            return self._answers(observations, list(rows))
+        if asking := [place for place, row in enumerate(rows) if not self._ahead[row]]:
+            seen = {key: values[asking] for key, values in observations.items()}
+            chunks = self._chunks.read(self._answers(seen, [rows[place] for place in asking]), seen)
+            for place, chunk in zip(asking, chunks, strict=True):
+                self._ahead[rows[place]] = list(chunk[: self._chunks.done])
+        return np.stack([self._ahead[row].pop(0) for row in rows])
+
+    def _answers(self, observations: Mapping[str, np.ndarray], index: list[int]) -> np.ndarray:
+        """What the network gives for the envs `index`: actions (n, A), or chunks of them as they are written for it."""
         parts = []
         for first in range(0, len(index), self._together):
             part = slice(first, first + self._together)

@@ -37,7 +37,7 @@ class Recipe:
         final_learning_rate: of a cosine decay over the run; None for a constant rate, or the schedule in a robomimic config.
         labels: "intended_actions" to learn what generation meant to do before it added noise (DART, Laskey et al., 2017), "actions" for what it did.
         normalize_obs: observations to zero mean and unit variance; the statistics go into the checkpoint.
-        normalize_actions: actions to [-1, 1], unless the settings say otherwise: for those that go beyond, which robomimic's mixture cannot give.
+        chunk: actions that the network gives at once, wrists in relation to where they are; see `training.chunks`. 0 for one, as it is in the dataset.
         turn: largest angle [rad] that the scene of a sample is turned by, about the vertical axis through the arm's base; see `training.turning`.
         obs_noise: standard deviation of noise on what is observed in training, after normalisation; new in every batch.
     """
@@ -52,7 +52,7 @@ class Recipe:
     final_learning_rate: float | None = None
     labels: str = "actions"
     normalize_obs: bool = True
-    normalize_actions: bool = False
+    chunk: int = 0
     turn: float = 0.0
     obs_noise: float = 0.0
     obs_keys: tuple[str, ...] = OBS_KEYS
@@ -87,6 +87,9 @@ _MLP = {
     "optim_params.policy.optimizer_type": "adamw",
     "optim_params.policy.regularization.L2": 0.1,
 }
+
+_CHUNK = 8
+"""0.4 s at 20 Hz."""
 
 _ON_STATES = Recipe(
     "mlp",
@@ -128,9 +131,10 @@ RECIPES = {
             optional_keys=(),
             # It stands where it stands, as two arms do.
             turn=0.0,
-            # Angles of fingers go beyond 1 rad; one unit is then 1.4 m, and the mixture is as sharp in metres as elsewhere.
-            normalize_actions=True,
-            algo={**_MLP, "gmm.min_std": 0.005},
+            chunk=_CHUNK,
+            batch_size=256,
+            epochs=6,
+            save_every=2,
         ),
         replace(
             _ON_STATES,
@@ -142,10 +146,12 @@ RECIPES = {
             ),
             optional_keys=(),
             turn=0.0,
-            # Wrists are sent to places in a room of metres, and have to be within a centimetre; angles of fingers as of mlp-humanoid.
+            # What is observed are places in a room of metres, and hands have to be within a centimetre.
             obs_noise=0.005,
-            normalize_actions=True,
-            algo={**_MLP, "gmm.min_std": 0.005},
+            chunk=_CHUNK,
+            batch_size=256,
+            epochs=6,
+            save_every=2,
         ),
         replace(
             _ON_STATES,

@@ -24,8 +24,10 @@ from mimicctl.dataset.reader import Dataset
 from mimicctl.dataset.split import split_names
 from mimicctl.errors import RunFailed, UserError
 from mimicctl.provenance.checkpoints import refuse_tainted, taint, taint_of
+from mimicctl.tasks import twin_of
 from mimicctl.training import robomimic_seam as seam
 from mimicctl.training.checkpoint_file import read_checkpoint, write_checkpoint
+from mimicctl.training.chunks import Chunks
 from mimicctl.training.config_file import config_from_json
 from mimicctl.training.cpu_images import hasten
 from mimicctl.training.images import bytes_of, load_images, scratch_for
@@ -212,12 +214,17 @@ def _prepare(
         recipe = with_changes(recipe, settings)
     else:
         config = seam.config_of(recipe, dataset_path.absolute(), folder, seed)
+    if recipe.chunk and settings.normalize_actions:
+        what = f"{recipe.name} gives each number of its actions a range of its own."
+        raise UserError(what, where="--normalize-actions", do="leave it out, or choose another --recipe (mimicctl train --list)")
     with Dataset(dataset_path) as dataset:
         masks, masks_from = _masks(dataset, config.train.hdf5_filter_key, config.train.hdf5_validation_filter_key)
         check_demos(dataset, [*masks["train"], *masks["valid"]], recipe.obs_keys, recipe.rgb_keys)
-        normalized = recipe.normalize_actions if settings.normalize_actions is None else settings.normalize_actions
-        spread = action_range(dataset) if normalized else None
+        spread = action_range(dataset) if settings.normalize_actions else None
         frames = {key: load_frames(dataset, masks[key], recipe.obs_keys, recipe.labels) for key in ("train", "valid")}
+        chunks = Chunks.of(frames["train"], recipe.chunk, twin_of(str(dataset.env_args.get("env_name", "")))) if recipe.chunk else None
+        if chunks is not None:
+            frames = {key: dataclasses.replace(part, actions=chunks.written(part)) for key, part in frames.items()}
         _add_images(dataset, masks, frames, recipe, folder, on_images)
         env_args, lineage = dataset.env_args, dataset.lineage
         content_hash = dataset.content_hash()
@@ -253,7 +260,8 @@ def _prepare(
     identity = {"dataset": content_hash, "demos": _in_short(masks), "seed": seed, "action range": spread, **_fixed(recipe), **seam.network(config)}
 
     def contents(extra: dict[str, Any]) -> dict[str, Any]:
-        return seam.checkpoint_contents(algo, config, env_args, shapes, action_dim, stats, {**facts, **extra})
+        held = {"chunks": chunks.facts()} if chunks is not None else {}
+        return seam.checkpoint_contents(algo, config, env_args, shapes, action_dim, stats, {**facts, **held, **extra})
 
     return _Run(folder, recipe, config, algo, loaders["train"], loaders["valid"], contents, identity, seed, device), masks_from
 
@@ -273,7 +281,7 @@ def _add_images(
 
 def _fixed(recipe: Recipe) -> dict[str, Any]:
     """What must not change when a run is continued. More epochs, or other checkpoints, may be asked for."""
-    free = ("name", "description", "epochs", "save_every", "algo", "normalize_actions")
+    free = ("name", "description", "epochs", "save_every", "algo")
     return {key.replace("_", " "): value for key, value in dataclasses.asdict(recipe).items() if key not in free}
 
 
@@ -320,7 +328,8 @@ def _start_folder(run: _Run) -> None:
     for part in ("models", "logs"):
         (run.folder / part).mkdir(parents=True, exist_ok=True)
     (run.folder / "config.json").write_text(run.config.dump())
-    facts = run.contents({})["mimicctl"]
+    # What chunks stand for tells about the data, and is in the checkpoints, which are for their owner alone.
+    facts = {key: value for key, value in run.contents({})["mimicctl"].items() if key != "chunks"}
     (run.folder / "lineage.json").write_text(json.dumps(facts, indent=1))
     if facts["action_range"] is not None:
         low, high = facts["action_range"]

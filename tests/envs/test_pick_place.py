@@ -56,9 +56,9 @@ def test_they_make_more_the_same_however_the_work_is_spread(generated, tmp_path)
     assert generated.demos >= 2
     with Dataset(generated.path) as one, Dataset(again.path) as other:
         assert one.content_hash() == other.content_hash() and one.attempts() == other.attempts()
-    # Actions go beyond what robomimic's mixture can give.
+    # Actions go beyond what robomimic's mixture can give; those of chunks are scaled.
     recipe = choose_recipe(TrainSettings(), generated.path)
-    assert recipe.name == "mlp-humanoid" and recipe.normalize_actions
+    assert recipe.name == "mlp-humanoid" and recipe.chunk
     with Dataset(generated.path) as dataset:
         assert np.abs(dataset.episode(dataset.demos[0]).actions).max() > 1
 
