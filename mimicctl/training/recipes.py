@@ -88,8 +88,8 @@ _MLP = {
     "optim_params.policy.regularization.L2": 0.1,
 }
 
-_CHUNK = 8
-"""0.4 s at 20 Hz."""
+_IN_CHUNKS = {"chunk": 8, "epochs": 6, "batch_size": 256, "save_every": 2}
+"""0.4 s at 20 Hz; a sample of eight actions teaches more than one of one."""
 
 _ON_STATES = Recipe(
     "mlp",
@@ -122,6 +122,7 @@ RECIPES = {
             optional_keys=(),
             # The arms stand where they stand, and no turn of the scene brings both to their places.
             turn=0.0,
+            **_IN_CHUNKS,
         ),
         replace(
             _ON_STATES,
@@ -131,10 +132,7 @@ RECIPES = {
             optional_keys=(),
             # It stands where it stands, as two arms do.
             turn=0.0,
-            chunk=_CHUNK,
-            batch_size=256,
-            epochs=6,
-            save_every=2,
+            **_IN_CHUNKS,
         ),
         replace(
             _ON_STATES,
@@ -148,10 +146,7 @@ RECIPES = {
             turn=0.0,
             # What is observed are places in a room of metres, and hands have to be within a centimetre.
             obs_noise=0.005,
-            chunk=_CHUNK,
-            batch_size=256,
-            epochs=6,
-            save_every=2,
+            **_IN_CHUNKS,
         ),
         replace(
             _ON_STATES,

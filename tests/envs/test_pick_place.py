@@ -14,6 +14,7 @@ from mimicctl.cli.generate import outcome_of
 from mimicctl.config import GenerateSettings, TrainSettings
 from mimicctl.dataset.reader import Dataset
 from mimicctl.envs import make_env
+from mimicctl.envs.mujoco.humanoids import BODIES
 from mimicctl.envs.replay import by_actions, divergence
 from mimicctl.generation.diagnosis import TIMEOUT, diagnose
 from mimicctl.generation.engine import generate
@@ -61,6 +62,30 @@ def test_they_make_more_the_same_however_the_work_is_spread(generated, tmp_path)
     assert recipe.name == "mlp-humanoid" and recipe.chunk
     with Dataset(generated.path) as dataset:
         assert np.abs(dataset.episode(dataset.demos[0]).actions).max() > 1
+
+
+@pytest.mark.train
+def test_a_policy_asks_nothing_of_a_hand_that_rests_whatever_it_sees(generated, tmp_path, monkeypatch):
+    from mimicctl.training.policy import Policy
+    from mimicctl.training.recipes import RECIPES
+    from mimicctl.training.trainer import train
+
+    monkeypatch.setitem(RECIPES, "mlp-humanoid", dataclasses.replace(RECIPES["mlp-humanoid"], steps_per_epoch=10))
+    made = train(generated.path, TrainSettings(log_dir=str(tmp_path), epochs=1), seed=1)
+    with Dataset(generated.path) as dataset:
+        episode = dataset.episode(dataset.demos[0])
+    left, right = (14 + BODIES[TASK.robot].columns_of(eef) for eef in ("left", "right"))
+    policy = Policy(made.best)
+    policy.start(1)
+    rng = np.random.default_rng(0)
+    for step in range(0, 12, 4):
+        # Fingers that have moved by half a radian, as they never do in the demonstrations.
+        seen = {key: values[step][None] + (rng.uniform(-0.5, 0.5, values.shape[1:]) if key == "hand_joint_state" else 0) for key, values in episode.obs.items()}
+        for _ in range(4):
+            action = policy.act(seen, [0])[0]
+            np.testing.assert_allclose(action[left], episode.actions[0, left], atol=1e-4)
+            assert (action[right] > episode.actions[:, right].min() - 0.2).all() and (action[right] < episode.actions[:, right].max() + 0.2).all()
+            assert np.linalg.norm(action[:3] - seen["left_eef_pos"][0]) < 0.1
 
 
 def test_the_report_counts_steps_in_which_the_arms_were_held(generated):
