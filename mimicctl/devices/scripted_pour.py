@@ -12,6 +12,7 @@ import numpy as np
 from mimicctl import poses
 from mimicctl.devices.base import Command, OperatorView
 from mimicctl.devices.scripted_hand import ALIGNED, CLOSE, MANNERS, OPEN, PASSING, ScriptedHand
+from mimicctl.devices.scripted_place import HANDS
 from mimicctl.errors import UserError
 from mimicctl.tasks.spec import Pour, TaskSpec
 
@@ -33,12 +34,21 @@ class Holds:
     closing: int
 
 
-def _pose(rotvec: tuple[float, float, float], held: tuple[float, float, float]) -> np.ndarray:
-    """(4, 4) of an eef in the frame of what it holds, turned by `rotvec`, with the origin of that at `held` in its own frame [rad, m]."""
-    return poses.compose(poses.matrix_from_rotvec(np.array(rotvec)), np.zeros(3)) @ poses.compose(np.eye(3), -np.array(held))
+def _pose(turn: np.ndarray, held: tuple[float, float, float]) -> np.ndarray:
+    """(4, 4) of an eef in the frame of what it holds, turned by `turn` (3, 3), with the origin of that at `held` in its own frame [m]."""
+    return poses.compose(turn, np.zeros(3)) @ poses.compose(np.eye(3), -np.array(held))
 
 
-_HOLDS = {"g1": Holds(beaker=_pose((0.0, 0.0, 0.0), (0.107, -0.045, -0.012)), rim=_pose((-np.pi / 2, 0.0, 0.0), (0.118, 0.062, 0.0)), pinch=-0.6, closing=18)}
+_HOLDS = {
+    "g1": Holds(beaker=_pose(np.eye(3), (0.107, -0.045, -0.012)), rim=_pose(HANDS["g1"].palm_down, (0.118, 0.062, 0.0)), pinch=-0.6, closing=18),
+    "gr1t2": Holds(
+        beaker=_pose(poses.matrix_from_rotvec(np.array([0.0, -np.pi / 2, 0.0])), (0.0, -0.056, -0.085)),
+        # The thumb closes beside the forefinger, and the rim between them.
+        rim=_pose(HANDS["gr1t2"].palm_down, (0.03, 0.07, -0.075)),
+        pinch=-0.8,
+        closing=18,
+    ),
+}
 
 _TILT = np.radians(118)
 """Of a beaker that pours."""
@@ -114,15 +124,16 @@ class ScriptedPour:
         yield from hand.reach(lambda: self._pose_of(goal.beaker) @ aside, OPEN, PASSING)
         yield from hand.reach(lambda: self._pose_of(goal.beaker) @ grip, OPEN, ALIGNED)
         yield from self._work(hand, OPEN, CLOSE)
-        start = poses.position(self._pose_of(goal.beaker)).copy()
-        # Whatever turn it made in the fingers: it is round.
-        held = poses.compose(np.eye(3), -start) @ hand.seen().eef_pose
         over = poses.position(self._pose_of(goal.bowl)) + np.array([0.0, beaker[2], bowl[2] + _CLEAR + beaker[2]])
+        lifted = hand.seen().eef_pose.copy()
+        lifted[2, 3] += over[2] - self._pose_of(goal.beaker)[2, 3]
+        yield from hand.reach(lambda: lifted, CLOSE, PASSING)
+        # As it leans in the fingers now; whatever turn it made in them, it is round.
+        held = poses.inverse(_leaning(self._pose_of(goal.beaker))) @ hand.seen().eef_pose
 
         def upright(place: np.ndarray, yaw: float = 0.0) -> Callable[[], np.ndarray]:
             return lambda: poses.yaw_pose(place, np.array(yaw)) @ held
 
-        yield from hand.reach(upright(np.array([*start[:2], over[2]])), CLOSE, PASSING)
         yield from hand.reach(upright(over), CLOSE, PASSING, curved=True)
         spout = poses.position(self._pose_of(goal.bowl)) + np.array([0.0, _SPOUT[0], bowl[2] + _SPOUT[1]]) + hand.rng.normal(0.0, 2 * aim, 3)
         mouth = over + np.array([0.0, 0.0, beaker[2]])
@@ -199,3 +210,10 @@ class ScriptedPour:
         for gripper in np.linspace(before, after, self._holds.closing):
             yield Command(np.zeros(6), float(gripper))
         yield from hand.look(after)
+
+
+def _leaning(pose: np.ndarray) -> np.ndarray:
+    """(4, 4) of a round thing that leans as `pose` does and is not turned about its own axis."""
+    axis = np.cross((0.0, 0.0, 1.0), pose[:3, 2])
+    sine = np.linalg.norm(axis)
+    return poses.compose(poses.matrix_from_rotvec(axis / max(sine, 1e-9) * np.arctan2(sine, pose[2, 2])), poses.position(pose))

@@ -14,7 +14,7 @@ from mimicctl.tasks.drive import DRIVE_TIAGO
 from mimicctl.tasks.lift_cube import LIFT_CUBE_ABS, LIFT_CUBE_REL
 from mimicctl.tasks.lift_tray import LIFT_TRAY_ABS
 from mimicctl.tasks.locomanipulation import PICK_PLACE_LOCOMANIPULATION_G1
-from mimicctl.tasks.nut_pour import NUT_POUR_G1, NUT_POUR_G1_VISUOMOTOR
+from mimicctl.tasks.nut_pour import NUT_POUR_G1, NUT_POUR_G1_VISUOMOTOR, NUT_POUR_GR1T2
 from mimicctl.tasks.organizer import DESKTOP_ORGANIZER_REL, DESKTOP_ORGANIZER_VISUOMOTOR, DESKTOP_ORGANIZER_WIDE_REL
 from mimicctl.tasks.pick_place import PICK_PLACE_G1, PICK_PLACE_GR1T2
 from mimicctl.tasks.spec import (
@@ -121,6 +121,7 @@ _REGISTRY = {
         NUT_POUR_G1,
         NUT_POUR_G1_VISUOMOTOR,
         PICK_PLACE_GR1T2,
+        NUT_POUR_GR1T2,
         PICK_PLACE_LOCOMANIPULATION_G1,
         DRIVE_TIAGO,
     )

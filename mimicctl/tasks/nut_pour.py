@@ -11,7 +11,7 @@ from typing import Any
 
 from mimicctl.tasks.franka import SCENE_COLORS
 from mimicctl.tasks.objects import RGBA, ObjectSpec, Part
-from mimicctl.tasks.pick_place import G1_FINGERS
+from mimicctl.tasks.pick_place import G1_FINGERS, GR1T2_FINGERS
 from mimicctl.tasks.spec import CameraSpec, Pour, ResetRange, Subtask, TaskSpec
 
 _RED: RGBA = (0.80, 0.09, 0.08, 1.0)
@@ -184,6 +184,18 @@ NUT_POUR_G1 = nut_pour(
     fingers=G1_FINGERS,
     horizon=700,
     source_demos="nut_pour_g1.hdf5",
+)
+
+NUT_POUR_GR1T2 = nut_pour(
+    "MuJoCo-NutPour-GR1T2-Pink-IK-Abs-v0",
+    "gr1t2",
+    # Isaac Lab's within 6 cm: the left forearm keeps off the bin, and the right hand reaches over the scale.
+    Places(beaker=(0.450, 0.110), bowl=(0.430, -0.050), scale=(0.510, -0.240), bin=(0.420, 0.370)),
+    home=(),
+    hand_joints=len(GR1T2_FINGERS),
+    fingers=GR1T2_FINGERS,
+    horizon=700,
+    source_demos="nut_pour_gr1t2.hdf5",
 )
 
 # Where a G1 has its own, in the head, looking down at the table; 87 degrees wide, as that is, to see bin and scale. Isaac Lab's name and size.

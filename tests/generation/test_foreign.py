@@ -85,7 +85,7 @@ def of_another_robot(path):
 
 
 def of_an_unknown_task(path):
-    return foreign.isaaclab(path, 2, env_name="Isaac-NutPour-GR1T2-Pink-IK-Abs-Mimic-v0")
+    return foreign.isaaclab(path, 2, env_name="Isaac-ExhaustPipe-GR1T2-Pink-IK-Abs-Mimic-v0")
 
 
 def of_another_task(path):
@@ -105,7 +105,7 @@ def not_annotated(path):
         (foreign.mimicgen, {"cubeA": "cube_1", "cubeB": "cube_1"}, "Two names stand for cube_1", "its own"),
         (foreign.robomimic, {}, "plain robomimic file", "prepare_src_dataset"),
         (of_another_robot, {}, "Sawyer", "Panda"),
-        (of_an_unknown_task, {}, "Isaac-NutPour-GR1T2-Pink-IK-Abs-Mimic-v0", "mimicctl tasks"),
+        (of_an_unknown_task, {}, "Isaac-ExhaustPipe-GR1T2-Pink-IK-Abs-Mimic-v0", "mimicctl tasks"),
         (of_another_task, {}, "another task", "--task MuJoCo-Stack-Cube-Franka-IK-Abs-v0"),
         (not_annotated, {}, "not annotated", "mimicctl annotate"),
     ],
