@@ -36,7 +36,7 @@ class Layouts:
     obs: dict[str, str] = field(default_factory=dict)
 
 
-# Isaac Lab's humanoids, of whose ids no task is here: the poses of both hands, then fingers (and the base).
+# Isaac Lab's humanoids, which are nobody's twins: the poses of both hands, then fingers (and the base).
 _HUMANOID_OBS = {"object": "vqvv"}
 _FOREIGN = {"GR1T2": Layouts("vqvq" + 22 * ".", _HUMANOID_OBS), "G1-Abs": Layouts("vqvq" + 18 * ".", _HUMANOID_OBS)}
 
@@ -45,9 +45,8 @@ def layouts_of(env_name: str) -> Layouts:
     """Of the arrays that an env records, as far as it is known here."""
     if task := twin_of(env_name):
         return Layouts(task.action_layout, task.obs_layout)
-    if "-IK-Abs" in env_name:
-        return Layouts("vq.")
-    return next((layouts for part, layouts in _FOREIGN.items() if part in env_name), Layouts())
+    arm = Layouts("vq.") if "-IK-Abs" in env_name else Layouts()
+    return next((layouts for part, layouts in _FOREIGN.items() if part in env_name), arm)
 
 
 def quaternion_columns(path: str, shape: tuple[int, ...], layouts: Layouts) -> tuple[int, ...] | None:

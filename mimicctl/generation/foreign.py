@@ -12,7 +12,7 @@ from mimicctl.dataset.dialect import SAID, refuse_without_poses
 from mimicctl.dataset.reader import Dataset
 from mimicctl.errors import UserError
 from mimicctl.schema import Episode
-from mimicctl.tasks import TaskSpec, family_of, twin_of
+from mimicctl.tasks import TaskSpec, family_of, on_isaaclab, twin_of
 from mimicctl.tasks.franka import TOOL_OFFSET
 
 _SETTING = "generate.names"
@@ -54,7 +54,12 @@ def _refuse_other_task(dataset: Dataset, task: TaskSpec) -> None:
             raise UserError(what, where=str(dataset.path), do="give demonstrations of a Panda")
         return
     read_as = twin.task_id if twin else dataset.task_id
-    if not dialect.env_name or family_of(read_as) in {family_of(name) for name in (task.task_id, task.sources_of) if name}:
+    if not dialect.env_name:
+        return
+    if family_of(read_as) in {family_of(name) for name in (task.task_id, task.sources_of) if name}:
+        if on_isaaclab(dataset.task_id) != on_isaaclab(task.task_id) and (task.is_humanoid or (twin is not None and twin.is_humanoid)):
+            what = f"The source demonstrations are of {dialect.env_name}, and {task.task_id} looks along another axis: humanoids face +y in Isaac Lab, +x on MuJoCo."
+            raise UserError(what, where=str(dataset.path), do=f"give demonstrations of {task.task_id}")
         return
     if twin:
         do = f"give --task {twin.task_id}, or demonstrations of {task.task_id}"

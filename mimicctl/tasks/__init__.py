@@ -14,7 +14,7 @@ from mimicctl.tasks.drive import DRIVE_TIAGO
 from mimicctl.tasks.lift_cube import LIFT_CUBE_ABS, LIFT_CUBE_REL
 from mimicctl.tasks.lift_tray import LIFT_TRAY_ABS
 from mimicctl.tasks.locomanipulation import PICK_PLACE_LOCOMANIPULATION_G1
-from mimicctl.tasks.nut_pour import NUT_POUR_G1, NUT_POUR_G1_VISUOMOTOR, NUT_POUR_GR1T2
+from mimicctl.tasks.nut_pour import NUT_POUR_G1, NUT_POUR_G1_VISUOMOTOR, NUT_POUR_GR1T2, NUT_POUR_GR1T2_VISUOMOTOR
 from mimicctl.tasks.organizer import DESKTOP_ORGANIZER_REL, DESKTOP_ORGANIZER_VISUOMOTOR, DESKTOP_ORGANIZER_WIDE_REL
 from mimicctl.tasks.pick_place import PICK_PLACE_G1, PICK_PLACE_GR1T2
 from mimicctl.tasks.spec import (
@@ -122,6 +122,7 @@ _REGISTRY = {
         NUT_POUR_G1_VISUOMOTOR,
         PICK_PLACE_GR1T2,
         NUT_POUR_GR1T2,
+        NUT_POUR_GR1T2_VISUOMOTOR,
         PICK_PLACE_LOCOMANIPULATION_G1,
         DRIVE_TIAGO,
     )
@@ -219,16 +220,17 @@ def with_family(task: TaskSpec) -> list[TaskSpec]:
 
 def twin_of(env_name: str) -> TaskSpec | None:
     """The task that demonstrations of an env are read as: the task itself, or the one on MuJoCo of the same name as one of Isaac Lab's, of either
-    generation of their names. None if there is none.
+    generation of their names. None if there is none: humanoids, which look along +y in Isaac Lab and along +x here, are nobody's twins.
 
     Raises:
         UserError: there is none, but there may be in a task file that is broken.
     """
     name = canonical_id(env_name)
     if on_isaaclab(name):
-        name = f"MuJoCo-{name.split('-', 1)[1].removesuffix('-v0')}-v0"
+        task = _known(f"MuJoCo-{name.split('-', 1)[1].removesuffix('-v0')}-v0")
+        return None if task is not None and task.is_humanoid else task
     task = _known(name)
-    if task is None and canonical_id(env_name) == name and name.startswith("MuJoCo-"):
+    if task is None and name.startswith("MuJoCo-"):
         _blame_broken(name)
     return task
 

@@ -201,18 +201,28 @@ NUT_POUR_GR1T2 = nut_pour(
 # Where a G1 has its own, in the head, looking down at the table; 87 degrees wide, as that is, to see bin and scale. Isaac Lab's name and size.
 _POV = CameraSpec("robot_pov_cam", "", (0.06, 0.0, 0.49), (-0.66858, 0.66858, -0.23021, 0.23021), 160, 256, focal_length=11.04)
 
-NUT_POUR_G1_VISUOMOTOR = replace(
-    NUT_POUR_G1,
-    task_id="MuJoCo-NutPour-G1-Pink-IK-Abs-Visuomotor-v0",
-    description="The same, seen by a camera in the head.",
-    cameras=(_POV,),
-    prompt_templates="nut_pour_prompts.json",
-    semantic_colors={
-        "factory_nut": (55, 255, 139),
-        "sorting_beaker": (255, 36, 66),
-        "sorting_bowl": (255, 200, 0),
-        "sorting_scale": (240, 240, 240),
-        "black_sorting_bin": (0, 90, 255),
-        **SCENE_COLORS,
-    },
-)
+# Isaac Lab's, which has +y where +x is ahead here.
+_POV_GR1T2 = CameraSpec("robot_pov_cam", "", (0.12, 0.0, 0.69), (-0.69304, 0.69304, -0.14035, 0.14035), 160, 256, focal_length=18.15)
+
+
+def _visuomotor(task: TaskSpec, camera: CameraSpec) -> TaskSpec:
+    """The task, seen by a camera in the head."""
+    return replace(
+        task,
+        task_id=task.task_id.replace("-v0", "-Visuomotor-v0"),
+        description="The same, seen by a camera in the head.",
+        cameras=(camera,),
+        prompt_templates="nut_pour_prompts.json",
+        semantic_colors={
+            "factory_nut": (55, 255, 139),
+            "sorting_beaker": (255, 36, 66),
+            "sorting_bowl": (255, 200, 0),
+            "sorting_scale": (240, 240, 240),
+            "black_sorting_bin": (0, 90, 255),
+            **SCENE_COLORS,
+        },
+    )
+
+
+NUT_POUR_G1_VISUOMOTOR = _visuomotor(NUT_POUR_G1, _POV)
+NUT_POUR_GR1T2_VISUOMOTOR = _visuomotor(NUT_POUR_GR1T2, _POV_GR1T2)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+from importlib import resources
 
 import h5py
 import numpy as np
@@ -11,6 +12,7 @@ import pytest
 
 from mimicctl import poses
 from mimicctl.config import GenerateSettings
+from mimicctl.dataset.quaternions import layouts_of
 from mimicctl.dataset.reader import Dataset
 from mimicctl.errors import UserError
 from mimicctl.generation.engine import generate
@@ -85,7 +87,7 @@ def of_another_robot(path):
 
 
 def of_an_unknown_task(path):
-    return foreign.isaaclab(path, 2, env_name="Isaac-ExhaustPipe-GR1T2-Pink-IK-Abs-Mimic-v0")
+    return foreign.isaaclab(path, 2, env_name="Isaac-NutPour-GR1T2-Pink-IK-Abs-Mimic-v0")
 
 
 def of_another_task(path):
@@ -105,7 +107,7 @@ def not_annotated(path):
         (foreign.mimicgen, {"cubeA": "cube_1", "cubeB": "cube_1"}, "Two names stand for cube_1", "its own"),
         (foreign.robomimic, {}, "plain robomimic file", "prepare_src_dataset"),
         (of_another_robot, {}, "Sawyer", "Panda"),
-        (of_an_unknown_task, {}, "Isaac-ExhaustPipe-GR1T2-Pink-IK-Abs-Mimic-v0", "mimicctl tasks"),
+        (of_an_unknown_task, {}, "Isaac-NutPour-GR1T2-Pink-IK-Abs-Mimic-v0", "mimicctl tasks"),
         (of_another_task, {}, "another task", "--task MuJoCo-Stack-Cube-Franka-IK-Abs-v0"),
         (not_annotated, {}, "not annotated", "mimicctl annotate"),
     ],
@@ -147,6 +149,21 @@ def test_info_and_check_know_all_dialects(tmp_path, mimicctl):
         assert said in checked.stderr
 
 
+def test_humanoids_that_look_along_another_axis_serve_nobody_of_the_other_simulator(tmp_path):
+    pour = find_task("MuJoCo-NutPour-GR1T2-Pink-IK-Abs-v0")
+    with pytest.raises(UserError, match="looks along another axis"):
+        infos(foreign.isaaclab(tmp_path / "theirs.hdf5", 3, env_name="Isaac-NutPour-GR1T2-Pink-IK-Abs-Mimic-v0"), pour)
+    with resources.as_file(resources.files("mimicctl") / "data" / pour.source_demos) as ours:
+        assert len(infos(ours, pour)) == 5
+        with pytest.raises(UserError, match="looks along another axis"):
+            infos(ours, dataclasses.replace(pour, task_id="Isaac-NutPour-GR1T2-Pink-IK-Abs-v0", robot="other"))
+
+
+def test_quaternions_of_isaac_labs_humanoids_are_known():
+    assert layouts_of("Isaac-NutPour-GR1T2-Pink-IK-Abs-Mimic-v0").actions == "vqvq" + 22 * "."
+    assert layouts_of("Isaac-Stack-Cube-Elsewhere-Franka-IK-Abs-v0").actions == "vq."
+
+
 @pytest.mark.parametrize(
     ("name", "twin"),
     [
@@ -157,6 +174,7 @@ def test_info_and_check_know_all_dialects(tmp_path, mimicctl):
         ("IsaacContrib-Stack-Cube-Franka-IK-Rel-Visuomotor-Cosmos", "MuJoCo-Stack-Cube-Franka-IK-Rel-Visuomotor-Cosmos-v0"),
         ("Isaac-Stack-Cube-Franka-v0", None),
         ("Isaac-Stack-Cube-Franka-IK-Rel-Skillgen-v0", None),
+        ("Isaac-NutPour-GR1T2-Pink-IK-Abs-Mimic-v0", None),
         ("StackThree_D0", None),
         ("", None),
     ],
