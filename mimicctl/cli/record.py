@@ -36,6 +36,8 @@ from mimicctl.cli.common import (
 )
 
 if TYPE_CHECKING:
+    from mimicctl.envs.base import MakeEnv
+    from mimicctl.envs.shared import SharedEnv
     from mimicctl.generation.growing import GrowingRun
 
 Invert = Annotated[Optional[str], typer.Option(help="Axes that go the other way, as in x,yaw.", show_default=False)]
@@ -162,20 +164,20 @@ def record(
 
     began, interrupted = time.monotonic(), False
     run = _growing_run(run_config) if generate else None
-    session = _Session(run_config, wanted=run_config.record.num_demos, recording=True, web=_web(web, lan, port))
+    session = _Session(run_config, wanted=run_config.record.num_demos, recording=True, generating=generate, web=_web(web, lan, port))
     progress = session.progress
-    with _begun(run, resume, overwrite) as begin:
+    with _begun(run, session.make_env, resume, overwrite) as begin:
         with recording_file(run_config, session.env.sim_args, resume=resume, overwrite=overwrite) as file:
             begin()
             progress.saved = file.saved
             try:
                 if not progress.finished:
-                    with _alongside(run, file.writer.path) as beside:
+                    with _alongside(run, file.writer.path, session.shared) as beside:
                         session.run(file.writer, failed=file.failed, first_attempt=file.next_attempt, beside=beside)
             except KeyboardInterrupt:
                 interrupted = True
         if run and progress.finished and not interrupted:
-            show(_completed(run, progress, began), as_json)
+            show(_completed(run, session.make_env, progress, began), as_json)
             return
     show(_outcome(progress, file.path, interrupted, run), as_json)
     if interrupted and (run or progress.saved < progress.rules.wanted):
@@ -210,7 +212,7 @@ def _growing_run(run_config: Any) -> GrowingRun:
 
 
 @contextmanager
-def _begun(run: Optional[GrowingRun], resume: bool, overwrite: bool) -> Iterator[Any]:
+def _begun(run: Optional[GrowingRun], envs: MakeEnv, resume: bool, overwrite: bool) -> Iterator[Any]:
     """Gives what makes the files of the generation, if there is one; what is not used of them goes at the end."""
     if run is None:
         yield lambda: None
@@ -221,7 +223,7 @@ def _begun(run: Optional[GrowingRun], resume: bool, overwrite: bool) -> Iterator
 
     def once() -> None:
         nonlocal begun
-        begin(run, resume=resume, overwrite=overwrite)
+        begin(run, envs=envs, resume=resume, overwrite=overwrite)
         begun = True
 
     try:
@@ -231,22 +233,22 @@ def _begun(run: Optional[GrowingRun], resume: bool, overwrite: bool) -> Iterator
             discard_unused(run)
 
 
-def _alongside(run: Optional[GrowingRun], recording: Path) -> Any:
+def _alongside(run: Optional[GrowingRun], recording: Path, shared: Optional[SharedEnv]) -> Any:
     if run is None:
         return nullcontext()
     from mimicctl.generation.alongside import Alongside
 
-    return Alongside(run, recording)
+    return Alongside(run, recording, shared)
 
 
-def _completed(run: GrowingRun, progress: Any, began: float) -> Outcome:
+def _completed(run: GrowingRun, envs: MakeEnv, progress: Any, began: float) -> Outcome:
     """The rest of the generation, and what came of it all."""
     from mimicctl.cli.generate import outcome_of, progress_of
     from mimicctl.generation.alongside import complete
 
     note(f"{progress.saved} demonstrations are recorded, in {run.recording}. From here on all cores generate; Ctrl-C stops it, --resume continues.")
     with progress_of(run.settings) as on_progress:
-        done = complete(run, on_progress=on_progress, on_event=note)
+        done = complete(run, envs, on_progress=on_progress, on_event=note)
     outcome = outcome_of(dataclasses.replace(done.made, resumed_at=0), time.monotonic() - began)
     recorded = [("recording", run.recording), ("recorded", progress.saved), ("discarded", progress.discarded)]
     sources = [("sources", done.pool), ("source demos", done.sources), ("made earlier", f"{done.made.resumed_at} attempts: meanwhile, or before --resume")]
@@ -290,10 +292,15 @@ class _Session:
     """Device, env and displays of one command.
 
     Args:
+        generating: something generates meanwhile.
         web: how to serve the web app; None not to.
+
+    Attributes:
+        shared: the envs of a simulation of which there can be one only, if something generates meanwhile; else None.
+        make_env: makes envs for this process, before and after the session.
     """
 
-    def __init__(self, run_config: Any, wanted: int, *, recording: bool, web: Optional[dict[str, Any]]) -> None:
+    def __init__(self, run_config: Any, wanted: int, *, recording: bool, generating: bool = False, web: Optional[dict[str, Any]]) -> None:
         from mimicctl.devices import make_device
         from mimicctl.envs import make_env
         from mimicctl.recording.session import Progress, Rules
@@ -312,7 +319,14 @@ class _Session:
             from mimicctl.web.teleop import open_teleop
 
             self.device, self._page = open_teleop(run_config, task, recording=recording)
-        self.env = make_env(task)
+        self.shared, self.make_env = None, make_env
+        if generating and task.isaaclab is not None:
+            from mimicctl.envs.shared import SharedEnv
+
+            # One for the operator, one in which demonstrations are replayed.
+            self.shared = SharedEnv(make_env(task, 2 + run_config.generate.num_envs))
+            self.make_env = self.shared.whole
+        self.env = self.shared.leader if self.shared else make_env(task)
         usual = ("motion", task.control_hz) if self.device.human else ("at_once", 0.0)
         start = usual[0] if settings.start == "auto" else settings.start
         step_hz = usual[1] if settings.step_hz is None else settings.step_hz

@@ -12,7 +12,7 @@ Poses are in the env's own frame; actions are raw, as in the file.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -107,6 +107,10 @@ class MimicEnv(Protocol):
         """The episode that `actions` (T, A) made, from its T + 1 snapshots (before the first step, then after each)."""
 
     def close(self) -> None: ...
+
+
+MakeEnv = Callable[[TaskSpec, int], MimicEnv]
+"""Of a task and a number of envs."""
 
 
 class NavigatingEnv(MimicEnv, Protocol):

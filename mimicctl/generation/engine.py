@@ -20,7 +20,7 @@ from mimicctl.dataset.reader import Dataset, demo_number
 from mimicctl.dataset.resume import find_unfinished
 from mimicctl.dataset.writer import DatasetWriter, checked_output, partial_path
 from mimicctl.envs import assets_of, make_env, physics_of, require_planner, worker_processes
-from mimicctl.envs.base import MimicEnv
+from mimicctl.envs.base import MakeEnv, MimicEnv
 from mimicctl.errors import UserError
 from mimicctl.generation.balance import preferences, round_of
 from mimicctl.generation.foreign import source_episodes
@@ -109,6 +109,7 @@ def generate(
     input_file: Path | None,
     *,
     growing: Sources | None = None,
+    envs: MakeEnv = make_env,
     rendering: RenderSettings | None = None,
     resume: bool = False,
     overwrite: bool = False,
@@ -124,6 +125,7 @@ def generate(
     Args:
         input_file: annotated source demonstrations; None for the bundled ones.
         growing: sources that are still being recorded, instead of those of a file.
+        envs: what makes those in which trials run in this process.
         rendering: how cameras draw, if the task has any; None for the defaults.
         resume: continue an interrupted run.
         overwrite: replace an existing output.
@@ -155,7 +157,7 @@ def generate(
             writer = stack.enter_context(DatasetWriter(partial, task_id=task.task_id, lineage=lineage, env_args={"sim_args": sources.sim_args}))
             failed = _failed_writer(stack, failed_path, task, lineage, fresh=not done)
             if not run.complete():
-                results = _results(sources, trial_settings, numbers, settings, rendering, done, workers, activity)
+                results = _results(sources, trial_settings, numbers, settings, rendering, done, workers, activity, envs)
                 with closing(results):
                     for result, frames in results:
                         run.take(result, frames, writer, failed, sources.sha256_of)
@@ -339,6 +341,7 @@ def _results(
     done: list[dict[str, Any]],
     workers: int,
     activity: Activity,
+    envs: MakeEnv,
 ) -> Iterator[tuple[TrialResult, dict[str, Frames]]]:
     """Results and images of the trials after those `done`, in order, piece by piece: the trials of a piece have the same pool, and are of one round if the
     run is balanced. All of a piece is there before the next one is waited for. Close the iterator to stop.
@@ -351,7 +354,7 @@ def _results(
             first, end_of_round = round_of(len(attempts))
             preferred = preferences(task, [demo.name for demo in pool.demos], attempts[:first], end_of_round - first)
             of_piece, end = dataclasses.replace(trial_settings, preferences=preferred), min(end, end_of_round)
-        results = results_in_order(pool, of_piece, numbers[len(attempts) : end], settings, workers, activity)
+        results = results_in_order(pool, of_piece, numbers[len(attempts) : end], settings, workers, activity, envs)
         seen = _with_images(results, task, rendering, workers) if task.cameras else ((result, {}) for result in results)
         with closing(results), closing(seen):
             for result, frames in seen:

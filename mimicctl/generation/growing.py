@@ -19,6 +19,7 @@ from mimicctl.dataset.reader import Dataset
 from mimicctl.dataset.resume import find_unfinished
 from mimicctl.dataset.writer import DatasetWriter, checked_output, partial_path
 from mimicctl.envs import make_env
+from mimicctl.envs.base import MakeEnv, MimicEnv
 from mimicctl.errors import RunFailed, UserError
 from mimicctl.generation import engine
 from mimicctl.generation.foreign import source_episodes
@@ -90,16 +91,16 @@ class GrowingRun:
         return output.with_name(f"{output.stem}_sources{output.suffix}")
 
 
-def begin(run: GrowingRun, *, resume: bool, overwrite: bool) -> None:
+def begin(run: GrowingRun, *, envs: MakeEnv = make_env, resume: bool, overwrite: bool) -> None:
     """Refuse what cannot work before anybody records anything, and leave the files that the run goes on with: of the pool, and of what is generated.
 
     Raises:
         UserError: settings that do not fit; the demos to begin with are no sources for the task; or a file exists, and what to do about it was not said.
     """
     _refuse_misfits(run)
-    continued = _begin_pool(run, resume=resume, overwrite=overwrite)
+    continued = _begin_pool(run, envs, resume=resume, overwrite=overwrite)
     try:
-        with GrowingPool(run, complete=False) as pool:
+        with GrowingPool(run, envs, complete=False) as pool:
             engine.begin(run.task_id, run.seed, run.settings, pool, run.rendering, resume=resume, overwrite=overwrite)
     except BaseException:
         if not continued:
@@ -111,9 +112,6 @@ def _refuse_misfits(run: GrowingRun) -> None:
     if not run.wanted:
         what = "How much is generated while you record goes by how many demonstrations there will be."
         raise UserError(what, where="--generate --num-demos 0", do="say how many: --num-demos 10")
-    if run.task.isaaclab is not None:
-        what = "Beside a recording generation runs on MuJoCo only: a process has room for one simulation of Isaac Lab."
-        raise UserError(what, where=f"--generate --task {run.task_id}", do="record first, then mimicctl annotate and generate")
     if run.settings.shard or run.settings.engine != "pool":
         what = "What is generated beside a recording is generated on this machine, in one piece."
         raise UserError(what, where="--generate with generate.shard or generate.engine", do="record first, then mimicctl annotate and generate")
@@ -121,11 +119,11 @@ def _refuse_misfits(run: GrowingRun) -> None:
         raise UserError("Recorded and generated demonstrations go to files of their own.", where=str(run.recording), do="choose another --output-file")
 
 
-def _begin_pool(run: GrowingRun, *, resume: bool, overwrite: bool) -> bool:
+def _begin_pool(run: GrowingRun, envs: MakeEnv, *, resume: bool, overwrite: bool) -> bool:
     """Whether there was a pool to go on with."""
     task, seeds, sha256s, inputs = run.task, [], {}, []
     if run.settings.input_file:
-        with Dataset(run.settings.input_file) as dataset, closing(make_env(task)) as env:
+        with Dataset(run.settings.input_file) as dataset, closing(envs(task, 1)) as env:
             seeds = list(source_episodes(dataset, task, without_discarded(dataset), run.settings.names))
             load_pool(task, seeds, env.gripper_actions, str(dataset.path), use_skillgen=run.settings.use_skillgen)
             sha256s = {name: dataset.demo_sha256(name) for name, _ in seeds}
@@ -161,24 +159,24 @@ class GrowingPool:
 
     grows, made_by = True, _MADE_BY
 
-    def __init__(self, run: GrowingRun, *, complete: bool, on_change: Callable[[], None] = lambda: None) -> None:
+    def __init__(self, run: GrowingRun, envs: MakeEnv = make_env, *, complete: bool, on_change: Callable[[], None] = lambda: None) -> None:
         """
         Args:
+            envs: what makes those in which demos are replayed.
             complete: nothing more will be recorded. What is there already can still be taken in before the first trial.
             on_change: called when the attributes or the length have changed.
         """
         self.run, self.waits = run, False
-        self._task, self._complete, self._on_change = run.task, complete, on_change
+        self._task, self._envs, self._complete, self._on_change = run.task, envs, complete, on_change
         self._path = partial_path(run.pool_file)
         self._changed, self._closed = threading.Condition(), False
-        self._env = make_env(self._task)
-        engine.require_navigation(self._env, self._task, run.settings)
-        self.sim_args = self._env.sim_args
-        with Dataset(self._path, need_demos=False) as dataset:
+        with closing(envs(self._task, 1)) as env, Dataset(self._path, need_demos=False) as dataset:
+            engine.require_navigation(env, self._task, run.settings)
+            self.sim_args = env.sim_args
             self._lineage = dataset.lineage
             self.left_out: dict[str, str] = self._lineage.setdefault("left_out", {})
             self._taken = {dataset.demo_lineage(name)["parent"]["demo"] for name in dataset.demos[self._lineage["seeds"] :]}
-            self._demos = self._cut(dataset.episodes())
+            self._demos = self._cut(env, dataset.episodes())
         self._writer = DatasetWriter(self._path, task_id=self._task.task_id, lineage=self._lineage)
 
     def __enter__(self) -> GrowingPool:
@@ -192,6 +190,7 @@ class GrowingPool:
         with self._changed:
             self._closed = True
             self._writer.close()
+            self._changed.notify_all()
 
     def __len__(self) -> int:
         return len(self._demos)
@@ -213,16 +212,17 @@ class GrowingPool:
         for name in new:
             with Dataset(recording) as dataset:  # not kept open: the writer of a recording copies what is being read
                 episode, sha256 = dataset.episode(name), dataset.demo_sha256(name)
-            found, annotated = annotate_demo(self._env, self._task, name, episode, starts=self.run.settings.use_skillgen)
-            with self._changed:
-                if self._closed:
-                    return
-                found = self._join(found, episode, annotated, sha256)
-                self._changed.notify_all()
+            with closing(self._envs(self._task, 1)) as env:
+                found, annotated = annotate_demo(env, self._task, name, episode, starts=self.run.settings.use_skillgen)
+                with self._changed:
+                    if self._closed:
+                        return
+                    found = self._join(env, found, episode, annotated, sha256)
+                    self._changed.notify_all()
             self._on_change()
             yield found
 
-    def _join(self, found: DemoAnnotation, recorded: Episode, annotated: Episode | None, sha256: str) -> DemoAnnotation:
+    def _join(self, env: MimicEnv, found: DemoAnnotation, recorded: Episode, annotated: Episode | None, sha256: str) -> DemoAnnotation:
         if annotated is None:
             self.left_out[found.name] = found.problem
             self._writer.describe(self._lineage, {})
@@ -230,12 +230,12 @@ class GrowingPool:
         written_as = AnnotationOutput(self._path, self._writer).write(found.name, recorded, annotated, sha256)
         # As it is in the file, which has fewer digits: a trial that is repeated from there is the same.
         with Dataset(self._path) as dataset:
-            self._demos += self._cut([(written_as, dataset.episode(written_as))])
+            self._demos += self._cut(env, [(written_as, dataset.episode(written_as))])
         self._taken.add(found.name)
         return DemoAnnotation(found.name, written_as, found.replayed, found.rises, "")
 
-    def _cut(self, demos: Iterable[tuple[str, Episode]]) -> list[SourceDemo]:
-        return list(load_pool(self._task, demos, self._env.gripper_actions, str(self._path), use_skillgen=self.run.settings.use_skillgen).demos)
+    def _cut(self, env: MimicEnv, demos: Iterable[tuple[str, Episode]]) -> list[SourceDemo]:
+        return list(load_pool(self._task, demos, env.gripper_actions, str(self._path), use_skillgen=self.run.settings.use_skillgen).demos)
 
     # The run, as `Sources` ------------------------------------------------------------------------------------------
 
@@ -243,12 +243,15 @@ class GrowingPool:
         """
         Raises:
             RunFailed: the pool is complete, and empty.
+            SystemExit: it was closed, so what it is waited for never comes.
         """
         with self._changed:
             growth = Growth(self._lineage["seeds"], max(self.run.wanted, len(self._taken) + len(self.left_out)), self.run.settings.trials)
             size = growth.size_at(trial)
             while len(self._demos) < size and not self._complete:
                 self._wait()
+                if self._closed:
+                    raise SystemExit
             if not self._demos:
                 raise self._nothing_to_draw_from()
             end = growth.end_of(size) if size <= len(self._demos) else sys.maxsize
@@ -261,6 +264,7 @@ class GrowingPool:
             self._changed.wait()
         finally:
             self.waits = False
+            self._on_change()
 
     def _nothing_to_draw_from(self) -> RunFailed:
         if not self.left_out:

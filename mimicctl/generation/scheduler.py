@@ -9,17 +9,20 @@ from functools import partial
 from mimicctl.config import GenerateSettings
 from mimicctl.crew import Activity, NextNumber, Run, results_here, results_of_jobs
 from mimicctl.envs import make_env
-from mimicctl.envs.base import MimicEnv
+from mimicctl.envs.base import MakeEnv, MimicEnv
 from mimicctl.generation.source import SourcePool
 from mimicctl.generation.trial import TrialResult, TrialSettings, run_trials
 
 
 def results_in_order(
-    pool: SourcePool, trial_settings: TrialSettings, numbers: range, settings: GenerateSettings, workers: int, activity: Activity
+    pool: SourcePool, trial_settings: TrialSettings, numbers: range, settings: GenerateSettings, workers: int, activity: Activity, envs: MakeEnv = make_env
 ) -> Iterator[TrialResult]:
     """Results of the trials `numbers`, in that order.
 
     Which process, env or machine runs a trial, and how often it is tried, changes nothing about it. Close the iterator to stop.
+
+    Args:
+        envs: of this process.
     """
     if settings.engine == "ray":
         from mimicctl.generation.ray_engine import results_from_ray
@@ -31,7 +34,7 @@ def results_in_order(
         arguments = (pool, trial_settings, settings.num_envs)
         results = results_of_jobs(prepare_trials, arguments, numbers, workers=workers, at_once=settings.num_envs, activity=activity, do=do)
     else:
-        results = _in_this_process(pool, trial_settings, numbers, settings.num_envs, activity)
+        results = _in_this_process(pool, trial_settings, numbers, settings.num_envs, activity, envs)
     with closing(results):
         yield from _ordered(results, numbers)
 
@@ -47,8 +50,8 @@ def _ordered(results: Iterator[TrialResult], numbers: range) -> Iterator[TrialRe
             wanted = next(expected, None)
 
 
-def _in_this_process(pool: SourcePool, settings: TrialSettings, numbers: range, num_envs: int, activity: Activity) -> Iterator[TrialResult]:
-    with closing(make_env(settings.task, num_envs)) as env:
+def _in_this_process(pool: SourcePool, settings: TrialSettings, numbers: range, num_envs: int, activity: Activity, envs: MakeEnv) -> Iterator[TrialResult]:
+    with closing(envs(settings.task, num_envs)) as env:
         yield from results_here(partial(_numbered, env, pool, settings), numbers, activity)
 
 

@@ -8,6 +8,7 @@ import signal
 import subprocess
 import sys
 import time
+from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
 
@@ -20,6 +21,7 @@ from mimicctl.dataset.reader import Dataset
 from mimicctl.dataset.writer import DatasetWriter, partial_path
 from mimicctl.devices import make_device
 from mimicctl.envs import make_env
+from mimicctl.envs.shared import SharedEnv
 from mimicctl.errors import RunFailed, UserError
 from mimicctl.generation import alongside
 from mimicctl.generation.alongside import Alongside, Standing, complete
@@ -194,7 +196,7 @@ def test_demos_made_while_others_are_recorded_are_those_made_afterwards(tmp_path
         for saved in range(1, WANTED):
             write(run.recording, recorded[saved - 1])
             reached = follow_until(beside, saved, lambda now, _, due=growth.end_of(saved): now.waits and now.attempts == due, said)
-            assert os.getpriority(os.PRIO_PROCESS, beside._process.pid) == min(19, os.getpriority(os.PRIO_PROCESS, 0) + 10)
+            assert os.getpriority(os.PRIO_PROCESS, beside._worker.process.pid) == min(19, os.getpriority(os.PRIO_PROCESS, 0) + 10)
             assert reached.pool == saved and "waits for the next demo" in reached.text()
         write(run.recording, recorded[-1])
     assert not said and not list(tmp_path.rglob(".*"))
@@ -208,6 +210,58 @@ def test_demos_made_while_others_are_recorded_are_those_made_afterwards(tmp_path
         for name in made.demos:
             used = made.demo_lineage(name)["source_sha256"]
             assert used == {source: pool.demo_sha256(source) for source in made.demo_lineage(name)["sources"]}
+
+
+def recorded_in_step(run: GrowingRun, say, on_step=lambda progress: None) -> None:
+    """A session of a scripted operator, in one batch of envs with what generates meanwhile."""
+    device = make_device(find_task(LIFT), RecordSettings(device="scripted", speed="fast"), SEED)
+    env = make_env(LIFT, 2 + run.settings.num_envs)
+    with closing(env), DatasetWriter(run.recording, task_id=LIFT, lineage={}) as writer:
+        shared = SharedEnv(env)
+        with Alongside(run, run.recording, shared) as beside:
+
+            def watch(now: Progress) -> None:
+                beside.follow(now.saved, say)
+                on_step(now)
+
+            run_session(shared.leader, device, writer, Progress(Rules(run.wanted, 10)), seed=SEED, on_step=watch)
+
+
+def test_demos_made_in_step_with_the_recording_are_those_made_afterwards(tmp_path):
+    run, said = growing_run(tmp_path / "meanwhile", wanted=6, trials=16), []
+    begin(run, resume=False, overwrite=False)
+    recorded_in_step(run, said.append)
+    assert not said and not list(tmp_path.rglob(".*"))
+    after = growing_run(tmp_path / "after", wanted=6, trials=16)
+    after.recording.parent.mkdir(parents=True)
+    shutil.copy(run.recording, after.recording)
+    done = complete(run, on_progress=lambda attempts, successes: None, on_event=said.append)
+    assert 0 < done.made.resumed_at < done.made.report.attempts and done.sources == 6 and not said
+    assert fingerprint(done.made.path) == fingerprint(completed(after).made.path)
+
+
+def test_a_cap_on_failures_stops_what_is_in_step_and_not_the_recording(tmp_path):
+    run, said = growing_run(tmp_path, wanted=5, max_failures=1, subtasks={"franka": [{"action_noise": 3.0}]}), []
+    begin(run, resume=False, overwrite=False)
+    recorded_in_step(run, said.append)
+    assert len(said) == 1 and "Generation has stopped, the recording goes on: 1 attempts failed" in said[0]
+    with Dataset(run.recording) as recording:
+        assert len(recording) == 5
+
+
+def test_a_recording_that_is_interrupted_ends_what_is_in_step_with_it(tmp_path):
+    run = growing_run(tmp_path, wanted=6, trials=16, input_file=str(SEEDS))
+    begin(run, resume=False, overwrite=False)
+
+    def interrupt(now: Progress) -> None:
+        if now.saved == 5:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        recorded_in_step(run, lambda text: None, interrupt)
+    assert attempts_in(partial_path(Path(run.settings.output_file)))
+    done = complete(replace(run, wanted=5), on_progress=lambda attempts, successes: None, on_event=lambda text: None)
+    assert done.sources == 5 + 5 and done.made.demos == 16
 
 
 def test_what_ctrl_c_stops_while_recording_and_afterwards_is_resumed(tmp_path):
@@ -263,7 +317,7 @@ def test_a_generation_that_stands_still_does_not_hold_up_the_recording(tmp_path,
         progress, seen = Progress(Rules(2, 10)), []
         env = make_env(task)
         with DatasetWriter(run.recording, task_id=LIFT, lineage={}) as writer, Alongside(run, run.recording) as beside:
-            os.kill(beside._process.pid, signal.SIGSTOP)
+            os.kill(beside._worker.process.pid, signal.SIGSTOP)
 
             def watch(now: Progress, beside=beside, seen=seen, generating=generating) -> None:
                 seen.append(now.steps)
@@ -292,7 +346,7 @@ def test_when_the_generating_process_is_killed_a_person_is_told_and_nothing_is_l
     write(run.recording, recorded[0])
     with Alongside(run, run.recording) as beside:
         follow_until(beside, 1, lambda now, _: now.attempts > 0, said)
-        os.kill(beside._process.pid, signal.SIGKILL)
+        os.kill(beside._worker.process.pid, signal.SIGKILL)
         follow_until(beside, 1, lambda _, said: said, said)
         assert "has died (exit code -9)" in said[0] and beside.follow(2, said.append).endswith("stopped") and len(said) == 1
     write(run.recording, *recorded[1:])
