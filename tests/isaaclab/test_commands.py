@@ -88,6 +88,20 @@ def test_an_interrupted_run_keeps_what_it_made_and_continues(isaac, folder, anno
     assert made["attempts"] == 12
 
 
+def test_recording_and_generating_at_once(isaac, folder, annotated):
+    """In one simulation: the second take is long enough for trials from demonstrations that were there before."""
+    made, said = isaac(
+        "record", "--task", TASK, "--device", "scripted", "--generate", "--num-demos", "2", "--trials", "6", "--input-file", annotated.name,
+        "--output-file", "meanwhile.hdf5", "--generated-output-file", "from_meanwhile.hdf5", "-o", "generate.num_envs=3", "--json",
+    )  # fmt: skip
+    assert made["recording"]["demos"] == 2 and made["demos"] == 6 and made["made_earlier"] > 0
+    assert made["sources_file"]["demos"] == 4 - len(made["sources_file"]["left_out"]) >= 3
+    assert "has died" not in said and "has stopped" not in said
+    with Dataset(folder / "from_meanwhile.hdf5") as dataset:
+        pools = [attempt["pool"] for attempt in dataset.attempts()]
+    assert pools[0] == 2 and pools == sorted(pools)
+
+
 def test_a_mistyped_task_is_told_the_nearest(isaac):
     _, said = isaac("generate", "--task", "Isaac-Stack-Cube-Franka-IK-Rell-v0", code=2)
     assert "did you mean Isaac-Stack-Cube-Franka-IK-Rel-Mimic-v0?" in said
