@@ -86,7 +86,7 @@ def play(
     }  # fmt: skip
     run_config = resolve_settings(flags, config, override).config
     from mimicctl.envs import physics_of
-    from mimicctl.errors import RunFailed, UserError
+    from mimicctl.errors import RunFailed
     from mimicctl.evaluation import checkpoints as found
     from mimicctl.evaluation.play import play as roll_out_all
     from mimicctl.evaluation.play import spread_over
@@ -109,9 +109,7 @@ def play(
     refuse_isaaclab_flags(flags, evaluated.task_id)
     demand(evaluated.task_id, cameras=enable_cameras, pinocchio=enable_pinocchio)
     if videos:
-        if evaluated.isaaclab:
-            raise UserError("Rollouts on Isaac Lab are not filmed yet.", where="--video", do="leave it out, or give the --task on MuJoCo")
-        film.prepare()
+        film.prepare(evaluated)
     note(f"Evaluating {len(checkpoints)} checkpoints of {', '.join(map(str, sources))}.")
     labels = dict(zip(checkpoints, found.labels_of(checkpoints), strict=True))
     finished: dict[Path, list[Any]] = {path: [] for path in checkpoints}
@@ -136,6 +134,7 @@ def play(
             "horizon": settings.horizon,
             "rollouts": settings.rollouts,
             "stopped": stopped is not None,
+            **({"drawn_as": film.drawn_as(evaluated).task_id} if videos and evaluated.isaaclab else {}),
         }
         show(_outcome(evaluated, complete, labels, facts, folder, videos), as_json)
     if stopped is not None:
@@ -252,4 +251,5 @@ def _outcome(task: TaskSpec, evaluations: list[Evaluation], labels: dict[Path, s
     shown = [("task", task.task_id), ("physics", facts["physics"]), ("best", top.checkpoint), ("success", top.rate), ("report", report), ("plot", picture)]
     if videos:
         shown.append(("videos", videos))
+        shown += [("drawn as", facts["drawn_as"])] if "drawn_as" in facts else []
     return Outcome("Evaluated.", shown, tables, data=data)

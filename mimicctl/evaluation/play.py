@@ -91,7 +91,7 @@ def _roll_out(job: _Job, next_number: NextNumber) -> Iterator[tuple[int, tuple[P
     with ExitStack() as stack:
         stack.enter_context(one_thread())
         env = stack.enter_context(closing(make_env(job.task, job.num_envs)))
-        film = stack.enter_context(closing(Film(job.task))) if job.films else None
+        film = stack.enter_context(closing(Film(env))) if job.films else None
         upcoming = _Upcoming(next_number, job.rollouts)
         while not upcoming.empty():
             place = upcoming.checkpoint

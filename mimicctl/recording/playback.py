@@ -71,13 +71,10 @@ def play(
         if unknown:
             what = f"There is no {unknown[0]} in the file; it has {dataset.demos[0]} to {dataset.demos[-1]}."
             raise UserError(what, where=str(path), do="mimicctl dataset info shows them")
-        film = None
         if videos is not None:
-            if task.isaaclab is not None:
-                raise UserError("Replays on Isaac Lab are not filmed.", where="--video", do="leave it out, or replay on MuJoCo: --task MuJoCo-...")
-            prepare()
-            film = stack.enter_context(closing(Film(task)))
+            prepare(task)
         env = stack.enter_context(closing(make_env(task)))
+        film = None if videos is None else stack.enter_context(closing(Film(env)))
         for name in names or dataset.demos:
             episode = dataset.episode(name)
             if (states or tolerance is not None) and not episode.states:

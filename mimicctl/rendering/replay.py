@@ -70,7 +70,7 @@ def positions_of(task: TaskSpec) -> Callable[[Episode], np.ndarray]:
 
     The function raises a UserError for an episode without states, or with those of another scene.
     """
-    reader = _reader_of(task)
+    reader = reader_of(task)
 
     def positions(episode: Episode) -> np.ndarray:
         if not episode.states or not episode.initial_state:
@@ -81,7 +81,8 @@ def positions_of(task: TaskSpec) -> Callable[[Episode], np.ndarray]:
     return positions
 
 
-def _reader_of(task: TaskSpec) -> SceneReader:
+def reader_of(task: TaskSpec) -> SceneReader:
+    """What reads joint positions off recorded states."""
     if not task.is_humanoid:
         return reader_class(task).of(task)
     return (LocomanipulationReader if task.has_body else HumanoidReader).of_states(task)

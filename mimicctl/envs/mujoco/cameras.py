@@ -186,9 +186,9 @@ class SceneRenderer:
 
 
 def _free(gl: Any, *contexts: mujoco.MjrContext) -> None:
-    with gl.as_current():
-        for context in contexts:
-            context.free()
+    gl.make_current()
+    for context in contexts:
+        context.free()
     gl.free()
 
 
