@@ -21,6 +21,9 @@ _BT601 = 5
 
 _LIMITED_RANGE = 1
 
+_BY_ITSELF = 1
+"""FFmpeg's AV_PICTURE_TYPE_I, which x264 makes a keyframe of. 0 leaves it to the encoder."""
+
 
 _SCALING = 0x2 | 0x40000 | 0x2000
 """libswscale's SWS_BILINEAR, SWS_ACCURATE_RND and SWS_FULL_CHR_H_INT. Without the last two every colour comes out one or two levels too dark.
@@ -94,14 +97,19 @@ class VideoWriter:
     def __enter__(self) -> VideoWriter:
         return self
 
-    def write(self, picture: np.ndarray) -> None:
-        """Append (H, W, 3) uint8 RGB or (H, W) uint8 grey."""
+    def write(self, picture: np.ndarray, *, by_itself: bool = False) -> None:
+        """Append (H, W, 3) uint8 RGB or (H, W) uint8 grey.
+
+        Args:
+            by_itself: it and those after it can be decoded without any before it, wherever it stands.
+        """
         frame = self._frame.from_ndarray(np.ascontiguousarray(picture), format="rgb24" if picture.ndim == 3 else "gray")
         width, height = self._size
         frame = self._scaler.reformat(
             frame, width=width, height=height, format="yuv420p", interpolation="BICUBIC", dst_colorspace=_BT601, dst_color_range=_LIMITED_RANGE
         )
         frame.pts = self._count
+        frame.pict_type = _BY_ITSELF if by_itself else 0
         self._count += 1
         self._container.mux(self._stream.encode(frame))
 

@@ -23,9 +23,10 @@ from mimicctl.cli.common import (
     resolve_settings,
     show,
     size_of,
+    some,
 )
 
-app = typer.Typer(help="Look into datasets, check, split and repair them, add cameras, send them to the hub.", no_args_is_help=True)
+app = typer.Typer(help="Look into datasets, check, split, repair and salvage them, add cameras, send them to the hub.", no_args_is_help=True)
 app.command("push")(hub.push)
 app.command("pull")(hub.pull)
 
@@ -119,6 +120,37 @@ def repair(
     data = {"file": str(target.absolute()), "contents_damaged": found.contents_damaged, "renumbered": found.renumbered}
     data |= {"saved": found.saved, "lost": [vars(demo) for demo in found.demos if demo.lost_because]}
     show(Outcome("Repaired.", facts, tables, f"mimicctl dataset check {target}", data), as_json)
+
+
+@app.command()
+def salvage(
+    folder: Annotated[Path, typer.Argument(help="Folder of a LeRobot dataset.")],
+    output: Annotated[Path | None, typer.Option("--output-dir", help="Where the saved episodes go (<name>_salvaged).", show_default=False)] = None,
+    overwrite: Overwrite = False,
+    as_json: Json = False,
+) -> None:
+    """Save every whole episode that a crashed LeRobot session left, to a new dataset."""
+    from mimicctl.conversion.lerobot.salvage import salvage as save
+
+    folder = folder.absolute()
+    target = output or folder.with_name(f"{folder.name}_salvaged")
+    with reporting("salvage", 0) as reporter:
+
+        def progress(done: int, total: int) -> None:
+            reporter.set_total(max(total, 1))
+            reporter.update(done, "episodes")
+
+        found = save(folder, target, overwrite=overwrite, on_progress=progress)
+    facts = [("folder", found.folder), ("saved", f"{len(found.saved)} episodes, {found.frames} frames"), ("lost", len(found.lost))]
+    if found.encoded:
+        facts.append(("encoded", f"pictures of {some(list(map(str, found.encoded)))}; those of the others are as they were"))
+    if renumbered := [f"{old} is {new}" for new, old in enumerate(found.saved) if old != new]:
+        facts.append(("numbers", some(renumbered)))
+    facts += [("note", note) for note in found.notes]
+    tables = [Table("Lost", ("episode", "because"), [(lost.episode, lost.because) for lost in found.lost])] if found.lost else []
+    data = {"folder": str(found.folder), "saved": found.saved, "frames": found.frames, "lost": [vars(lost) for lost in found.lost]}
+    data |= {"encoded": found.encoded, "notes": found.notes}
+    show(Outcome("Salvaged.", facts, tables, f"mimicctl convert lerobot-to-hdf5 --input-dir {target}", data), as_json)
 
 
 Dialect = Literal["isaaclab2", "isaaclab3", "mimicgen", "robomimic"]

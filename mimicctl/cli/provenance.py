@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Optional
 
 import typer
 
-from mimicctl.cli.common import Json, Outcome, Overwrite, Table, note, reporting, show
+from mimicctl.cli.common import Json, Outcome, Overwrite, Table, note, reporting, show, some
 
 if TYPE_CHECKING:
     from mimicctl.provenance.graph import Graph
@@ -164,7 +164,7 @@ def _planned(title: str, graph: Graph, planned: Withdrawal, facts: list[tuple[st
         ("checkpoints", f"{len(planned.tainted)} to be refused from now on"),
         *facts,
     ]
-    purges = [(named(p.path), len(p.demos), p.attempts, p.records, _some(list(p.demos))) for p in planned.purges]
+    purges = [(named(p.path), len(p.demos), p.attempts, p.records, some(list(p.demos))) for p in planned.purges]
     tables = [Table("Datasets, written anew", ("file", "demos", "attempts", "entries", "which"), purges)] if purges else []
     others = [("refused from now on", named(p)) for p in planned.tainted] + [("removed", named(p)) for p in planned.removed]
     others += [("kept: made with a refused checkpoint", named(p)) for p in planned.kept]
@@ -176,11 +176,6 @@ def _planned(title: str, graph: Graph, planned: Withdrawal, facts: list[tuple[st
     if planned.retrain:
         tables.append(Table("Train again, on what is left", ("command",), [(command,) for command in planned.retrain]))
     return Outcome(title, facts, tables, data={**planned.as_dict(), **(data or {})})
-
-
-def _some(names: list[str]) -> str:
-    shown = ", ".join(names[:6])
-    return f"{shown} and {len(names) - 6} more" if len(names) > 6 else shown
 
 
 # What is known of a file --------------------------------------------------------------------------------------

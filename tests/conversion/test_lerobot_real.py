@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import signal
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -9,9 +12,12 @@ import pytest
 
 from mimicctl.conversion.lerobot.folder import LeRobotFolder
 from mimicctl.conversion.lerobot.from_lerobot import from_lerobot
+from mimicctl.conversion.lerobot.salvage import salvage
 from mimicctl.conversion.lerobot.to_lerobot import to_lerobot
 from mimicctl.dataset.reader import Dataset
 from tests.cameras import camera_file
+from tests.conftest import ROOT
+from tests.conversion.crashing_lerobot import FIRST, frame
 
 pytestmark = pytest.mark.lerobot
 
@@ -119,8 +125,8 @@ def test_episodes_are_added_to_each_others_datasets(tmp_path, source_file):
     made = to_lerobot(source_file, tmp_path / "there", append=True)
     assert (made.demos, made.episodes) == (10, 12)
     resumed = LeRobotDataset.resume("local/there", root=tmp_path / "there")
-    for frame in frames[:8]:
-        resumed.add_frame({**frame, "task": "One more."})
+    for recorded in frames[:8]:
+        resumed.add_frame({**recorded, "task": "One more."})
     resumed.save_episode()
     resumed.finalize()
     dataset = opened(tmp_path / "there")
@@ -132,3 +138,30 @@ def test_episodes_are_added_to_each_others_datasets(tmp_path, source_file):
         assert np.array_equal(
             there.group("demo_5")["states/rigid_object/cube_1/root_pose"][()], source.group("demo_3")["states/rigid_object/cube_1/root_pose"][()]
         )
+
+
+@pytest.mark.parametrize(
+    ("episodes", "where", "encoded"),
+    [(3, "after", ()), (12, "recording", ()), (3, "rows saved", (2,)), (3, "one camera encoded", (2,)), (3, "pictures saved", ()), (3, "streaming", ())],
+)
+def test_what_a_killed_lerobot_session_leaves_is_a_dataset_again(tmp_path, episodes, where, encoded):
+    killed = subprocess.run([sys.executable, "-m", "tests.conversion.crashing_lerobot", str(tmp_path / "there"), str(episodes), where], cwd=ROOT, check=False)
+    assert killed.returncode == -signal.SIGKILL
+    with pytest.raises(Exception):  # it looks for it on the hub, in vain
+        opened(tmp_path / "there")
+    made = salvage(tmp_path / "there", tmp_path / "saved")
+    whole = episodes - (where == "recording")
+    assert made.saved == tuple(range(whole)) and made.encoded == encoded
+    assert [lost.episode for lost in made.lost] == [whole] * (where == "recording")
+    dataset = opened(tmp_path / "saved", delta_timestamps={"action": [0.0, 0.05]})
+    assert (dataset.num_episodes, len(dataset)) == (whole, sum(FIRST + episode for episode in range(whole)))
+    index = 0
+    for episode in range(whole):
+        for step in range(FIRST + episode):
+            item, wanted = dataset[index], frame(episode, step)
+            assert np.array_equal(item["action"][0].numpy(), wanted["action"])
+            assert np.array_equal(item["observation.state"].numpy(), wanted["observation.state"]) and item["task"] == f"Task {episode % 2}."
+            assert bool(item["next.success"]) == wanted["next.success"]
+            for key in ("observation.images.front", "observation.images.wrist"):
+                assert np.abs(item[key].numpy() * 255 - wanted[key][0, 0, 0]).max() < 4
+            index += 1

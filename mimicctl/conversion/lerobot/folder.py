@@ -26,7 +26,7 @@ INFO, STATISTICS, TASKS = "meta/info.json", "meta/stats.json", "meta/tasks.parqu
 NUMBERED = "chunk-{chunk_index:03d}/file-{file_index:03d}"
 DATA, EPISODES, VIDEOS = f"data/{NUMBERED}.parquet", f"meta/episodes/{NUMBERED}.parquet", "videos/{video_key}/" + f"{NUMBERED}.mp4"
 
-_DAMAGED = "copy the dataset again, or make it again"
+_DAMAGED = "copy the dataset again, or make it again; mimicctl dataset salvage saves what is whole of a LeRobot session that was killed"
 
 
 @dataclass(frozen=True)
@@ -57,6 +57,12 @@ class EpisodeEntry:
     data: Path
     clips: dict[str, Clip]
     files: tuple[int, ...]
+
+
+def picture_size(shape: Sequence[int]) -> tuple[int, int]:
+    """(height, width) of pictures whose channels come first or last."""
+    height, width = shape[1:] if shape[0] <= 4 < shape[2] else shape[:2]
+    return height, width
 
 
 class LeRobotFolder:

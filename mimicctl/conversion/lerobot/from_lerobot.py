@@ -18,7 +18,7 @@ import numpy as np
 
 import mimicctl
 from mimicctl.conversion.lerobot.features import ACTION, IMAGES
-from mimicctl.conversion.lerobot.folder import EPISODES, INFO, EpisodeEntry, LeRobotFolder
+from mimicctl.conversion.lerobot.folder import EPISODES, INFO, EpisodeEntry, LeRobotFolder, picture_size
 from mimicctl.conversion.lerobot.reader import Clips, left_out, read_episodes
 from mimicctl.conversion.lerobot.sidecar import Origin, Sidecar, action_digest, copy_without
 from mimicctl.dataset.frames import Frames, compressed, write_frames
@@ -78,7 +78,7 @@ def from_lerobot(
     if not folder.episodes:
         raise UserError("The dataset has no episodes.", where=str(folder.root), do="record some first")
     if problems := folder.damage():
-        do = "copy the dataset again, or make it again; a LeRobot session that was killed leaves Parquet files without their footer, and its videos whole"
+        do = f"of a LeRobot session that was killed, mimicctl dataset salvage {folder.root} saves what is whole; others are copied again, or made again"
         raise UserError(f"{len(problems)} files of the dataset are damaged; nothing was written.", where=listed(problems), do=do)
     if ACTION not in folder.features:
         raise UserError("The dataset has no feature action, and a demonstration needs its actions.", where=str(folder.root / INFO))
@@ -212,7 +212,7 @@ def _sizes(folder: LeRobotFolder) -> Iterator[tuple[str, tuple[int, int]]]:
         shape = list(feature["shape"])
         if len(shape) != 3:
             raise UserError(f"{name} has the shape {shape}, which is not that of pictures.", where=where)
-        height, width = shape[1:] if shape[0] <= 4 < shape[2] else shape[:2]
+        height, width = picture_size(shape)
         yield name, (width, height)
 
 

@@ -57,7 +57,7 @@ def _in_file(path: Path, entries: Sequence[EpisodeEntry], features: Mapping[str,
         for batch in batches(path, [*shapes, *pictures, "episode_index"]):
             episodes = numbers(batch.column("episode_index"), (1,))
             values = {name: numbers(batch.column(name), shape) for name, shape in shapes.items()}
-            values |= {name: _decoded(batch.column(name).to_pylist()) for name in pictures}
+            values |= {name: decoded(batch.column(name).to_pylist()) for name in pictures}
             for start, stop in _runs(episodes):
                 if episodes[start] != current:
                     current, have, rows = int(episodes[start]), 0, {name: [] for name in values}
@@ -82,7 +82,7 @@ def _runs(values: np.ndarray) -> Iterator[tuple[int, int]]:
     yield from itertools.pairwise(edges)
 
 
-def _decoded(files: Sequence[Mapping[str, Any]]) -> np.ndarray:
+def decoded(files: Sequence[Mapping[str, Any]]) -> np.ndarray:
     """Pictures from the bytes of PNG files."""
     from PIL import Image
 

@@ -135,7 +135,7 @@ class Sidecar:
     """
 
     def __init__(self, root: Path) -> None:
-        self._root, self._stack = root, ExitStack()
+        self.root, self._stack = root, ExitStack()
         self._files: dict[int, Path] = {}
         self._open: tuple[Path, h5py.File] | None = None  # one at a time: HDF5 remembers of each what it has seen in it
         try:
@@ -161,7 +161,7 @@ class Sidecar:
 
     def features(self) -> dict[str, Any]:
         """What is in `features.json`; {} without it."""
-        path = self._root / FEATURES
+        path = self.root / FEATURES
         try:
             return json.loads(path.read_text())
         except FileNotFoundError:

@@ -229,11 +229,13 @@ def _as_float32(values: np.ndarray, what: str) -> np.ndarray:
 
 
 def _write_pictures(array: h5py.Dataset, video: VideoWriter) -> statistics.Colours:
-    colours = statistics.Colours()
+    """As an episode that can be taken out of the video again: nothing of it depends on those before it."""
+    colours, first = statistics.Colours(), True
     for pictures in _blocks(array):
         colours.add(pictures)
         for picture in pictures:
-            video.write(picture)
+            video.write(picture, by_itself=first)
+            first = False
     return colours
 
 
