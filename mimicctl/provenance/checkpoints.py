@@ -23,6 +23,9 @@ _MARK = "mimicctl_tainted.json"
 
 SAFETENSORS = ".safetensors"
 
+BESIDE = "mimicctl.json"
+"""Beside the weights of a policy that LeRobot trained: what a checkpoint of our own has in itself."""
+
 REST = "mimicctl.checkpoint"
 """Key of a safetensors file's notes under which a checkpoint keeps all that is no tensor, as JSON."""
 
@@ -63,8 +66,11 @@ class _Reader(pickle.Unpickler):
 
 def facts_of(path: Path) -> dict[str, Any]:
     """What `train` wrote of itself into a checkpoint; {} for one of another program, or what is none."""
+    beside = path.with_name(BESIDE)
     try:
-        if path.suffix == SAFETENSORS:
+        if path.suffix == SAFETENSORS and beside.is_file():
+            contents = {"mimicctl": json.loads(beside.read_text())}
+        elif path.suffix == SAFETENSORS:
             contents = json.loads(_header_of(path)[_NOTES][REST])
         else:
             with zipfile.ZipFile(path) as archive:
@@ -86,7 +92,9 @@ def demos_in(facts: Mapping[str, Any]) -> frozenset[str] | None:
 
 
 def taint_of(path: Path) -> dict[str, Any] | None:
-    """Why a checkpoint is not to be used; None of one that may be."""
+    """Why a checkpoint is not to be used, or the one in a folder of LeRobot's; None of one that may be."""
+    if path.is_dir():
+        path = path / "model.safetensors"
     try:
         if path.suffix == SAFETENSORS:
             mark = _header_of(path).get(_NOTES, {}).get(_MARK)

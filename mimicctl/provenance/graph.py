@@ -55,7 +55,7 @@ class Graph:
         self.workspace = workspace
         self.nodes: dict[str, Node] = {}
         self.at: dict[Place, str] = {}
-        for dataset in workspace.datasets:
+        for dataset in [*workspace.datasets, *workspace.exports]:
             for told in told_of_inputs(dataset.lineage):
                 self._learn(told)
             for demo in dataset.demos:

@@ -14,6 +14,7 @@ _HOW = {
     "mimicctl convert mp4-to-hdf5": "augmented",
     "mimicctl dataset render": "rendered",
     "mimicctl dataset convert-dialect": "converted",
+    "mimicctl convert lerobot-to-hdf5": "converted",
     "mimicctl merge": "merged with fewer keys",
 }
 """The command that made a file to what its demos are of their parents."""
@@ -43,7 +44,7 @@ def told_of_demo(sha256: str, lineage: Mapping[str, Any], parent: str, of_file: 
     """
     made = origin(of_file, lineage)
     parents = segments(lineage, made)
-    if parent:
+    if parent and parent != sha256:  # what comes back from another format bit for bit is the same demo
         parents[parent] = _HOW.get(str(made.get("made_by")), "copied")
         # A copy in other pictures or another layout has the lineage of its parent as it was.
         inner = lineage.get("parent") if isinstance(lineage.get("parent"), dict) else lineage

@@ -96,7 +96,8 @@ def carry_out(purge: Purge, withdrawn: Collection[str], record: str, at: str) ->
         refuse_full_disk(path, path.stat().st_size)
         try:
             with Dataset(path, need_demos=False) as dataset:
-                _write(dataset, partial, purge, withdrawn, {"record": record, "at": at, "demos": dict(purge.demos)})
+                steps = dataset.total - sum(dataset.length(name) for name in purge.demos)
+                write_without(dataset, partial, purge, steps, withdrawn, record, at)
                 _compare(dataset, partial, purge)
             shutil.copymode(path, partial)
             with open(partial, "rb") as written:
@@ -110,7 +111,13 @@ def carry_out(purge: Purge, withdrawn: Collection[str], record: str, at: str) ->
                 partial.unlink(missing_ok=True)
 
 
-def _write(dataset: Dataset, target: Path, purge: Purge, withdrawn: Collection[str], entry: dict[str, Any]) -> None:
+def write_without(dataset: Dataset, target: Path, purge: Purge, steps: int, withdrawn: Collection[str], record: str, at: str) -> None:
+    """Write the file anew.
+
+    Args:
+        steps: of all demos that stay.
+    """
+    entry = {"record": record, "at": at, "demos": dict(purge.demos)}
     with h5py.File(dataset.path, "r") as source, h5py.File(target, "w", meta_block_size=_META_BLOCK) as output:
         for key, value in source.attrs.items():
             output.attrs[key] = value
@@ -125,11 +132,11 @@ def _write(dataset: Dataset, target: Path, purge: Purge, withdrawn: Collection[s
             if name not in purge.demos:
                 h5py.h5o.copy(source["data"].id, name.encode(), data.id, name.encode())
         if "total" in data.attrs:
-            data.attrs["total"] = dataset.total - sum(dataset.length(name) for name in purge.demos)
+            data.attrs["total"] = steps
         _copy_masks(source, output, purge.demos)
         _copy_own(source, output, dataset, purge)
         lineage = dataset.lineage
-        _forget(lineage, withdrawn, entry["record"])
+        _forget(lineage, withdrawn, record)
         rows = seals_of(source)
         chain = {"chain_before": rows[-1].chain} if rows else {}
         earlier = lineage.get("withdrawn") if isinstance(lineage.get("withdrawn"), list) else []

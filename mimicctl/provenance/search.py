@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import mmap
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
 import h5py
 import numpy as np
 
+from mimicctl.conversion.lerobot.folder import Clip, LeRobotFolder
+from mimicctl.conversion.lerobot.splicing import stored_pictures
 from mimicctl.dataset.reader import Dataset
 from mimicctl.provenance.graph import Graph
 
@@ -41,6 +43,11 @@ class Search:
             with Dataset(file.path, need_demos=False) as dataset:
                 for demo in file.demos:
                     (wanted if demo.sha256 in withdrawn else others).update(_telling(dataset.group(demo.name)))
+        for folder in {file.path for file in graph.workspace.exports if any(demo.sha256 in withdrawn for demo in file.demos)}:
+            going = {demo.name for file in graph.workspace.exports if file.path == folder for demo in file.demos if demo.sha256 in withdrawn}
+            for episode, stretch in _filmed(LeRobotFolder(folder)):
+                (wanted if episode in going else others).add(stretch)
+        wanted = {pattern for pattern in wanted if len(pattern) == _LENGTH and len(set(pattern)) >= _LEAST_VARIED}
         patterns: dict[int, list[bytes]] = {}
         for pattern in sorted(wanted - others):
             patterns.setdefault(int.from_bytes(pattern[:8], "little"), []).append(pattern)
@@ -74,7 +81,15 @@ def _telling(demo: h5py.Group) -> set[bytes]:
         if isinstance(array, h5py.Dataset) and array.size:
             raw = _middle_chunk(array) if array.chunks else np.ascontiguousarray(array[()]).tobytes()
             found.add(raw[len(raw) // 2 :][:_LENGTH])
-    return {pattern for pattern in found if len(pattern) == _LENGTH and len(set(pattern)) >= _LEAST_VARIED}
+    return found
+
+
+def _filmed(folder: LeRobotFolder) -> Iterator[tuple[str, bytes]]:
+    """Name of each episode of a LeRobot dataset, with bytes from the middle of what is stored of the picture in its middle."""
+    for entry in folder.episodes:
+        for clip in entry.clips.values():
+            for picture in stored_pictures(Clip(clip.video, clip.first + entry.length // 2), 1, folder.fps):
+                yield f"episode_{entry.number}", picture[len(picture) // 2 :][:_LENGTH]
 
 
 def _middle_chunk(array: h5py.Dataset) -> bytes:

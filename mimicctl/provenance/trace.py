@@ -96,7 +96,7 @@ def _forward(graph: Graph, start: Node, items: dict[str, Item], link: Any) -> No
             items[key] = _demo(graph, each)
         for place in each.places:
             if shown[place.file] != key:
-                link(key, shown[place.file], "merged")
+                link(key, shown[place.file], "merged" if place.file.is_file() else "exported")
         for parent, how in each.parents.items():
             origin = key_of(start if parent == start.sha256 else made[parent]) if parent == start.sha256 or parent in made else key
             if origin != key:

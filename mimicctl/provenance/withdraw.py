@@ -18,8 +18,9 @@ from mimicctl.errors import RunFailed, UserError, listed
 from mimicctl.provenance.checkpoints import taint, taint_of
 from mimicctl.provenance.graph import Graph, Place
 from mimicctl.provenance.purge import Purge, carry_out, plan_purge
+from mimicctl.provenance.purge_export import ExportPurge, carry_out_export, plan_export_purge
 from mimicctl.provenance.search import Search
-from mimicctl.provenance.workspace import Run
+from mimicctl.provenance.workspace import DatasetFile, Run
 
 RECORDS = "withdrawals"
 """Folder of the records of withdrawals, in the workspace."""
@@ -33,7 +34,7 @@ class Withdrawal:
         asked: whose, or which, demos are withdrawn, in words.
         withdrawn: sha256 of the demos that are, and of all that was made from them.
         places: all of them that lie in the workspace.
-        purges: datasets to be written anew, what was derived from others first: what is left of an interrupted withdrawal is found again.
+        purges: datasets, LeRobot's among them, to be written anew, what was derived from others first: what is left of an interrupted withdrawal is found again.
         removed: files to be removed: videos of these demos, and normalisation parameters that were taken from them.
         tainted: checkpoints, and states to continue training from.
         kept: what was made with such a checkpoint (evaluations, films); it stays, since it is about a policy and not about a demo.
@@ -45,7 +46,7 @@ class Withdrawal:
     asked: str
     withdrawn: frozenset[str]
     places: tuple[Place, ...]
-    purges: tuple[Purge, ...]
+    purges: tuple[Purge | ExportPurge, ...]
     removed: tuple[Path, ...]
     tainted: tuple[Path, ...]
     kept: tuple[Path, ...]
@@ -60,6 +61,7 @@ class Withdrawal:
             "withdrawn": sorted(self.withdrawn),
             "datasets": [
                 {"file": str(purge.path), "demos": dict(purge.demos), "entries_of_the_lineage": purge.records, "attempts": purge.attempts}
+                | ({"encoded_again": list(purge.encoded)} if isinstance(purge, ExportPurge) else {})
                 for purge in self.purges
             ],
             "removed": list(map(str, self.removed)),
@@ -76,11 +78,15 @@ def plan(graph: Graph, asked: str, sha256s: Iterable[str]) -> Withdrawal:
     first = list(sha256s)
     withdrawn = frozenset([*first, *graph.descendants(first)])
     places = tuple(sorted(place for place, sha256 in graph.at.items() if sha256 in withdrawn))
-    purges = [
+    purges: list[Purge | ExportPurge] = [
         purge
         for file in graph.workspace.datasets
         if not (purge := plan_purge(file.path, withdrawn, {demo.name: demo.sha256 for demo in file.demos if demo.sha256 in withdrawn})).empty
     ]
+    exports: dict[Path, list[DatasetFile]] = {}
+    for file in graph.workspace.exports:
+        exports.setdefault(file.path, []).append(file)
+    purges += [purge for path, files in exports.items() if not (purge := plan_export_purge(path, files, withdrawn)).empty]
     depth = {purge.path: max((len(graph.ancestors([sha256])) for sha256 in purge.demos.values()), default=len(graph.nodes)) for purge in purges}
     runs = list(graph.runs_of(withdrawn))
     ancestors = {place for node in graph.ancestors(first).values() for place in node.places} - set(places)
@@ -144,7 +150,7 @@ def carry_out_all(
             path.unlink(missing_ok=True)
         for purge in withdrawal.purges:
             on_step(f"purge {graph.workspace.named(purge.path)}")
-            carry_out(purge, withdrawal.withdrawn, record.name, now)
+            (carry_out_export if isinstance(purge, ExportPurge) else carry_out)(purge, withdrawal.withdrawn, record.name, now)
     except (OSError, ValueError, zipfile.BadZipFile) as error:
         reason = getattr(error, "strerror", None) or error
         raise RunFailed(f"The withdrawal is not complete: {reason}.", where=str(record), do="mend that, and withdraw again: it goes on") from None
@@ -179,15 +185,21 @@ def _write_record(path: Path, facts: dict[str, Any]) -> None:
 def retraining(run: Run) -> str:
     """The command that trains a run anew, on what is left of its dataset."""
     facts, recipe = run.facts, run.facts.get("recipe") or {}
-    words = ["mimicctl", "train", "--dataset", str((facts.get("dataset") or {}).get("file", "DATASET"))]
+    dataset = facts.get("dataset") or {}
+    words = ["mimicctl", "train", "--dataset", str(dataset.get("from") or dataset.get("file", "DATASET"))]
+    if facts.get("algo"):
+        words += ["--algo", str(facts["algo"])]
+        recipe = facts.get("settings") or {}
     if str(recipe.get("description", "")).startswith("robomimic config"):
         words += ["--config-json", str(run.folder / "config.json")]
     elif recipe.get("name"):
         words += ["--recipe", str(recipe["name"])]
     words += ["--log-dir", str(run.folder.parent), "--name", run.folder.name]
-    for key in ("epochs", "batch_size", "learning_rate", "save_every"):
+    for key in ("steps", "epochs", "batch_size", "learning_rate", "save_every"):
         if recipe.get(key) is not None:
             words += [f"--{key.replace('_', '-')}", str(recipe[key])]
+    for option in recipe.get("options") or ():
+        words += ["--lerobot", str(option)]
     if facts.get("action_range"):
         words.append("--normalize-actions")
     if facts.get("seed") is not None:

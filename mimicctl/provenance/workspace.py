@@ -1,4 +1,4 @@
-"""What lies in a folder: datasets, training runs, checkpoints, videos, and what says nothing of where it comes from."""
+"""What lies in a folder: datasets, LeRobot datasets that were made of them, training runs, checkpoints, videos, and what says nothing of where it comes from."""
 
 from __future__ import annotations
 
@@ -12,11 +12,14 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from mimicctl.conversion.lerobot.folder import INFO
+from mimicctl.conversion.lerobot.sidecar import Sidecar
 from mimicctl.dataset.outline import inventory_of, outlines
-from mimicctl.dataset.reader import Dataset, file_sha256
+from mimicctl.dataset.reader import Dataset, file_sha256, json_object
 from mimicctl.errors import UserError
 from mimicctl.provenance.checkpoints import SAFETENSORS, demos_in, facts_of
 from mimicctl.provenance.lineages import is_untraceable
+from mimicctl.schema import LINEAGE_ATTR
 
 DATASETS, CHECKPOINTS, VIDEOS = (".hdf5", ".h5"), (".pth", SAFETENSORS), (".mp4",)
 _MAY_HOLD_DATA = {
@@ -104,11 +107,13 @@ class Workspace:
     """What was found below a folder.
 
     Attributes:
+        exports: LeRobot datasets that were converted here, whose demos are called episode_0 and so on; one for each file that episodes were converted from.
         unseen: file to why it cannot be told what it was made from.
     """
 
     folder: Path
     datasets: list[DatasetFile] = field(default_factory=list)
+    exports: list[DatasetFile] = field(default_factory=list)
     runs: list[Run] = field(default_factory=list)
     checkpoints: list[CheckpointFile] = field(default_factory=list)
     videos: list[VideoFile] = field(default_factory=list)
@@ -133,10 +138,16 @@ def scan(folder: str | Path, on_file: Callable[[Path], None] = lambda path: None
         raise UserError("There is no such folder.", where=str(root), do="give the folder in which datasets and runs lie as --workspace")
     found = Workspace(root)
     paths = sorted(_files(found))
+    exports = [path.parents[1] for path in paths if path.parts[-2:] == ("meta", "info.json") and _is_lerobot(path)]
     for path in paths:
-        if path.name == "lineage.json" and (path.parent / "config.json").is_file():
+        if path.name == "lineage.json" and ((path.parent / "config.json").is_file() or (path.parent / "lerobot").is_dir()):
             _take_run(found, path)
+    for folder in exports:
+        on_file(folder)
+        _take_export(found, folder)
     for path in paths:
+        if any(folder in path.parents for folder in exports):
+            continue
         on_file(path)
         run = next((run for run in found.runs if run.folder in path.parents), None)
         if path.suffix in DATASETS:
@@ -168,6 +179,39 @@ def read_dataset(path: Path) -> DatasetFile:
             sha256, parent = (seal.content, seal.parent) if seal else (dataset.demo_sha256(name), "")
             entries.append(DemoEntry(name, sha256, parent, outline.lineage, seal is not None))
         return DatasetFile(dataset.path, dataset.lineage, tuple(entries))
+
+
+def _is_lerobot(info: Path) -> bool:
+    try:
+        facts = json.loads(info.read_text())
+    except (OSError, ValueError):
+        return False
+    return isinstance(facts, dict) and "codebase_version" in facts and isinstance(facts.get("total_episodes"), int)
+
+
+def _take_export(found: Workspace, folder: Path) -> None:
+    episodes = json.loads((folder / INFO).read_text())["total_episodes"]
+    try:
+        with Sidecar(folder) as sidecar:
+            lineages = [json_object(source["data"].attrs.get(LINEAGE_ATTR)) for source in sidecar.sources]
+            entries: list[list[DemoEntry]] = [[] for _ in lineages]
+            blind = []
+            for number in range(episodes):
+                origin = sidecar.origin(number)
+                if origin is None or not origin.sha256:
+                    blind.append(f"episode_{number}")
+                    continue
+                lineage = json_object(sidecar.demo(number).attrs.get(LINEAGE_ATTR))
+                entries[origin.source].append(DemoEntry(f"episode_{number}", origin.sha256, origin.parent, lineage, sealed=False))
+    except UserError as error:
+        found.unseen[folder] = error.what
+        return
+    except (OSError, RuntimeError, KeyError):  # h5py raises any of them
+        found.unseen[folder] = "What lies beside the LeRobot dataset is damaged."
+        return
+    found.exports += [DatasetFile(folder, lineage, tuple(demos)) for lineage, demos in zip(lineages, entries, strict=True)]
+    if blind:
+        found.unseen[folder] = f"{_some(blind)} of the LeRobot dataset, of which nothing says what demonstration it is"
 
 
 def _files(found: Workspace) -> Iterator[Path]:

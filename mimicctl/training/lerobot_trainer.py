@@ -24,12 +24,13 @@ from mimicctl.conversion.lerobot.to_lerobot import to_lerobot
 from mimicctl.dataset.reader import json_object
 from mimicctl.errors import RunFailed, UserError
 from mimicctl.processes import ended_with_this
+from mimicctl.provenance.checkpoints import BESIDE, refuse_tainted
 from mimicctl.schema import LINEAGE_ATTR
 from mimicctl.settings import LeRobotSettings
 
 INSTALL = 'pip install "mimicctl[lerobot]" "lerobot[training,diffusion]==0.6.1", on Python 3.12 or later'
-FACTS = "mimicctl.json"
-"""Beside the weights of each checkpoint: the task, and which observations the policy is given."""
+FACTS = BESIDE
+"""Beside the weights of each checkpoint: the task, which observations the policy is given, and the demonstrations that it was trained on."""
 
 _MODEL = "pretrained_model"
 _LOG = "train.log"
@@ -80,9 +81,11 @@ def train_with_lerobot(
     if output.exists() and not (resume or overwrite):
         raise UserError("There is a run of that name.", where=str(folder), do="--resume continues it, --overwrite replaces it, --name makes another")
     dataset = data if (data / INFO).is_file() else _converted(data, folder / "dataset", lerobot, resume=resume, on_progress=on_converted)
-    facts = _facts(dataset, algo, seed)
+    facts = _facts(dataset, data, algo, settings, lerobot, seed)
     last = output / "checkpoints" / "last" / _MODEL / "train_config.json"
     goes_on = resume and last.is_file()
+    if goes_on:
+        refuse_tainted(checkpoints_in(folder))
     if not goes_on:
         shutil.rmtree(output, ignore_errors=True)
         for name in (_LOG, "evaluation.json", "evaluation.png"):
@@ -138,17 +141,26 @@ def _converted(data: Path, folder: Path, lerobot: LeRobotSettings, *, resume: bo
     ).folder
 
 
-def _facts(dataset: Path, algo: str, seed: int) -> dict[str, Any]:
-    """What is known of the run: its data and their lineage, and what the policy observes."""
+def _facts(dataset: Path, data: Path, algo: str, settings: TrainSettings, lerobot: LeRobotSettings, seed: int) -> dict[str, Any]:
+    """What is known of the run: its data and their lineage, what the policy observes, and how to train it again.
+
+    Args:
+        dataset: LeRobot's.
+        data: what it was converted from, or itself.
+    """
+    folder = LeRobotFolder(dataset)
     with Sidecar(dataset) as sidecar:
         layout = {name: parts for name, parts in sidecar.features().items() if name != "format"}
         said = [source["data"].attrs for source in sidecar.sources]
         env_args = json_object(said[0].get("env_args")) if said else {}
         inputs = [{"lineage": json_object(attributes.get(LINEAGE_ATTR))} for attributes in said]
+        origins = sidecar.origins(len(folder.episodes))
     if not layout:
         what = "The dataset was not converted by mimicctl, and does not say which observations its features are made of."
         raise UserError(what, where=str(dataset), do="train on it with lerobot-train; or convert it (mimicctl convert lerobot-to-hdf5), then train on that")
-    folder = LeRobotFolder(dataset)
+    known = all(origin is not None and origin.sha256 for origin in origins)
+    demos = {"demos": {"train": [origin.sha256 for origin in origins if origin], "valid": []}} if known else {}
+    lineage = inputs[0]["lineage"] if len(inputs) == 1 else {"inputs": inputs}
     return {
         "made_by": "mimicctl train",
         "version": mimicctl.__version__,
@@ -156,7 +168,9 @@ def _facts(dataset: Path, algo: str, seed: int) -> dict[str, Any]:
         "seed": seed,
         "env_args": env_args,
         "observed": layout,
-        "dataset": {"file": dataset.name, "episodes": len(folder.episodes), "lineage": inputs[0]["lineage"] if len(inputs) == 1 else {"inputs": inputs}},
+        "dataset": {"file": str(dataset), "from": str(data.absolute()), "episodes": len(folder.episodes), "lineage": lineage, **demos},
+        "settings": {"steps": lerobot.steps, "options": lerobot.options, "batch_size": settings.batch_size, "learning_rate": settings.learning_rate}
+        | {"save_every": settings.save_every},
     }
 
 

@@ -14,6 +14,9 @@ from mimicctl.dataset.masks import DISCARDED, change_masks
 from mimicctl.errors import RunFailed, UserError
 from mimicctl.evaluation.checkpoints import epoch_of, find_checkpoints, labels_of, last_run, run_folder, task_of
 from mimicctl.evaluation.play import play
+from mimicctl.provenance.graph import Graph
+from mimicctl.provenance.withdraw import carry_out_all, demos_named, plan
+from mimicctl.provenance.workspace import scan
 from mimicctl.settings import LeRobotSettings
 from mimicctl.tasks import DEFAULT_TASK
 from mimicctl.training.lerobot_policy import LeRobotPolicy
@@ -105,6 +108,26 @@ def test_a_run_is_resumed(run, tmp_path):
     made = train_with_lerobot(tmp_path / "a.hdf5", run.folder.name, settings, LeRobotSettings(steps=9, log_every=2), seed=1, resume=True)
     assert [epoch_of(path) for path in made.checkpoints] == [3, 6, 9] and made.checkpoints[0].is_relative_to(tmp_path)
     assert [epoch_of(path) for path in find_checkpoints(run.folder)] == [3, 6]
+
+
+def test_a_policy_whose_demonstrations_were_withdrawn_is_refused(run, tmp_path):
+    shutil.copytree(run.folder.parents[1], tmp_path / "work", symlinks=True)
+    graph = Graph(scan(tmp_path / "work"))
+    planned = plan(graph, "one", demos_named(graph, [f"{tmp_path}/work/a.hdf5:demo_4"]))
+    carry_out_all(graph, planned)
+    moved = tmp_path / "work/runs" / run.folder.name
+    checkpoints = find_checkpoints(moved)
+    assert {path.parent for path in planned.tainted} >= set(checkpoints) and f"--algo {run.folder.name}" in planned.retrain[0]
+    assert [entry.length for entry in LeRobotFolder(moved / "dataset").episodes] == [
+        entry.length for entry in LeRobotFolder(run.folder / "dataset").episodes if entry.number != 2
+    ]
+    with pytest.raises(UserError, match="withdrawn"):
+        task_of(checkpoints)
+    assert task_of(checkpoints, allow_tainted=True).task_id == DEFAULT_TASK, "LeRobot loads them as before"
+    settings = TrainSettings(log_dir=str(tmp_path / "work/runs"), batch_size=4, save_every=3, device="cpu")
+    with pytest.raises(UserError, match="withdrawn"):
+        train_with_lerobot(tmp_path / "work/a.hdf5", run.folder.name, settings, LeRobotSettings(steps=9, log_every=2), seed=1, resume=True)
+    task_of(find_checkpoints(run.folder))
 
 
 def test_what_lerobot_refuses_is_said_in_its_words(tmp_path, source_file):

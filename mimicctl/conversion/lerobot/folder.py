@@ -137,6 +137,18 @@ class LeRobotFolder:
         tasks = tuple(row.get("tasks") or ())
         return EpisodeEntry(int(row["episode_index"]), int(row["length"]), int(row["dataset_from_index"]), tasks, data, clips, tuple(files))
 
+    def statistics_of_episodes(self) -> dict[int, dict[str, dict[str, Any]]]:
+        """Number of each episode to feature to what `meta/episodes` has of it."""
+        found: dict[int, dict[str, dict[str, Any]]] = {}
+        for path in sorted((self.root / "meta" / "episodes").glob("*/*.parquet")):
+            for row in read_table(path, without="videos/").to_pylist():
+                parts = found.setdefault(int(row["episode_index"]), {})
+                for name, value in row.items():
+                    if name.startswith("stats/") and value is not None:
+                        feature, key = name.removeprefix("stats/").rsplit("/", 1)
+                        parts.setdefault(feature, {})[key] = value
+        return found
+
     def damage(self) -> list[str]:
         """Files that are missing, were cut off or hold too little, each in a line with the episodes in it. All are opened, none is read through."""
         rows: dict[Path, list[EpisodeEntry]] = {}

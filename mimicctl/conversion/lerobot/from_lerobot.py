@@ -194,7 +194,7 @@ def _write(
         # Decoded and compressed a camera a thread.
         pictures = dict(zip(cameras, pool.map(partial(_frames, entry, cameras), cameras), strict=True))
         fill = partial(_fill, folder, entry, columns, pictures, parts, sidecar.demo(entry.number) if fits else None, origin if fits else None)
-        writer.append(fill, entry.length, name=plan.names[entry.number])
+        writer.append(fill, entry.length, name=plan.names[entry.number], parent=origin.sha256 if fits else "")
     on_progress(total, total)
     return without
 

@@ -40,6 +40,7 @@ class Origin:
         action: the array that is the action feature.
         action_sha256: of the feature's values; an episode with others is not the one that the sidecar is of.
         identity: the same demo of the same recording has the same, whatever its file is called by now.
+        sha256, parent: of the demo, as its seal had them (see `mimicctl.dataset.seals`); "" of one that was converted before they were noted.
     """
 
     source: int
@@ -47,6 +48,8 @@ class Origin:
     action: str
     action_sha256: str
     identity: str
+    sha256: str = ""
+    parent: str = ""
 
 
 def source_path(root: Path, number: int) -> Path:

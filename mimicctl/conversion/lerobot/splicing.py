@@ -88,6 +88,18 @@ def coding_of(path: Path) -> tuple[Any, ...]:
         return context.name, context.width, context.height, context.pix_fmt, bytes(context.extradata or b"")
 
 
+def stored_pictures(clip: Clip, length: int, fps: float) -> list[bytes]:
+    """The packets of `length` frames as they are stored, in the order of the file."""
+    rate = Fraction(fps).limit_denominator(1001)
+    found = []
+    with import_av().open(str(clip.video)) as source:
+        for number, packet in _packets(source, source.streams.video[0], rate, clip.first):
+            if number >= clip.first + length:
+                break
+            found.append(bytes(packet))
+    return found
+
+
 def begins_by_itself(clip: Clip, fps: float) -> bool:
     """Whether the first frame of a clip can be decoded without those before it."""
     with import_av().open(str(clip.video)) as source:

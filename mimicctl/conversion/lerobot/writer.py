@@ -8,9 +8,10 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -71,7 +72,10 @@ class LeRobotWriter:
             self._tasks = [*self._tasks, instruction]
         if self._batch is None:
             self._batch = _Batch(self._root, self._layout, self._next_file, self._info["total_episodes"], self._info["total_frames"])
-        self._batch.add(dataset.group(name), name, self._tasks.index(instruction), instruction, source, identity, self._pool)
+        seal = dataset.seals.get(name)
+        sha256, parent = (seal.content, seal.parent) if seal else (dataset.demo_sha256(name), "")
+        origin = partial(Origin, source, name, identity=identity, sha256=sha256, parent=parent)
+        self._batch.add(dataset.group(name), name, self._tasks.index(instruction), instruction, origin, self._pool)
         if self._batch.full():
             self.commit()
 
@@ -145,7 +149,7 @@ class _Batch:
             raise
         self._parquet: Any = None
 
-    def add(self, demo: h5py.Group, name: str, task: int, instruction: str, source: int, identity: str, pool: ThreadPoolExecutor) -> None:
+    def add(self, demo: h5py.Group, name: str, task: int, instruction: str, origin: Callable[..., Origin], pool: ThreadPoolExecutor) -> None:
         action = demo[action_array(demo)]
         columns = {ACTION: _as_float32(action[()], f"{name}/{action_array(demo)}")}
         exact = {action_array(demo)} if action.dtype == np.float32 else set()
@@ -166,8 +170,7 @@ class _Batch:
         stats |= {IMAGES + key: colours.stats() for key, colours in zip(keys, seen, strict=True)}
 
         held = exact | {f"obs/{key}" for key in keys}
-        origin = Origin(source, name, action_array(demo), action_digest(columns[ACTION]), identity)
-        write_rest(demo, self._demos, number, held, origin)
+        write_rest(demo, self._demos, number, held, origin(action=action_array(demo), action_sha256=action_digest(columns[ACTION])))
         self._rows.append(self._row(number, steps, instruction, stats))
         self.statistics.append(stats)
         self._frame, self._seconds = self._frame + steps, self._seconds + steps / self._layout.fps
