@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 app = typer.Typer(help="Who made the data, from what, may it be used, and how it is withdrawn.", no_args_is_help=True)
 
 File = Annotated[Path, typer.Argument(help="Dataset file.")]
+FileOrFolder = Annotated[Path, typer.Argument(help="Dataset file, or folder of a LeRobot dataset.")]
 Workspace = Annotated[
     Optional[Path],
     typer.Option("--workspace", help="Folder to look through, with all below it (the working folder, if the file is in it).", show_default=False),
@@ -47,8 +48,8 @@ def _around(file: Path, workspace: Optional[Path]) -> Path:
 
 @app.command()
 def trace(
-    file: File,
-    demo: Annotated[str, typer.Argument(help="Its name, as in demo_12.")],
+    file: FileOrFolder,
+    demo: Annotated[str, typer.Argument(help="Its name, as in demo_12; of a LeRobot dataset episode_12.")],
     workspace: Workspace = None,
     svg: Annotated[Optional[Path], typer.Option(help="Also draw it, to this file.", show_default=False)] = None,
     as_json: Json = False,
@@ -167,6 +168,7 @@ def _planned(title: str, graph: Graph, planned: Withdrawal, facts: list[tuple[st
     purges = [(named(p.path), len(p.demos), p.attempts, p.records, some(list(p.demos))) for p in planned.purges]
     tables = [Table("Datasets, written anew", ("file", "demos", "attempts", "entries", "which"), purges)] if purges else []
     others = [("refused from now on", named(p)) for p in planned.tainted] + [("removed", named(p)) for p in planned.removed]
+    others += [("pictures encoded again", f"{named(p.path)}: episodes {some(list(map(str, p.encoded)))}") for p in planned.purges if getattr(p, "encoded", ())]
     others += [("kept: made with a refused checkpoint", named(p)) for p in planned.kept]
     others += [("kept: a withdrawn demo was made from it", f"{named(place.file)}:{place.demo}") for place in planned.ancestors]
     if others:

@@ -110,7 +110,9 @@ def _log(file: DatasetFile) -> Iterator[Finding]:
     """Generated demos against the log of attempts, and against the table of source demos: a forged parent has to be forged everywhere."""
     with Dataset(file.path, need_demos=False) as dataset:
         trials = {attempt.get("trial"): attempt for attempt in dataset.attempts()}
-    tables = [table(entry) for entry in inputs(file.lineage)] if trials else []
+    # A file that was converted there and back has the generated one among its inputs.
+    entries = [nearer for entry in inputs(file.lineage) for nearer in (entry, *inputs(entry.get("lineage") or {}))] if trials else []
+    tables = [found for entry in entries if (found := table(entry))]
     for demo in file.demos:
         attempt = trials.get(demo.lineage.get("trial"))
         if attempt is None:

@@ -230,3 +230,32 @@ def test_policies_that_lerobot_trained_are_marked_and_refused(filmed):
     (checkpoint / "mimicctl.json").rename(filmed / "mimicctl.json")
     (taken,) = scan(filmed).checkpoints
     assert taken.path == filmed / "model.safetensors" and taken.demos == set(demos)
+
+
+def test_what_comes_back_bit_for_bit_is_the_same_demo(shop):
+    from_lerobot(shop.folder / "lerobot", shop.folder / "back.hdf5")
+    graph = Graph(scan(shop.folder))
+    node = graph.find(shop.folder / "back.hdf5", "demo_3")
+    assert node is graph.find(shop.path("generated"), "demo_3") is graph.find(shop.folder / "lerobot", "episode_3")
+    assert node.sha256 not in node.parents and not [finding for finding in verify(graph.workspace) if finding.severity == "error"]
+
+
+@pytest.mark.lerobot
+def test_lerobot_reads_what_is_left(filmed, monkeypatch, tmp_path):
+    from lerobot.datasets.lerobot_dataset import LeRobotDataset
+
+    monkeypatch.setenv("HF_HUB_OFFLINE", "1")
+    monkeypatch.setenv("HF_DATASETS_CACHE", str(tmp_path / "cache"))
+    withdraw(filmed, "bert")
+    dataset = LeRobotDataset("local/left", root=filmed / "lerobot", video_backend="pyav", delta_timestamps={"action": [0.0, 0.05]})
+    assert (dataset.num_episodes, len(dataset)) == (3, 11 + 15 + 19)
+    index = 0
+    with Dataset(filmed / "dataset.hdf5") as left:
+        for episode, name in enumerate(left.demos):
+            demo = left.group(name)
+            for t in range(left.length(name)):
+                item = dataset[index]
+                assert item["episode_index"] == episode and np.array_equal(item["action"][0].numpy(), demo["actions"][t])
+                seen = np.moveaxis(item["observation.images.table_cam"].numpy() * 255, 0, -1)
+                assert np.abs(seen - demo["obs/table_cam"][t]).mean() < 15, "other squares are some 80 levels away"
+                index += 1
