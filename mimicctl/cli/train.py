@@ -189,6 +189,8 @@ def _refuse_other_task(data: Path, task: str | None) -> None:
             )
         twin = twin_of(dataset.task_id)
         same = {canonical_id(dataset.task_id), twin.task_id if twin else ""}
+        # Isaac Lab's nut pour always sees; here that is a task of its own, and it is trained by the name of the one without cameras.
+        same |= {name.replace("-Visuomotor", "") for name in same if "-Visuomotor-Cosmos" not in name}
         if task and dataset.task_id and canonical_id(task) not in same:
             raise UserError(f"The dataset is of another task, {dataset.task_id}.", where=str(data), do="give that --task, or another --dataset")
 

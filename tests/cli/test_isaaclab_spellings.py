@@ -6,7 +6,10 @@ import pytest
 
 from mimicctl.cli.common import demand
 from mimicctl.cli.record import _devices
+from mimicctl.cli.train import _refuse_other_task
+from mimicctl.dataset.writer import DatasetWriter
 from mimicctl.errors import UserError
+from tests.episodes import make_episode
 
 NUT_POUR = "MuJoCo-NutPour-G1-Pink-IK-Abs"
 
@@ -61,3 +64,24 @@ def test_the_nut_pours_commands_are_taken_as_isaac_lab_spells_them(mimicctl):
     train = mimicctl("train", "--task", f"{NUT_POUR}-v0", "--algo", "bc", "--normalize_training_actions", "--dataset", "none.hdf5")
     for refused in (annotate, generate, train):
         assert refused.returncode == 2 and "none.hdf5" in refused.stderr and "No such option" not in refused.stderr
+
+
+@pytest.mark.parametrize(
+    ("recorded", "named", "refused"),
+    [
+        (f"{NUT_POUR}-Visuomotor-v0", f"{NUT_POUR}-v0", False),
+        (f"{NUT_POUR}-Visuomotor-v0", f"{NUT_POUR}-Mimic-v0", False),
+        (f"{NUT_POUR}-v0", f"{NUT_POUR}-Visuomotor-v0", True),
+        (f"{NUT_POUR}-Visuomotor-v0", "MuJoCo-PickPlace-G1-Pink-IK-Abs-v0", True),
+    ],
+)
+def test_what_was_drawn_is_trained_by_the_name_of_the_task_without_cameras(tmp_path, recorded, named, refused):
+    """As the nut pour is, whose demonstrations on Isaac Lab always have images."""
+    path = tmp_path / "a.hdf5"
+    with DatasetWriter(path, task_id=recorded, lineage={"made_by": "test"}) as out:
+        out.write(make_episode(0, 12))
+    if not refused:
+        _refuse_other_task(path, named)
+        return
+    with pytest.raises(UserError, match="another task"):
+        _refuse_other_task(path, named)
