@@ -101,6 +101,8 @@ def command(
             note(f"{recipe.name}: {recipe.description}. {frames} frames, {parameters} parameters, {recipe.epochs} epochs of {recipe.steps_per_epoch} steps.")
             if settings.recipe == AUTO and recipe.rgb_keys and not settings.config_json:
                 note("The dataset has camera images, so they are what is learnt from. --recipe mlp learns from states.")
+            if settings.recipe == AUTO and not recipe.rgb_keys and not settings.config_json and _has_images(data):
+                note("The dataset has camera images, and no recipe for its robot looks at them: what is learnt from are states.")
             if not settings.config_json and RECIPES[recipe.name].turn and not recipe.turn:
                 note("Scenes are not turned in training: what the columns of these observations mean is not known for the task of this dataset.")
             if recipe.optional_keys and not set(recipe.optional_keys) & set(recipe.obs_keys):
@@ -175,6 +177,14 @@ def _train_with_lerobot(data: Path, algo: str, run_config: Any, *, resume: bool,
         facts.append(("loss", f"{made.losses[0]:.3f} at first, {made.losses[-1]:.3f} at last"))
     data_shown = {"run": str(made.folder), "checkpoints": [str(path) for path in made.checkpoints], "losses": list(made.losses)}
     show(Outcome("Trained.", facts, next_command="mimicctl eval play", data=data_shown), as_json)
+
+
+def _has_images(data: Path) -> bool:
+    from mimicctl.dataset.contact_sheet import image_keys
+    from mimicctl.dataset.reader import Dataset
+
+    with Dataset(data) as dataset:
+        return bool(image_keys(dataset.group(dataset.demos[0])))
 
 
 def _refuse_other_task(data: Path, task: str | None) -> None:

@@ -121,7 +121,7 @@ def _cameras(known: Known) -> Answer:
             area,
             question,
             "open",
-            "that nobody noted",
+            "nobody noted what came of looking at them",
             'look at them (mimicctl dataset contact-sheet FILE), then mimicctl provenance set FILE --camera-review "..."',
         )
     return Answer(area, question, "answered", str(review))
@@ -156,7 +156,7 @@ def _downstream(known: Known) -> Answer:
             area,
             question,
             "open",
-            "that nobody noted" if uses is None else "the files it was made from allow nothing in common",
+            "nobody noted what it may be used for" if uses is None else "the files it was made from allow nothing in common",
             "mimicctl provenance set FILE --downstream train-internal-policy",
         )
     return Answer(area, question, "answered", ", ".join(uses))

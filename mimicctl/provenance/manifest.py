@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import re
 from collections import Counter, defaultdict
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -60,7 +60,17 @@ def known_of(path: Path, workspace: Path | None = None) -> Known:
     blind = tuple(demo.name for demo in file.demos if is_untraceable(demo.lineage, demo.parent) or not demo.lineage)
     with Dataset(path, need_demos=False) as dataset:
         rows = seals_of(dataset.group(dataset.demos[0]).file) if dataset.demos else ()
-    return Known(info, file, graph, seeds, blind, terms_in(file.lineage), rows[-1].chain if rows else "")
+    terms = {**terms_in(file.lineage), **_agreed(found, seeds)}
+    return Known(info, file, graph, seeds, blind, terms, rows[-1].chain if rows else "")
+
+
+def _agreed(found: Workspace, seeds: Collection[Node]) -> dict[str, bool]:
+    """Whether operators agreed to synthesis, by what their recordings say now: one that did not is enough, and one that is silent leaves it to the file itself."""
+    terms = {file.path: terms_in(file.lineage) for file in found.datasets}
+    said = [{terms[place.file].get("synthesis") for place in node.places if place.file in terms} - {None} for node in seeds]
+    if any(False in each for each in said):
+        return {"synthesis": False}
+    return {"synthesis": True} if said and all(said) else {}
 
 
 def manifest(known: Known) -> dict[str, Any]:
@@ -73,6 +83,8 @@ def manifest(known: Known) -> dict[str, Any]:
     recordings = [_named(entry) for entry in files if _made_by(entry) == "mimicctl record" or not _made_by(entry)]
     recordings += [{"file": str(of["recording"])} for of in lineages if is_annotation(of) and of.get("recording")]
     generated = any(map(is_generation, lineages))
+    methods = {annotation_method(of) for of in lineages if is_annotation(of)}
+    unmarked = "none: by the env's own signals" if methods == {"auto"} else UNKNOWN if methods else "none"
     cameras = {key.removeprefix("obs/"): list(shape) for key, (shape, _) in info.keys.items() if len(shape) == 3 and key.startswith("obs/")}
     made = {
         "dataset": known.file.path.name,
@@ -92,8 +104,8 @@ def manifest(known: Known) -> dict[str, Any]:
         "operators": operators(known) or UNKNOWN,
         "operator_consent_id": sorted({str(node.recording["consent_id"]) for node in known.seeds if node.recording.get("consent_id")}) or UNKNOWN,
         "consent_covers_synthesis": terms.get("synthesis", UNKNOWN),
-        "annotator": terms.get("annotator", UNKNOWN),
-        "annotation_license": terms.get("annotation_license", UNKNOWN),
+        "annotator": terms.get("annotator", unmarked),
+        "annotation_license": terms.get("annotation_license", unmarked.partition(":")[0]),
         "synthetic": generated,
         "generation_num_trials": info.attempts or (UNKNOWN if generated else "none"),
         "generation_successes": info.attempts_succeeded or (UNKNOWN if generated else "none"),

@@ -84,6 +84,16 @@ def test_facts_of_a_recording_are_inherited_by_what_is_made_of_it(shop):
     require_answers(shop.path("generated"))
 
 
+def test_what_operators_agreed_to_later_is_found_in_their_recordings(shop):
+    assert "operator consent" in open_areas(shop.path("generated"), shop.folder)
+    set_terms(shop.path("dataset"), Terms(synthesis=True))
+    assert "operator consent" in open_areas(shop.path("generated")), "the file by itself does not know"
+    assert "operator consent" not in open_areas(shop.path("generated"), shop.folder)
+    assert manifest(known_of(shop.path("generated"), shop.folder))["annotator"] == "none: by the env's own signals"
+    set_terms(shop.path("dataset"), Terms(synthesis=False), overwrite=True)
+    assert "operator consent" in open_areas(shop.path("generated"), shop.folder)
+
+
 def test_merged_files_allow_what_all_inputs_allow(tmp_path):
     from mimicctl.dataset.merge import merge
 
