@@ -14,6 +14,7 @@ from mimicctl.tasks import Arrive, Lift, LiftTogether, PlaceIn, Pour, PutInto, S
 _EEFS = {
     "franka": ("franka",),
     "tiago": ("base",),
+    "cable_robot": ("gripper",),
     "dual_franka": ("left", "right"),
     "g1": ("left", "right"),
     "gr1t2": ("left", "right"),

@@ -181,7 +181,8 @@ def _scripted(task: TaskSpec, speed: str, seed: int) -> Device:
         case Lift(name, height):
             errands = [PickAndLift(name, height)]
         case PutInto(name, container, _, (_, _, floor)):
-            errands = [PickAndPutInto(task.object(name), task.object(container), floor)]
+            calm = 0 if task.swing_cancellation is None else round(task.control_hz)
+            errands = [PickAndPutInto(task.object(name), task.object(container), floor, calm)]
         case PlaceIn():
             return ScriptedPlace(task, speed=speed, seed=seed)
         case Pour():

@@ -45,11 +45,15 @@ class PickAndLift:
 
 @dataclass(frozen=True)
 class PickAndPutInto:
-    """One errand: put `pick` into `container`, over its rim and down onto its floor, which is at `floor` in its frame [m]."""
+    """One errand: put `pick` into `container`, over its rim and down onto its floor, which is at `floor` in its frame [m].
+
+    A gripper that hangs is given `calm` control steps after each move to come to rest in.
+    """
 
     pick: ObjectSpec
     container: ObjectSpec
     floor: float
+    calm: int = 0
 
     @property
     def text(self) -> str:
@@ -106,17 +110,18 @@ class ScriptedOperator:
                     yield from self._lift(errand)
                 case PickAndPutInto():
                     grip = errand.pick.held_at.height
-                    yield from self._pick(errand.pick.name, grip, errand.pick.half_size[2] - grip, errand.pick.yaw_symmetry)
+                    yield from self._pick(errand.pick.name, grip, errand.pick.half_size[2] - grip, errand.pick.yaw_symmetry, errand.calm)
                     yield from self._put_into(errand)
         while True:
             yield Command(np.zeros(6), OPEN)
 
-    def _pick(self, name: str, height: float = 0.0, above: float = 0.0, faces: int = 4) -> Iterator[Command]:
+    def _pick(self, name: str, height: float = 0.0, above: float = 0.0, faces: int = 4, calm: int = 0) -> Iterator[Command]:
         """Grasp an object across two of its equal sides, of which there are `faces` and which its x axis goes through.
 
         Args:
             height: of the grasp above its origin [m].
             above: what of it is higher than that, and has to be cleared [m].
+            calm: see `PickAndPutInto`.
         """
         rng = self._hand.rng
         rotation = self._grasp_rotation(name, faces)
@@ -130,7 +135,7 @@ class ScriptedOperator:
             return poses.compose(rotation, poses.position(self._hand.seen().object_poses[name]) + offset)
 
         yield from self._hand.reach(lambda: over(approach), OPEN, ALIGNED, curved=True)
-        yield from self._hand.look(OPEN)
+        yield from self._hand.look(OPEN, calm)
         yield from self._hand.reach(lambda: over(grasp), OPEN, THERE)
         yield from self._hand.work_gripper(CLOSE)
 
@@ -166,21 +171,27 @@ class ScriptedOperator:
         rng = self._hand.rng
         stands = errand.floor + errand.pick.half_size[2]
         carry = errand.container.half_size[2] + errand.pick.half_size[2] + _CLEARANCE + rng.uniform(-0.01, 0.02)
-        rotation = self._aligning_rotation(errand.pick.name, errand.container.name, 2)
+        rotation = self._aligning_rotation(errand.pick.name, errand.container.name, errand.container.yaw_symmetry)
         aim = rng.normal(0.0, 3 * self._manner.aim, 2)
+
+        def in_hand() -> np.ndarray:
+            """(3,) from the object to the eef."""
+            view = self._hand.seen()
+            return poses.position(view.eef_pose) - poses.position(view.object_poses[errand.pick.name])
+
+        # What hangs is not where the eef holds it: who steered by what swings would drive the swing.
+        grasped = in_hand() if errand.calm else None
 
         def above(height: float) -> np.ndarray:
             """Where the eef must be for the object in hand to be `height` above the middle of the container."""
-            view = self._hand.seen()
-            goal = poses.position(view.object_poses[errand.container.name]) + poses.position(view.eef_pose)
-            goal -= poses.position(view.object_poses[errand.pick.name])
+            goal = poses.position(self._hand.seen().object_poses[errand.container.name]) + (in_hand() if grasped is None else grasped)
             return poses.compose(rotation, goal + np.array([*aim, height]))
 
         lift = self._hand.seen().eef_pose.copy()
         lift[2, 3] = above(carry)[2, 3]
         yield from self._hand.reach(lambda: lift, CLOSE, PASSING)
         yield from self._hand.reach(lambda: above(carry), CLOSE, ALIGNED, curved=True)
-        yield from self._hand.look(CLOSE)
+        yield from self._hand.look(CLOSE, errand.calm)
         yield from self._hand.reach(lambda: above(stands + 0.003), CLOSE, THERE)
         yield from self._hand.work_gripper(OPEN)
         away = self._hand.seen().eef_pose.copy()

@@ -120,10 +120,10 @@ class ScriptedHand:
                 break
         yield from self.look(gripper)
 
-    def look(self, gripper: float) -> Iterator[Command]:
-        """Wait for as long as it takes a person to see that all is well."""
+    def look(self, gripper: float, longer: int = 0) -> Iterator[Command]:
+        """Wait for as long as it takes a person to see that all is well, and some control steps longer."""
         low, high = self._manner.pause
-        for _ in range(int(self.rng.integers(low, high + 1))):
+        for _ in range(int(self.rng.integers(low, high + 1)) + longer):
             yield Command(np.zeros(6), gripper)
 
     def _sideways(self, direction: np.ndarray) -> np.ndarray:

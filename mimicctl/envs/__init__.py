@@ -37,6 +37,10 @@ def make_env(task: str | TaskSpec, num_envs: int = 1) -> MimicEnv:
         from mimicctl.envs.mujoco.drive import DriveEnv
 
         return DriveEnv(spec, num_envs)
+    if spec.robot == "cable_robot":
+        from mimicctl.envs.mujoco.cable_env import CableEnv
+
+        return CableEnv(spec, num_envs)
     if spec.robot == "dual_franka":
         from mimicctl.envs.mujoco.dual_franka import DualFrankaEnv
 
@@ -76,7 +80,7 @@ def assets_of(task: TaskSpec) -> dict[str, dict[str, str]]:
     if task.isaaclab is not None:
         return {}
     ours = {"source": f"mimicctl {mimicctl.__version__}", "license": "Apache-2.0"}
-    return {"robot": _wheel("robosuite" if task.robot == "gr1t2" else "example-robot-data"), "objects": ours, "textures": ours, "scene": ours}
+    return {"robot": ours if task.robot == "cable_robot" else _wheel("robosuite" if task.robot == "gr1t2" else "example-robot-data"), "objects": ours, "textures": ours, "scene": ours}
 
 
 def _wheel(package: str) -> dict[str, str]:

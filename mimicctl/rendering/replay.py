@@ -17,6 +17,7 @@ from mimicctl.dataset.reader import Dataset
 from mimicctl.dataset.resume import find_unfinished
 from mimicctl.dataset.writer import DatasetWriter, checked_output, partial_path
 from mimicctl.envs.mujoco.cameras import CHANNELS, cameras_of, image_shapes
+from mimicctl.envs.mujoco.cable_reader import CableReader
 from mimicctl.envs.mujoco.franka_readers import reader_class
 from mimicctl.envs.mujoco.humanoid_reader import HumanoidReader
 from mimicctl.envs.mujoco.locomanipulation import LocomanipulationReader
@@ -83,6 +84,8 @@ def positions_of(task: TaskSpec) -> Callable[[Episode], np.ndarray]:
 
 def reader_of(task: TaskSpec) -> SceneReader:
     """What reads joint positions off recorded states."""
+    if task.robot == "cable_robot":
+        return CableReader.of(task)
     if not task.is_humanoid:
         return reader_class(task).of(task)
     return (LocomanipulationReader if task.has_body else HumanoidReader).of_states(task)

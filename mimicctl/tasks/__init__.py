@@ -55,6 +55,7 @@ from mimicctl.tasks.stack_cube import (
     STACK_CUBE_VISUOMOTOR_COSMOS,
     STACK_CUBE_WALL_REL,
 )
+from mimicctl.tasks.stringman import PICK_STRINGMAN, PICK_STRINGMAN_VISUOMOTOR
 
 __all__ = [
     "DEFAULT_TASK",
@@ -125,6 +126,8 @@ _REGISTRY = {
         NUT_POUR_GR1T2_VISUOMOTOR,
         PICK_PLACE_LOCOMANIPULATION_G1,
         DRIVE_TIAGO,
+        PICK_STRINGMAN,
+        PICK_STRINGMAN_VISUOMOTOR,
     )
 }
 

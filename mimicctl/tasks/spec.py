@@ -247,7 +247,8 @@ class TaskSpec:
             "velocity" (3: of a base ahead and to its left [m/s], and its turn [rad/s]).
         control_hz: control rate.
         action_scale: what the controller multiplies a relative action by.
-        home: joint positions at reset, of the arm, or of each [rad], or of the base, or body (x, y, yaw); empty: a humanoid's posture.
+        home: joint positions at reset, of the arm, or of each [rad], or of the base, or body (x, y, yaw), or where a gripper hangs (x, y, z, yaw); empty: a
+            humanoid's posture.
         subtasks: per end-effector, in order.
         goal: what success asks for.
         constraints: between subtasks of different end-effectors.
@@ -265,6 +266,7 @@ class TaskSpec:
         semantic_colors: class (an object's name, "table", "ground", "robot", "background") to its RGB in segmentations.
         generation: settings of `mimicctl generate` that it asks for, by name, where the user has not set them.
         isaaclab: how Isaac Lab runs it; None: MuJoCo does.
+        swing_cancellation: whether the controller damps the swing of a gripper that hangs; None: there is nothing that hangs.
     """
 
     task_id: str
@@ -279,7 +281,7 @@ class TaskSpec:
     goal: Goal
     constraints: tuple[SubtaskConstraint, ...] = ()
     obstacles: tuple[Obstacle, ...] = ()
-    robot: Literal["franka", "dual_franka", "tiago", "g1", "gr1t2", "mobile_g1", "other"] = "franka"
+    robot: Literal["franka", "dual_franka", "tiago", "g1", "gr1t2", "mobile_g1", "cable_robot", "other"] = "franka"
     bases: dict[str, tuple[float, float]] = field(default_factory=dict)
     hand_joints: int = 1
     fingers: tuple[str, ...] = ()
@@ -294,6 +296,7 @@ class TaskSpec:
     semantic_colors: dict[str, tuple[int, int, int]] = field(default_factory=dict)
     generation: dict[str, Any] = field(default_factory=dict)
     isaaclab: IsaacLab | None = None
+    swing_cancellation: bool | None = None
 
     @property
     def on_floor(self) -> bool:

@@ -95,6 +95,9 @@ class SceneRenderer:
         self._data.qpos[:] = qpos
         self._mujoco.mj_kinematics(self._model, self._data)
         self._mujoco.mj_camlight(self._model, self._data)
+        if self._model.ntendon:  # cables are drawn
+            self._mujoco.mj_comPos(self._model, self._data)
+            self._mujoco.mj_tendon(self._model, self._data)
         return {key: image for camera in self._cameras for key, image in self._look(camera).items()}
 
     def close(self) -> None:

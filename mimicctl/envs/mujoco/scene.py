@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from mimicctl.envs.mujoco import panda
+from mimicctl.envs.mujoco.cable_robot import load_cable_robot
 from mimicctl.envs.mujoco.humanoids import BODIES
 from mimicctl.envs.mujoco.objects import FRICTION, SOLREF, add_object
 from mimicctl.tasks.spec import TaskSpec
@@ -74,6 +75,8 @@ def build_spec(task: TaskSpec, *, meshes: bool = False) -> mujoco.MjSpec:
 def _robot(task: TaskSpec, meshes: bool) -> mujoco.MjSpec:
     if task.robot in BODIES:
         return BODIES[task.robot].load(meshes)
+    if task.robot == "cable_robot":
+        return load_cable_robot()
     return panda.load_pandas(task.bases) if task.bases else panda.load_panda()
 
 
