@@ -49,6 +49,11 @@ class RecordSettings(Section):
     )
     countdown: float = Field(0.0, ge=0, description="Seconds before recording begins.")
     rest: float = Field(0.0, ge=0, description="Seconds after each attempt.")
+    session: bool = Field(
+        False, description="The operator begins, ends and discards each demonstration by hand, and hears what happens; a file that is there is continued."
+    )
+    cues: bool | None = Field(None, description="Say aloud what happens; not set: in a session. A browser has a switch of its own.")
+    upload: str = Field("", description="Where on the Hugging Face hub the whole file goes at the end, privately, as <user>/<name>; empty: nowhere.")
     save_failed: bool = Field(False, description="Also write what was recorded and not saved, to <output>_failed.hdf5.")
     speed: Literal["slow", "normal", "fast"] = Field("normal", description="How briskly the robot moves; for a person's device half, once or twice.")
     sensitivity: float = Field(1.0, gt=0, description="Multiplies what a device moves.")
@@ -82,6 +87,11 @@ class RecordSettings(Section):
     hand_turn: Literal["wrist", "fingers"] = Field("wrist", description="What of a hand turns the gripper: its wrist, or the way thumb and index finger point.")
     operator: str = Field("", description="Who recorded it, for the lineage.")
     consent_id: str = Field("", description="Number of the operator's consent, or where it is filed, for the lineage.")
+
+    @property
+    def speaks(self) -> bool:
+        """Whether cues are said aloud."""
+        return self.session if self.cues is None else self.cues
 
 
 class AnnotateSettings(Section):
@@ -264,6 +274,7 @@ class RunConfig(Section):
 
     task: str = Field(DEFAULT_TASK, description="Task id; mimicctl tasks lists them.")
     seed: int = Field(1, ge=0, description="Of everything that is drawn by chance.")
+    swing_cancellation: bool | None = Field(None, description="Damp the swing of a gripper that hangs on cables; not set: as the task says, which is yes.")
     tasks: TasksSettings = Field(default_factory=TasksSettings)
     isaaclab: IsaacLabSettings = Field(default_factory=IsaacLabSettings)
     record: RecordSettings = Field(default_factory=RecordSettings)

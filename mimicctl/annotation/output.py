@@ -10,6 +10,7 @@ from pathlib import Path
 import mimicctl
 from mimicctl.dataset.reader import Dataset
 from mimicctl.dataset.writer import DatasetWriter, checked_output, partial_path, refuse_existing
+from mimicctl.envs.conditions import conditions_of
 from mimicctl.schema import Episode
 from mimicctl.tasks import TaskSpec
 from mimicctl.tasks.fingerprint import KEY, fingerprint
@@ -51,7 +52,7 @@ def annotation_output(
         "method": method,
         "inputs": [{"file": dataset.path.name, "sha256": dataset.content_hash(), "lineage": dataset.lineage}],
     }
-    writer = DatasetWriter(partial, task_id=task.task_id, lineage=lineage, env_args={"sim_args": sim_args})
+    writer = DatasetWriter(partial, task_id=task.task_id, lineage=lineage, env_args={"sim_args": {**sim_args, **conditions_of(dataset.env_args)}})
     try:
         yield AnnotationOutput(path, writer)
         if len(writer):

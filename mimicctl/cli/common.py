@@ -39,6 +39,10 @@ Workers = Annotated[Optional[int], typer.Option("--workers", help="Worker proces
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON document on stdout.")]
 Resume = Annotated[bool, typer.Option("--resume", help="Continue what an earlier run left.")]
 Overwrite = Annotated[bool, typer.Option("--overwrite", help="Replace existing output.")]
+SwingCancellation = Annotated[
+    Optional[bool],
+    typer.Option("--swing-cancellation/--no-swing-cancellation", help="Damp the swing of a gripper that hangs on cables (it is damped).", show_default=False),
+]
 AllowTainted = Annotated[bool, typer.Option("--allow-tainted", help="Also with checkpoints whose demonstrations have been withdrawn.")]
 Physics = Annotated[
     Optional[str], typer.Option("--physics", help="Of a task on Isaac Lab: newton, ovphysx or physx (the best that is installed).", show_default=False)
@@ -119,15 +123,26 @@ def resolve_settings(flags: dict[str, Any], config: Path | None, override: list[
     Without a "task" among the flags the task is said later, by a file, and so is the call of `refuse_isaaclab_flags`.
     """
     from mimicctl.config_layers import resolve
-    from mimicctl.tasks import IsaacLab, look_in, run_isaaclab
+    from mimicctl.tasks import IsaacLab, cancel_swing, look_in, run_isaaclab
 
     resolved = resolve(flags, config_file=config, overrides=override or (), environ=os.environ)
     look_in(resolved.config.tasks.paths)
+    cancel_swing(resolved.config.swing_cancellation)
     if "task" in flags:
         refuse_isaaclab_flags(flags, resolved.config.task)
     isaaclab = resolved.config.isaaclab
     run_isaaclab(IsaacLab("", isaaclab.physics, isaaclab.device, isaaclab.visualizer, tuple(isaaclab.overrides)))
     return resolved
+
+
+def refuse_swing_flag(flag: bool | None, task_id: str) -> None:
+    """UserError if `--swing-cancellation` or its opposite is given for a robot that has nothing to swing."""
+    from mimicctl.errors import UserError
+    from mimicctl.tasks import find_task, list_tasks
+
+    if flag is not None and find_task(task_id).swing_cancellation is None:
+        hanging = ", ".join(task.task_id for task in list_tasks() if task.swing_cancellation is not None)
+        raise UserError(f"Nothing hangs and swings in {task_id}.", where="--swing-cancellation", do=f"leave it out, or give the --task: {hanging}")
 
 
 def refuse_isaaclab_flags(flags: dict[str, Any], task_id: str) -> None:

@@ -20,6 +20,7 @@ from mimicctl.cli.common import (
     Physics,
     Resume,
     SimDevice,
+    SwingCancellation,
     Table,
     Task,
     Visualizer,
@@ -28,10 +29,12 @@ from mimicctl.cli.common import (
     isaaclab_flags,
     note,
     refuse_isaaclab_flags,
+    refuse_swing_flag,
     reporting,
     resolve_settings,
     show,
 )
+from mimicctl.cli.eval_session import session
 
 if TYPE_CHECKING:
     from mimicctl.evaluation.report import Evaluation
@@ -51,6 +54,9 @@ def _evaluate() -> None:
     """Evaluate trained policies."""
 
 
+app.command()(session)
+
+
 @app.command()
 def play(
     task: Task = None,
@@ -67,6 +73,7 @@ def play(
     norm_factor_max: NormFactorMax = None,
     video: Annotated[Optional[int], typer.Option(help="Film this many rollouts of each checkpoint, the first ones (0).", show_default=False)] = None,
     output_dir: Annotated[Optional[str], typer.Option(help="Where the report goes.", show_default=False)] = None,
+    swing_cancellation: SwingCancellation = None,
     physics: Physics = None,
     sim_device: SimDevice = None,
     visualizer: Visualizer = None,
@@ -82,6 +89,7 @@ def play(
     flags = {
         "eval.checkpoint": checkpoint or None, "eval.rollouts": rollouts, "eval.horizon": horizon, "eval.seed": seed,
         "eval.num_envs": num_envs, "eval.workers": workers, "eval.norm_factor_min": norm_factor_min, "eval.norm_factor_max": norm_factor_max, "eval.video": video, "eval.output_dir": output_dir,
+        "swing_cancellation": swing_cancellation,
         **isaaclab_flags(physics, sim_device, visualizer, headless),
     }  # fmt: skip
     run_config = resolve_settings(flags, config, override).config
@@ -107,6 +115,7 @@ def play(
         on_event=note,
     )
     refuse_isaaclab_flags(flags, evaluated.task_id)
+    refuse_swing_flag(swing_cancellation, evaluated.task_id)
     demand(evaluated.task_id, cameras=enable_cameras, pinocchio=enable_pinocchio)
     if videos:
         film.prepare(evaluated)

@@ -24,16 +24,19 @@ from mimicctl.cli.common import (
     Port,
     Resume,
     Seed,
+    SwingCancellation,
     Table,
     Task,
     Visualizer,
     demand,
     isaaclab_flags,
     note,
+    refuse_swing_flag,
     resolve_settings,
     show,
     size_of,
 )
+from mimicctl.cli.live import LiveSession, web_of
 
 if TYPE_CHECKING:
     from mimicctl.envs.base import MakeEnv
@@ -70,6 +73,7 @@ def teleop(
     speed: Speed = None,
     invert: Invert = None,
     step_hz: StepHz = None,
+    swing_cancellation: SwingCancellation = None,
     web: Web = False,
     lan: Lan = False,
     port: Port = 8765,
@@ -93,11 +97,16 @@ def teleop(
         "record.step_hz": step_hz,
         "record.invert": names_in(invert),
         "record.start": "at_once",
+        "record.session": False,
+        "swing_cancellation": swing_cancellation,
         **isaaclab_flags(physics, sim_device, visualizer, headless),
     }
     run_config = resolve_settings(flags, config, override).config
+    refuse_swing_flag(swing_cancellation, run_config.task)
     demand(run_config.task, cameras=False, pinocchio=enable_pinocchio)
-    session = _Session(run_config, wanted=0, recording=False, web=_web(web, lan, port))
+    from mimicctl.tasks import find_task
+
+    session = LiveSession(run_config, find_task(run_config.task), wanted=0, recording=False, web=web_of(web, lan, port))
     try:
         session.run(writer=None)
     except KeyboardInterrupt:
@@ -121,6 +130,13 @@ def record(
     save_failed: Annotated[
         Optional[bool], typer.Option("--save-failed", help="Also write what was not saved, to <output>_failed.hdf5.", show_default=False)
     ] = None,
+    session: Annotated[
+        Optional[bool],
+        typer.Option("--session", help="Begin, end and discard each demonstration by hand, with spoken cues; goes on with a file that is there.", show_default=False),
+    ] = None,
+    upload: Annotated[
+        Optional[str], typer.Option(help="At the end send all of the file to the Hugging Face hub, privately: <user>/<name>.", show_default=False)
+    ] = None,
     operator: Annotated[Optional[str], typer.Option(help="Who records, for the lineage.", show_default=False)] = None,
     consent_id: Annotated[
         Optional[str], typer.Option(help="Number of the operator's consent, or where it is filed, for the lineage.", show_default=False)
@@ -131,6 +147,7 @@ def record(
     ] = None,
     generated_output_file: Annotated[Optional[str], typer.Option(help="With --generate: where the generated ones go.", show_default=False)] = None,
     input_file: Annotated[Optional[str], typer.Option(help="With --generate: annotated demonstrations to generate from as well.", show_default=False)] = None,
+    swing_cancellation: SwingCancellation = None,
     web: Web = False,
     lan: Lan = False,
     port: Port = 8765,
@@ -153,33 +170,46 @@ def record(
         "record.num_success_steps": num_success_steps, "record.step_hz": step_hz, "record.sensitivity": sensitivity,
         "record.speed": speed, "record.invert": names_in(invert), "record.operator": operator, "record.consent_id": consent_id,
         "record.start": start, "record.countdown": countdown, "record.rest": rest, "record.save_failed": save_failed,
+        "record.session": session, "record.upload": upload, "swing_cancellation": swing_cancellation,
         "generate.trials": trials, "generate.output_file": generated_output_file, "generate.input_file": input_file,
         **isaaclab_flags(physics, sim_device, visualizer, headless),
     }  # fmt: skip
     if not generate:
         _refuse_without_generate({"--trials": trials, "--generated-output-file": generated_output_file, "--input-file": input_file})
-    run_config = resolve_settings(flags, config, override).config
+    resolved = resolve_settings(flags, config, override)
+    run_config = resolved.config
+    refuse_swing_flag(swing_cancellation, run_config.task)
     demand(run_config.task, cameras=False, pinocchio=enable_pinocchio)
     from mimicctl.recording.files import recording_file
+    from mimicctl.tasks import find_task
 
-    began, interrupted = time.monotonic(), False
+    settings, began, interrupted = run_config.record, time.monotonic(), False
+    # An operator who ends a session by hand has not said how many there will be.
+    wanted = 0 if settings.session and resolved.origin("record.num_demos") == "default" else settings.num_demos
+    if settings.upload:
+        from mimicctl.conversion.lerobot.publish import require_packages
+
+        require_packages()
     run = _growing_run(run_config) if generate else None
-    session = _Session(run_config, wanted=run_config.record.num_demos, recording=True, generating=generate, web=_web(web, lan, port))
-    progress = session.progress
-    with _begun(run, session.make_env, resume, overwrite) as begin:
-        with recording_file(run_config, session.env.sim_args, resume=resume, overwrite=overwrite) as file:
+    live = LiveSession(run_config, find_task(run_config.task), wanted, recording=True, generating=generate, web=web_of(web, lan, port))
+    progress = live.progress
+    with _begun(run, live.make_env, resume, overwrite) as begin:
+        with recording_file(run_config, live.env, resume=resume or (settings.session and not overwrite), overwrite=overwrite, on_event=note) as file:
             begin()
             progress.saved = file.saved
             try:
                 if not progress.finished:
-                    with _alongside(run, file.writer.path, session.shared) as beside:
-                        session.run(file.writer, failed=file.failed, first_attempt=file.next_attempt, beside=beside)
+                    with _alongside(run, file.writer.path, live.shared) as beside:
+                        live.run(file.writer, failed=file.failed, first_attempt=file.next_attempt, beside=beside)
             except KeyboardInterrupt:
                 interrupted = True
         if run and progress.finished and not interrupted:
-            show(_completed(run, session.make_env, progress, began), as_json)
+            show(_completed(run, live.make_env, progress, began), as_json)
             return
-    show(_outcome(progress, file.path, interrupted, run), as_json)
+    outcome = _outcome(progress, file.path, interrupted, run)
+    if settings.upload and progress.saved:
+        outcome = _uploaded(outcome, file.path, settings.upload, as_json)
+    show(outcome, as_json)
     if interrupted and (run or progress.saved < progress.rules.wanted):
         raise typer.Exit(130)
 
@@ -262,6 +292,20 @@ def _completed(run: GrowingRun, envs: MakeEnv, progress: Any, began: float) -> O
     return Outcome("Recorded and generated.", [*recorded, *sources, *outcome.facts], [*left_out, *outcome.tables], outcome.next_command, data)
 
 
+def _uploaded(outcome: Outcome, recording: Path, repo_id: str, as_json: bool) -> Outcome:
+    """The outcome of a recording, and of sending it; if that fails, what was recorded is said first."""
+    from mimicctl.conversion.lerobot.publish import publish
+    from mimicctl.errors import UserError
+
+    note(f"Sending {recording} to {repo_id}.")
+    try:
+        sent = publish(recording, repo_id)
+    except UserError:
+        show(outcome, as_json)
+        raise
+    return dataclasses.replace(outcome, facts=[*outcome.facts, ("sent", f"{sent.episodes} episodes, private"), ("LeRobot", sent.folder), ("address", sent.address)])
+
+
 def names_in(text: Optional[str]) -> Optional[list[str]]:
     """Of "a,b"."""
     return None if text is None else [name.strip() for name in text.split(",") if name.strip()]
@@ -281,107 +325,3 @@ def _outcome(progress: Any, path: Path, interrupted: bool, run: Optional[Growing
         facts += [("generated", generated), ("so far", progress.beside)]
     enough = f", or with --num-demos {progress.saved} to leave it at these" if 0 < progress.saved < run.wanted else ""
     return Outcome(title, facts, next_command=f"mimicctl record --generate --resume{enough}")
-
-
-def _web(web: bool, lan: bool, port: int) -> Optional[dict[str, Any]]:
-    """Where the web app is to be served; None if it is not asked for."""
-    return {"lan": lan, "port": port} if web or lan else None
-
-
-class _Session:
-    """Device, env and displays of one command.
-
-    Args:
-        generating: something generates meanwhile.
-        web: how to serve the web app; None not to.
-
-    Attributes:
-        shared: the envs of a simulation of which there can be one only, if something generates meanwhile; else None.
-        make_env: makes envs for this process, before and after the session.
-    """
-
-    def __init__(self, run_config: Any, wanted: int, *, recording: bool, generating: bool = False, web: Optional[dict[str, Any]]) -> None:
-        from mimicctl.devices import make_device
-        from mimicctl.envs import make_env
-        from mimicctl.recording.session import Progress, Rules
-        from mimicctl.tasks import find_task
-
-        settings = run_config.record
-        self._config, self._web = run_config, web
-        task = find_task(run_config.task)
-        self._page = None
-        if web is None:
-            self.device = make_device(task, settings, run_config.seed)
-        else:
-            from mimicctl.web import require_packages
-
-            require_packages()
-            from mimicctl.web.teleop import open_teleop
-
-            self.device, self._page = open_teleop(run_config, task, recording=recording)
-        self.shared, self.make_env = None, make_env
-        if generating and task.isaaclab is not None:
-            from mimicctl.envs.shared import SharedEnv
-
-            # One for the operator, one in which demonstrations are replayed.
-            self.shared = SharedEnv(make_env(task, 2 + run_config.generate.num_envs))
-            self.make_env = self.shared.whole
-        self.env = self.shared.leader if self.shared else make_env(task)
-        usual = ("motion", task.control_hz) if self.device.human else ("at_once", 0.0)
-        start = usual[0] if settings.start == "auto" else settings.start
-        step_hz = usual[1] if settings.step_hz is None else settings.step_hz
-        self.progress = Progress(Rules(wanted, settings.num_success_steps, start, settings.countdown, settings.rest, step_hz))
-
-    def run(self, writer: Any, *, failed: Any = None, first_attempt: int = 0, beside: Any = None) -> None:
-        from mimicctl.recording.session import run_session
-        from mimicctl.recording.status import StatusDisplay
-
-        if self._config.record.operator and not self.device.human:
-            note(f"No person drives, so the demonstrations are put down to {self.device.name}, not to {self._config.record.operator}.")
-        self.device.start()
-        try:
-            with StatusDisplay(self.env.task, self.device.help()) as display, self._served(display.say) as show_page:
-
-                def show(progress: Any) -> None:
-                    if beside is not None:
-                        progress.beside = beside.follow(progress.saved, display.say)
-                    display.update(progress)
-                    show_page(progress)
-
-                run_session(
-                    self.env,
-                    self.device,
-                    writer,
-                    self.progress,
-                    seed=self._config.seed,
-                    operator=self._config.record.operator,
-                    consent_id=self._config.record.consent_id,
-                    first_attempt=first_attempt,
-                    failed=failed,
-                    on_step=show,
-                )
-        finally:
-            self.device.close()
-
-    @contextmanager
-    def _served(self, say: Any) -> Iterator[Any]:
-        """The web app, if it is wanted. Gives what shows the session's progress there."""
-        if self._page is None:
-            yield lambda progress: None
-            return
-        from mimicctl.cli.web import DATASET_PAGES
-        from mimicctl.web import datasets
-        from mimicctl.web.serving import serving
-        from mimicctl.web.stage import Stages
-        from mimicctl.web.workspace import Workspace
-
-        recordings = Workspace.of_folder(Path(self._config.record.output_file).parent)
-        routes, pages = (
-            [*self._page.routes(), *datasets.routes(recordings, Stages())],
-            {"teleop.html": "Drive", "datasets.html": DATASET_PAGES["datasets.html"]},
-        )
-        with serving(routes, pages, **self._web, say=say):
-            try:
-                yield self._page.show
-            finally:
-                self._page.finish(self.progress)

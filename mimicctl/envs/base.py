@@ -31,8 +31,8 @@ class MimicEnv(Protocol):
     num_envs: int
 
     @property
-    def sim_args(self) -> dict[str, float]:
-        """Physics step [s] and steps per control step, as Isaac Lab writes them to `env_args`."""
+    def sim_args(self) -> dict[str, float | str]:
+        """Physics step [s] and steps per control step, as Isaac Lab writes them to `env_args`, and what of `conditions` applies."""
 
     # Life of an env -------------------------------------------------------------------------------
 

@@ -6,9 +6,11 @@ import os
 import re
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
+from mimicctl import schema
 from mimicctl.envs import make_env
+from mimicctl.envs.conditions import FORMAT_VERSION, SWING_CANCELLATION, changes, conditions_of
 from mimicctl.envs.mujoco.gl import choose_gl
 from mimicctl.errors import UserError
 from mimicctl.provenance.checkpoints import refuse_tainted
@@ -121,6 +123,7 @@ def task_of(
             )
     task = _task_of(policies[0], task_id)
     env = make_env(task, num_envs(task))
+    now = {**env.sim_args, FORMAT_VERSION: schema.FORMAT_VERSION}
     given = {key: value.shape[1:] for key, value in env.observations(env.snapshot()).items()}
     env.close()
     for policy in policies:
@@ -132,8 +135,10 @@ def task_of(
                 do="evaluate them one task at a time, or give --task",
             )
         _check_fit(policy, task, given)
-        if changes := changes_since(policy.facts.get("dataset", {}).get("lineage", {}), task):
-            on_event(f"{policy.path}: {changes}")
+        if altered := changes_since(policy.facts.get("dataset", {}).get("lineage", {}), task):
+            on_event(f"{policy.path}: {altered}")
+        if changed := changes(_learnt_under(policy), now):
+            on_event(f"{policy.path}: {changed}, since the policy learnt.{_switch_back(policy, task)}")
     if any(policy.rgb_keys for policy in policies):
         choose_gl()
     return task
@@ -148,6 +153,19 @@ def _task_of(policy: Policy, task_id: str) -> TaskSpec:
 def _env_name(policy: Policy) -> str:
     """The env it learnt in; "" if it does not say."""
     return str(policy.env_args.get("env_name") or "")
+
+
+def _learnt_under(policy: Policy) -> dict[str, Any]:
+    """Conditions of what it learnt from, and the format that it learnt in."""
+    return conditions_of(policy.env_args) | {key: policy.facts[key] for key in (FORMAT_VERSION,) if key in policy.facts}
+
+
+def _switch_back(policy: Policy, task: TaskSpec) -> str:
+    """How to evaluate with the switch where it was, if that is not where it is."""
+    learnt = conditions_of(policy.env_args).get(SWING_CANCELLATION)
+    if learnt is None or learnt == task.swing_cancellation:
+        return ""
+    return f" {'--swing-cancellation' if learnt else '--no-swing-cancellation'} evaluates as it was."
 
 
 def _refuse_images_of_isaaclab(policy: Policy, task_id: str, need_images: bool) -> None:

@@ -10,7 +10,7 @@ import numpy as np
 
 from mimicctl.envs.base import MimicEnv
 
-_SEED_SPACE = 2_000_003
+SEED_SPACE = 2_000_003
 """First word of the spawn key of rollouts: start states that no generated or recorded demo began from."""
 
 
@@ -108,6 +108,6 @@ def _begin(env: MimicEnv, policy: Acts, slots: dict[int, _Slot], env_id: int, nu
     index = next(numbers, None)
     if index is None:
         return
-    env.reset([env_id], [np.random.SeedSequence(seed, spawn_key=(_SEED_SPACE, index))])
+    env.reset([env_id], [np.random.SeedSequence(seed, spawn_key=(SEED_SPACE, index))])
     policy.restart(env_id, index)
     slots[env_id] = _Slot(index, dict.fromkeys(env.task.eef_names, 0), snapshots=[env.snapshot([env_id])[0]] if index < recorded else None)

@@ -21,6 +21,7 @@ from mimicctl.dataset.resume import find_unfinished
 from mimicctl.dataset.writer import DatasetWriter, checked_output, partial_path
 from mimicctl.envs import assets_of, make_env, physics_of, require_planner, worker_processes
 from mimicctl.envs.base import MakeEnv, MimicEnv
+from mimicctl.envs.conditions import changes, conditions_of
 from mimicctl.errors import UserError
 from mimicctl.generation.balance import preferences, round_of
 from mimicctl.generation.foreign import source_episodes
@@ -138,7 +139,7 @@ def generate(
     """
     rendering = rendering or RenderSettings()
     settings = settings_for(find_task(task_id), settings)
-    task, sources, output, lineage = _checked(task_id, seed, settings, input_file, growing, rendering)
+    task, sources, output, lineage = _checked(task_id, seed, settings, input_file, growing, rendering, on_event)
     numbers, partial = numbers_of(settings), partial_path(output)
     done = _attempts_so_far(partial) if find_unfinished(output, lineage, resume=resume, overwrite=overwrite) else []
     if settings.shard:
@@ -191,7 +192,13 @@ def begin(task_id: str, seed: int, settings: GenerateSettings, growing: Sources,
 
 
 def _checked(
-    task_id: str, seed: int, settings: GenerateSettings, input_file: Path | None, growing: Sources | None, rendering: RenderSettings
+    task_id: str,
+    seed: int,
+    settings: GenerateSettings,
+    input_file: Path | None,
+    growing: Sources | None,
+    rendering: RenderSettings,
+    on_event: Callable[[str], None] = lambda text: None,
 ) -> tuple[TaskSpec, Sources, Path, dict[str, Any]]:
     """Task, sources, output and lineage of a run that nothing speaks against so far."""
     task = with_overrides(find_task(task_id), settings)
@@ -200,7 +207,7 @@ def _checked(
     output = checked_output(settings.output_file)
     if settings.shard:
         output = Shard.parse(settings.shard).path(output)
-    sources = _load_source(task, input_file or bundled_source(task), settings) if growing is None else growing
+    sources = _load_source(task, input_file or bundled_source(task), settings, on_event) if growing is None else growing
     lineage = _lineage(task, seed, settings, sources)
     if task.cameras:
         check_opengl()
@@ -259,8 +266,8 @@ class _OfFile:
         return self.description["demos"][name]["sha256"]
 
 
-def _load_source(task: TaskSpec, path: Path, settings: GenerateSettings) -> _OfFile:
-    """The demos of a file that are not discarded."""
+def _load_source(task: TaskSpec, path: Path, settings: GenerateSettings, on_event: Callable[[str], None]) -> _OfFile:
+    """The demos of a file that are not discarded. What they were recorded under, if that is not so now, is an event."""
     with Dataset(path) as dataset:
         names = without_discarded(dataset)
         if not names:
@@ -272,6 +279,8 @@ def _load_source(task: TaskSpec, path: Path, settings: GenerateSettings) -> _OfF
             episodes = source_episodes(dataset, task, names, settings.names)
             pool = load_pool(task, episodes, env.gripper_actions, str(path), use_skillgen=settings.use_skillgen)
             sim_args = env.sim_args
+            if changed := changes(conditions_of(dataset.env_args), sim_args):
+                on_event(f"{path}: {changed}.")
         finally:
             env.close()
         described = describe_sources(dataset, names)

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import math
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,7 +14,10 @@ from mimicctl.config import RunConfig
 from mimicctl.dataset.reader import Dataset
 from mimicctl.dataset.writer import DatasetWriter, checked_output, partial_path, refuse_existing
 from mimicctl.envs import assets_of
-from mimicctl.errors import UserError
+from mimicctl.envs.base import MimicEnv
+from mimicctl.envs.conditions import changes, conditions_of
+from mimicctl.errors import UserError, listed
+from mimicctl.schema import FORMAT_VERSION
 from mimicctl.tasks import canonical_id, find_task
 from mimicctl.tasks.fingerprint import KEY, fingerprint
 
@@ -38,17 +42,23 @@ class RecordingFile:
 
 
 @contextmanager
-def recording_file(config: RunConfig, sim_args: dict[str, float], *, resume: bool, overwrite: bool) -> Iterator[RecordingFile]:
+def recording_file(
+    config: RunConfig, env: MimicEnv, *, resume: bool, overwrite: bool, on_event: Callable[[str], None] = lambda text: None
+) -> Iterator[RecordingFile]:
     """Open the output of `config.record`; each episode is on disk when written.
 
     With `overwrite` the old file stays until the session has ended with at least one demonstration.
 
+    Args:
+        on_event: called with a sentence if a file that is continued was recorded under other conditions.
+
     Raises:
-        UserError: the file exists and neither `resume` nor `overwrite` was asked for, or it is of another task.
+        UserError: the file exists and neither `resume` nor `overwrite` was asked for, or it is of another task or format.
     """
     path = checked_output(config.record.output_file)
+    sim_args = env.sim_args
     paths = [path, *([path.with_name(f"{path.stem}_failed{path.suffix}")] if config.record.save_failed else [])]
-    there = [_what_is_there(each, config.task) if resume and each.exists() else (0, 0) for each in paths]
+    there = [_what_is_there(each, env, on_event) if resume and each.exists() else (0, 0) for each in paths]
     if not (resume or overwrite):
         for each in paths:
             refuse_existing(each)
@@ -85,15 +95,38 @@ def _writing(path: Path, config: RunConfig, sim_args: dict[str, float], *, repla
                 target.unlink()
 
 
+def _differences(dataset: Dataset, env: MimicEnv) -> list[str]:
+    """What keeps demonstrations of `env` from being added, each as `what it has, not what is recorded`."""
+    found = [] if dataset.format_version == FORMAT_VERSION else [f"format_version {dataset.format_version}, not {FORMAT_VERSION}"]
+    if dataset.control_hz and not math.isclose(dataset.control_hz, env.task.control_hz, rel_tol=1e-3):
+        found.append(f"{dataset.control_hz:g} control steps a second, not {env.task.control_hz:g}")
+    if not dataset.demos:
+        return found
+    has, snapshot = dataset.episode(dataset.demos[0]), env.snapshot([0])
+    if (width := has.actions.shape[1]) != env.task.action_dim:
+        found.append(f"actions of {width} numbers, not {env.task.action_dim}")
+    for group, theirs, ours in (("", has.obs, env.observations(snapshot)), ("states/", has.states, env.scene_state(snapshot))):
+        for key in dict.fromkeys([*ours, *theirs]):
+            shapes = [f"{group}{key} of shape {value[key].shape[1:]}" if key in value else f"no {group}{key}" for value in (theirs, ours)]
+            if shapes[0] != shapes[1]:
+                found.append(", not ".join(shapes))
+    return found
+
+
 def _said_of(path: Path) -> dict[str, Any]:
     """What people added to the lineage of a recording (`mimicctl provenance`)."""
     with Dataset(path, need_demos=False) as dataset:
         return {key: dataset.lineage[key] for key in ("terms", "amended", "withdrawn") if key in dataset.lineage}
 
 
-def _what_is_there(path: Path, task_id: str) -> tuple[int, int]:
+def _what_is_there(path: Path, env: MimicEnv, on_event: Callable[[str], None]) -> tuple[int, int]:
     with Dataset(path, need_demos=False) as dataset:
-        if canonical_id(dataset.task_id) != canonical_id(task_id):
+        if canonical_id(dataset.task_id) != canonical_id(env.task.task_id):
             raise UserError(f"The file holds demonstrations of another task, {dataset.task_id}.", where=str(path), do="choose another --output-file")
+        if problems := _differences(dataset, env):
+            do = "choose another --output-file; mimicctl dataset convert-dialect turns one format into another"
+            raise UserError("The file is of another format; nothing was added.", where=listed([str(path), *problems]), do=do)
+        if changed := changes(conditions_of(dataset.env_args), env.sim_args):
+            on_event(f"{path}: {changed}. What is recorded now is added all the same, and each demonstration says what it was recorded under.")
         attempts = [dataset.demo_lineage(name).get("attempt", -1) for name in dataset.demos]
         return len(dataset), 1 + max(attempts, default=-1)

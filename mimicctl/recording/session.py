@@ -8,7 +8,7 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from enum import Enum
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 
@@ -16,6 +16,7 @@ import mimicctl
 from mimicctl.dataset.writer import DatasetWriter
 from mimicctl.devices import Command, Device, Event, OperatorView
 from mimicctl.envs.base import MimicEnv
+from mimicctl.envs.conditions import OF_THE_ENV
 from mimicctl.errors import UserError
 from mimicctl.recording.quality import TakeQuality, quality_of
 from mimicctl.schema import Episode
@@ -57,7 +58,8 @@ class Rules:
 
     Attributes:
         wanted: demonstrations; 0 is without end.
-        hold_needed: consecutive steps that success must hold to be saved by itself.
+        hold_needed: consecutive steps that success must hold to count, and to be saved by itself.
+        by_hand: the operator ends each attempt and keeps it, by `Event.START` or `Event.SAVE`; success saves nothing, and no time runs out.
         start: what recording waits for: "at_once" nothing, "motion" the first command that moves, "command" `Event.START`.
         countdown, rest: seconds before recording and after each attempt.
         step_hz: control steps per second of wall clock; 0 is as fast as it goes.
@@ -65,6 +67,7 @@ class Rules:
 
     wanted: int
     hold_needed: int
+    by_hand: bool = False
     start: str = "at_once"
     countdown: float = 0.0
     rest: float = 0.0
@@ -79,9 +82,11 @@ class Progress:
         phase: where the attempt under way is.
         remaining: seconds left of a countdown or a rest.
         held: consecutive steps success has held.
+        done: whether it has held for long enough at some time in the attempt under way.
         steps: of the attempt under way.
         rate: control steps per second of wall clock, lately.
         saved: demonstrations.
+        successes: attempts that were kept in this session and in which success held.
         outcomes: how the attempts before this one ended.
         takes: how good those were that were saved.
         signals: subtask signals true now.
@@ -96,9 +101,11 @@ class Progress:
     phase: Phase = Phase.READY
     remaining: float = 0.0
     held: int = 0
+    done: bool = False
     steps: int = 0
     rate: float = 0.0
     saved: int = 0
+    successes: int = 0
     outcomes: list[Outcome] = field(default_factory=list)
     takes: list[TakeQuality] = field(default_factory=list)
     signals: dict[str, bool] = field(default_factory=dict)
@@ -139,6 +146,16 @@ class Pacer:
         self.rate = 1.0 / elapsed if not self.rate else 0.9 * self.rate + 0.1 / elapsed
 
 
+class Autopilot(Protocol):
+    """What drives in place of the operator, who begins and ends each attempt."""
+
+    def begin(self, attempt: int) -> None:
+        """A new attempt, by its number."""
+
+    def act(self, snapshot: np.ndarray) -> np.ndarray:
+        """(A,) float32 action for the env of this snapshot (K,)."""
+
+
 class _Quit(Exception):
     """The operator has had enough."""
 
@@ -154,6 +171,8 @@ def run_session(
     consent_id: str = "",
     first_attempt: int = 0,
     failed: DatasetWriter | None = None,
+    autopilot: Autopilot | None = None,
+    seed_space: int = _SEED_SPACE,
     on_step: Callable[[Progress], None] = lambda progress: None,
 ) -> None:
     """Let the device drive env 0 until the wanted number of demonstrations is saved, or the operator quits.
@@ -166,17 +185,20 @@ def run_session(
         consent_id: of the operator's consent, for the lineage.
         first_attempt: number of the first attempt; start states follow from seed and number.
         failed: where the episodes go that were recorded and not saved; None to drop them.
+        autopilot: drives in place of the device, which is asked for events alone.
+        seed_space: first word of the spawn key of start states.
         on_step: called at every control step, and as often while nothing is recorded.
     """
     progress.recorded = writer is not None
-    session = _Session(env, device, progress, on_step)
+    session = _Session(env, device, progress, on_step, autopilot)
+    conditions = {key: env.sim_args[key] for key in OF_THE_ENV if key in env.sim_args}
     attempt = first_attempt
     try:
         while not progress.finished:
-            outcome, episode = session.attempt(np.random.SeedSequence(seed, spawn_key=(_SEED_SPACE, attempt)))
+            outcome, episode = session.attempt(np.random.SeedSequence(seed, spawn_key=(seed_space, attempt)), attempt)
             if episode is not None:
                 take = quality_of(episode, env.task.control_hz, env.gripper_actions(episode.actions), progress.held)
-                facts = {"seed": seed, "attempt": attempt, "step_hz": progress.rules.step_hz, "outcome": outcome.value, "quality": take.facts()}
+                facts = {"seed": seed, "attempt": attempt, "step_hz": progress.rules.step_hz, "outcome": outcome.value, "quality": take.facts(), **conditions}
                 episode.lineage = lineage_of(device, operator, consent_id, **facts)
                 if outcome.saved:
                     progress.takes.append(take)
@@ -184,6 +206,7 @@ def run_session(
                 if target is not None:
                     target.write(episode)
             progress.saved += outcome.saved
+            progress.successes += outcome.saved and progress.done
             progress.outcomes.append(outcome)
             attempt += 1
             progress.phase = Phase.REST
@@ -197,18 +220,20 @@ def run_session(
 class _Session:
     """The loop of one attempt, and what it needs."""
 
-    def __init__(self, env: MimicEnv, device: Device, progress: Progress, on_step: Callable[[Progress], None]) -> None:
-        self._env, self._device, self._progress, self._on_step = env, device, progress, on_step
+    def __init__(self, env: MimicEnv, device: Device, progress: Progress, on_step: Callable[[Progress], None], autopilot: Autopilot | None) -> None:
+        self._env, self._device, self._progress, self._on_step, self._autopilot = env, device, progress, on_step, autopilot
         self._pacer = Pacer(progress.rules.step_hz)
         self._idle = Pacer(progress.rules.step_hz or env.task.control_hz)
 
-    def attempt(self, seed: np.random.SeedSequence) -> tuple[Outcome, Episode | None]:
+    def attempt(self, seed: np.random.SeedSequence, number: int) -> tuple[Outcome, Episode | None]:
         """From a new start state to how it ended, and what was recorded, if that had begun."""
         env, progress = self._env, self._progress
         env.reset([0], [seed])
         self._device.reset()
         snapshots, actions = [env.snapshot([0])[0]], []
-        progress.held = progress.steps = 0
+        progress.held, progress.steps, progress.done = 0, 0, False
+        if self._autopilot:
+            self._autopilot.begin(number)
         if not self._wait_for_start(snapshots[0]):
             return Outcome.DISCARDED, None
         progress.phase, outcome = Phase.RECORDING, None
@@ -216,13 +241,12 @@ class _Session:
             self._look(snapshots[-1])
             self._on_step(progress)
             command = self._command()
-            each = commands_of(env.task, command)
-            deltas, grippers = ({eef: getattr(one, part) for eef, one in each.items()} for part in ("delta", "gripper"))
-            action = env.command_to_action(snapshots[-1], deltas, grippers)
+            action = self._autopilot.act(snapshots[-1]) if self._autopilot else self._obey(snapshots[-1], command)
             env.step(action[None], [0])
             actions.append(action)
             snapshots.append(env.snapshot([0])[0])
             progress.held = progress.held + 1 if env.success(snapshots[-1]) else 0
+            progress.done |= progress.held >= progress.rules.hold_needed
             progress.steps += 1
             outcome = self._verdict(snapshots[-1], command.events)
             self._pacer.wait()
@@ -259,6 +283,11 @@ class _Session:
             self._idle.wait()
         return self.pass_time(Phase.COUNTDOWN, rules.countdown)
 
+    def _obey(self, snapshot: np.ndarray, command: Command) -> np.ndarray:
+        each = commands_of(self._env.task, command)
+        deltas, grippers = ({eef: getattr(one, part) for eef, one in each.items()} for part in ("delta", "gripper"))
+        return self._env.command_to_action(snapshot, deltas, grippers)
+
     def _moves(self, command: Command) -> bool:
         """Whether it moves anything; a base has no gripper that closing would move."""
         each = commands_of(self._env.task, command).values()
@@ -278,15 +307,16 @@ class _Session:
 
     def _verdict(self, snapshot: np.ndarray, events: Sequence[Event]) -> Outcome | None:
         """How the attempt has just ended, if it has. Success that has held wins over a late discard."""
-        if self._progress.held >= self._progress.rules.hold_needed:
+        by_hand = self._progress.rules.by_hand
+        if self._progress.held >= self._progress.rules.hold_needed and not by_hand:
             return Outcome.SAVED
-        if Event.SAVE in events:
+        if Event.SAVE in events or (by_hand and Event.START in events):
             return Outcome.SAVED_BY_HAND
         if Event.RESET in events:
             return Outcome.DISCARDED
         if any(pose[2, 3] < _DROPPED for pose in self._env.object_poses(snapshot).values()):
             return Outcome.DROPPED
-        return Outcome.TIMED_OUT if self._progress.steps >= self._env.task.horizon else None
+        return Outcome.TIMED_OUT if self._progress.steps >= self._env.task.horizon and not by_hand else None
 
 
 def commands_of(task: TaskSpec, command: Command) -> dict[str, Command]:

@@ -76,11 +76,14 @@ def status_line(task: TaskSpec, progress: Progress) -> str:
     """For instance "saved 3 of 10  discarded 1  recording  step 84  success 0/10  20 Hz  41 demos/h  now: grasp green"."""
     rules = progress.rules
     wanted = f" of {rules.wanted}" if rules.wanted else ""
+    kept = f"saved {progress.saved}{wanted}"
+    if rules.by_hand and not progress.recorded:
+        kept = f"rollouts {progress.saved}{wanted}, of which {progress.successes} succeeded"
     last = f" (last: {progress.outcomes[-1].value})" if progress.outcomes else ""
     device = f"  [{progress.device}]" if progress.device else ""
     pace = f"  {progress.demos_per_hour:.0f} demos/h" if progress.saved else ""
     return (
-        f"saved {progress.saved}{wanted}  discarded {progress.discarded}{last}  {phase_text(progress)}  step {progress.steps}  "
+        f"{kept}  discarded {progress.discarded}{last}  {phase_text(progress)}  step {progress.steps}  "
         f"success {progress.held}/{rules.hold_needed}  {progress.rate:.0f} Hz{pace}  now: {current_subtask(task, progress.signals)}{device}"
     )
 

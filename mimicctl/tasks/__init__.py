@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import difflib
 import functools
 import re
@@ -84,6 +85,7 @@ __all__ = [
     "Tray",
     "Wheel",
     "broken_tasks",
+    "cancel_swing",
     "canonical_id",
     "family_of",
     "find_task",
@@ -157,6 +159,15 @@ def run_isaaclab(how: IsaacLab) -> None:
     """Run tasks on Isaac Lab so, from now on: the section `isaaclab` of the settings."""
     global _isaaclab
     _isaaclab = how
+
+
+_swing_cancelled: bool | None = None
+
+
+def cancel_swing(on: bool | None) -> None:
+    """Damp the swing of grippers that hang, or do not, from now on; None: as their tasks say. The setting `swing_cancellation`."""
+    global _swing_cancelled
+    _swing_cancelled = on
 
 
 def list_tasks() -> tuple[TaskSpec, ...]:
@@ -273,10 +284,11 @@ def find_task(task_id: str) -> TaskSpec:
 
 def _known(name: str) -> TaskSpec | None:
     """The task with this canonical id, if it can be used."""
-    if name in _REGISTRY:
-        return _REGISTRY[name]
-    found = _found().tasks.get(name)
-    return found.task if found else None
+    found = _found().tasks.get(name) if name not in _REGISTRY else None
+    task = found.task if found else _REGISTRY.get(name)
+    if task is None or task.swing_cancellation is None or _swing_cancelled is None:
+        return task
+    return dataclasses.replace(task, swing_cancellation=_swing_cancelled)
 
 
 def _blame_broken(name: str) -> None:

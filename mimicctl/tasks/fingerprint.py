@@ -16,6 +16,9 @@ KEY = "task_spec"
 _ELSEWHERE = {"task_id", "subtasks", "constraints", "generation", "isaaclab"}
 """In the lineage in full; `generation` among the settings, of `isaaclab` what matters, as its physics."""
 
+_SWITCHES = {"swing_cancellation"}
+"""Not the task, but how it is run: `conditions` say what has changed."""
+
 _NO_MATTER = {"description", "obs_layout", "sources_of", "source_demos", "prompt_templates"}
 """Nothing that happens in a trial depends on these."""
 
@@ -35,7 +38,7 @@ def changed_parts(before: Mapping[str, Any], now: Mapping[str, Any]) -> list[str
 def changes_since(lineage: Mapping[str, Any], task: TaskSpec) -> str:
     """A sentence about the parts in which a task has changed since data with this lineage was made on it; "" if none is known."""
     now = {KEY: fingerprint(task)}
-    parts = dict.fromkeys(part for made in _made_on(lineage, task.task_id) for part in changed_parts(made, now))
+    parts = dict.fromkeys(part for made in _made_on(lineage, task.task_id) for part in changed_parts(made, now) if part not in _SWITCHES)
     return f"{task.task_id} has changed since the data was made: its {', '.join(parts)}." if parts else ""
 
 

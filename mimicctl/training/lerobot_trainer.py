@@ -25,7 +25,7 @@ from mimicctl.dataset.reader import json_object
 from mimicctl.errors import RunFailed, UserError
 from mimicctl.processes import ended_with_this
 from mimicctl.provenance.checkpoints import BESIDE, refuse_tainted
-from mimicctl.schema import LINEAGE_ATTR
+from mimicctl.schema import FORMAT_VERSION, LINEAGE_ATTR
 from mimicctl.settings import LeRobotSettings
 
 INSTALL = 'pip install "mimicctl[lerobot]" "lerobot[training,diffusion]==0.6.1", on Python 3.12 or later'
@@ -164,6 +164,7 @@ def _facts(dataset: Path, data: Path, algo: str, settings: TrainSettings, lerobo
     return {
         "made_by": "mimicctl train",
         "version": mimicctl.__version__,
+        "format_version": FORMAT_VERSION,
         "algo": algo,
         "seed": seed,
         "env_args": env_args,

@@ -24,6 +24,7 @@ from mimicctl.dataset.reader import Dataset
 from mimicctl.dataset.split import split_names
 from mimicctl.errors import RunFailed, UserError
 from mimicctl.provenance.checkpoints import refuse_tainted, taint, taint_of
+from mimicctl.schema import FORMAT_VERSION
 from mimicctl.tasks import twin_of
 from mimicctl.training import robomimic_seam as seam
 from mimicctl.training.checkpoint_file import read_checkpoint, write_checkpoint
@@ -251,6 +252,7 @@ def _prepare(
     loaders = {"train": GatherLoader(frames["train"], recipe, **common, **altered), "valid": GatherLoader(frames["valid"], recipe, **common)}
     facts = {
         "version": mimicctl.__version__,
+        "format_version": FORMAT_VERSION,
         "dataset": {"file": str(dataset_path.absolute()), "sha256": content_hash, "lineage": lineage, "demos": demos},
         "recipe": dataclasses.asdict(recipe),
         "action_range": spread,

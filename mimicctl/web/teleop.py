@@ -189,8 +189,12 @@ class TeleopPage:
             await viewer.socket.send_bytes(header + text + picture.bodies)
 
 
-def open_teleop(run_config: RunConfig, task: TaskSpec, *, recording: bool) -> tuple[Device, TeleopPage]:
-    """A device for a session, and the page for it. The browser drives, unless the settings name another device than the keyboard."""
+def open_teleop(run_config: RunConfig, task: TaskSpec, *, recording: bool, quiet: bool = False) -> tuple[Device, TeleopPage]:
+    """A device for a session, and the page for it. The browser drives, unless the settings name another device than the keyboard.
+
+    Args:
+        quiet: the page says nothing aloud.
+    """
     settings = run_config.record
     drives = settings.device == "keyboard"
     if drives:
@@ -201,6 +205,8 @@ def open_teleop(run_config: RunConfig, task: TaskSpec, *, recording: bool) -> tu
         "description": task.description,
         "file": str(Path(settings.output_file).absolute()) if recording else "",
         "device": device.name,
+        "session": settings.session,
+        "quiet": quiet,
         "drives": drives,
         "hz": task.control_hz,
         # Keys have axes for one arm; of two, the hands of a headset drive each its own.

@@ -89,7 +89,7 @@ def config(folder: Path, **record: object) -> RunConfig:
 
 
 def test_the_operator_saves_by_hand_and_failures_go_to_their_own_file(env, tmp_path):
-    with recording_file(config(tmp_path, save_failed=True), env.sim_args, resume=False, overwrite=False) as file:
+    with recording_file(config(tmp_path, save_failed=True), env, resume=False, overwrite=False) as file:
         commands = [MOVE, MOVE, ask(Event.SAVE), MOVE, ask(Event.RESET), MOVE, MOVE, MOVE]
         progress, _ = drive(env, *commands, writer=file.writer, failed=file.failed)
     assert progress.outcomes == [Outcome.SAVED_BY_HAND, Outcome.DISCARDED] and progress.saved == 1
@@ -99,15 +99,15 @@ def test_the_operator_saves_by_hand_and_failures_go_to_their_own_file(env, tmp_p
         assert not saved.episode("demo_0").success
         assert saved.demo_lineage("demo_0")["outcome"] == "saved by the operator"
         assert failed.demo_lineage("demo_0")["attempt"] == 1
-    with recording_file(config(tmp_path, save_failed=True), env.sim_args, resume=True, overwrite=False) as file:
+    with recording_file(config(tmp_path, save_failed=True), env, resume=True, overwrite=False) as file:
         assert (file.saved, file.next_attempt) == (1, 2)
-    with pytest.raises(UserError, match="a_failed.hdf5|exists"), recording_file(config(tmp_path, save_failed=True), {}, resume=False, overwrite=False):
+    with pytest.raises(UserError, match="a_failed.hdf5|exists"), recording_file(config(tmp_path, save_failed=True), env, resume=False, overwrite=False):
         pass
 
 
 def test_failures_are_kept_only_if_asked_for_and_there_are_any(env, tmp_path):
     for save_failed in (False, True):
-        with recording_file(config(tmp_path, save_failed=save_failed), env.sim_args, resume=False, overwrite=False) as file:
+        with recording_file(config(tmp_path, save_failed=save_failed), env, resume=False, overwrite=False) as file:
             assert (file.failed is not None) == save_failed
         assert not list(tmp_path.iterdir())
 

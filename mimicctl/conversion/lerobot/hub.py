@@ -68,7 +68,7 @@ def push(parcel: Parcel, repo_id: str, *, public: bool = False) -> str:
     Raises:
         UserError: the hub refuses, or the repository is public and that was not asked for.
     """
-    hub = _import_hub()
+    hub = import_hub()
     with _hub_errors(repo_id):
         api = hub.HfApi()
         address = str(api.create_repo(repo_id, repo_type="dataset", private=not public, exist_ok=True))
@@ -99,7 +99,7 @@ def pull(repo_id: str, folder: str | Path, *, revision: str | None = None, overw
     Raises:
         UserError: the hub refuses, it is no dataset of this version, or the folder exists.
     """
-    hub = _import_hub()
+    hub = import_hub()
     target = Path(folder).expanduser().absolute()
     if target.exists() and not overwrite:
         raise UserError("The folder exists already.", where=str(target), do="--overwrite replaces it, or choose another --output-dir")
@@ -116,7 +116,7 @@ def pull(repo_id: str, folder: str | Path, *, revision: str | None = None, overw
     return LeRobotFolder(target)
 
 
-def _import_hub() -> ModuleType:
+def import_hub() -> ModuleType:
     try:
         import huggingface_hub
     except ImportError:

@@ -19,8 +19,9 @@ from mimicctl.conversion.lerobot.sidecar import FOLDER, Sidecar, identity_of, so
 from mimicctl.conversion.lerobot.writer import LeRobotWriter
 from mimicctl.dataset.committed_file import write_lock
 from mimicctl.dataset.masks import without_discarded
-from mimicctl.dataset.reader import Dataset
+from mimicctl.dataset.reader import Dataset, json_object
 from mimicctl.dataset.writer import is_no_space
+from mimicctl.envs.conditions import OF_THE_ENV
 from mimicctl.errors import RunFailed, UserError, listed
 from mimicctl.video import import_av
 
@@ -174,9 +175,17 @@ def _differences(known: LeRobotFolder, layout: Layout, sidecar: Sidecar, dataset
         of_file, of_data = dict(source.attrs), source["data"].attrs.get("env_args")
         if of_file.get("format_version", 0) != dataset.format_version:
             found.append(f"format_version {of_file.get('format_version', 0)} of {source.filename}, not {dataset.format_version}")
-        if of_data != dataset.group(dataset.demos[0]).parent.attrs.get("env_args"):
+        if _lasting(json_object(of_data)) != _lasting(dataset.env_args):
             found.append(f"env_args {of_data} of {source.filename}, not {dataset.env_args}")
     return found
+
+
+def _lasting(env_args: Mapping[str, Any]) -> dict[str, Any]:
+    """Without the conditions of a session, which may change from one to the next."""
+    sim_args = env_args.get("sim_args")
+    if not isinstance(sim_args, Mapping):
+        return dict(env_args)
+    return {**env_args, "sim_args": {key: value for key, value in sim_args.items() if key not in OF_THE_ENV}}
 
 
 def _plain(value: Any) -> Any:

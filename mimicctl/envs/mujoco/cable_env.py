@@ -53,11 +53,6 @@ class CableEnv(RobotEnv):
         self.layout = cable_layout(model, task)
         super().__init__(task, num_envs, model, CableReader(task, self.layout, model.nq, model.nv))
 
-    @property
-    def sim_args(self) -> dict[str, float | str]:
-        """With what a policy learns under: the switch, and the version of the controller."""
-        return super().sim_args | {"swing_cancellation": bool(self.task.swing_cancellation), "controller_version": cable_robot.CONTROLLER_VERSION}
-
     def reset_to(self, env_ids: Sequence[int], states: Sequence[Mapping[str, np.ndarray]]) -> None:
         super().reset_to(env_ids, states)
         for env_id, state in zip(env_ids, states, strict=True):

@@ -16,9 +16,6 @@ from mimicctl.envs.mujoco.panda import FIXTURE_TYPE, OBJECT_TYPE, ROBOT_TYPE
 if TYPE_CHECKING:
     import mujoco
 
-CONTROLLER_VERSION = "1.0"
-"""Of what turns actions into lengths of cables. Its first number goes up when a policy that learnt under it would no longer find what it learnt."""
-
 PULLEYS = tuple((x, y, 1.15) for x in (-0.05, 0.95) for y in (-0.62, 0.62))
 """Where the cables leave the corners of the frame, env frame [m]."""
 

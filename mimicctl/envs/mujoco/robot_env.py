@@ -12,6 +12,7 @@ import numpy as np
 
 from mimicctl import poses
 from mimicctl.envs.base import Snapshot
+from mimicctl.envs.conditions import CONTROLLER_VERSION, SWING_CANCELLATION
 from mimicctl.envs.mujoco.scene import PHYSICS_DT
 from mimicctl.schema import Episode
 from mimicctl.tasks.spec import TaskSpec
@@ -31,8 +32,12 @@ class RobotEnv(ABC):
     an episode replayed from its file repeats bit for bit.
 
     Attributes:
+        controller_version: of what turns actions into targets of servos. Its first number goes up when a policy that learnt under it would no longer
+            find what it learnt.
         physics_seconds: CPU time of this thread spent inside MuJoCo's step so far [s].
     """
+
+    controller_version = "1.0"
 
     def __init__(self, task: TaskSpec, num_envs: int, model: mujoco.MjModel, reader: SceneReader) -> None:
         import mujoco
@@ -47,8 +52,10 @@ class RobotEnv(ABC):
         self.reset(range(num_envs), np.random.SeedSequence(0).spawn(num_envs))
 
     @property
-    def sim_args(self) -> dict[str, float]:
-        return {"dt": PHYSICS_DT, "decimation": self._substeps, "render_interval": self._substeps, "num_envs": self.num_envs}
+    def sim_args(self) -> dict[str, float | str]:
+        timing = {"dt": PHYSICS_DT, "decimation": self._substeps, "render_interval": self._substeps, "num_envs": self.num_envs}
+        switches = {} if self.task.swing_cancellation is None else {SWING_CANCELLATION: self.task.swing_cancellation}
+        return {**timing, **switches, CONTROLLER_VERSION: self.controller_version}
 
     # Life of an env -------------------------------------------------------------------------------------
 

@@ -2,10 +2,11 @@
 
 const TONES = { ready: [440], recording: [880], saved: [660, 990], discarded: [330, 220], lost: [180, 180] };
 
-/** Says what changed between one status and the next. `onCue` is given every text, spoken or not. */
+/** Says what changed between one status and the next. `onCue` is given every text, spoken or not; where it is quiet none is spoken. */
 export class Cues {
-  constructor(onCue) {
+  constructor(onCue, quiet) {
     this.onCue = onCue;
+    this.quiet = quiet;
     this.on = localStorage.getItem("cues") !== "off";
     this.before = null;
     // Browsers keep a page silent until it was touched.
@@ -31,7 +32,7 @@ export class Cues {
 
   say(text, tone) {
     this.onCue(text);
-    if (!this.on) return;
+    if (!this.on || this.quiet) return;
     this.#sound(TONES[tone]);
     if (!globalThis.speechSynthesis) return;
     const spoken = new SpeechSynthesisUtterance(text);

@@ -24,7 +24,8 @@ async function open() {
   view.load(await apiBytes("/api/teleop/scene"));
   for (const button of at("views").children) button.onclick = () => view.lookFrom(button.dataset.view);
 
-  const cues = new Cues((text) => (at("cue").textContent = text));
+  const cues = new Cues((text) => (at("cue").textContent = text), facts.quiet);
+  at("cues").parentElement.hidden = facts.quiet;
   at("cues").checked = cues.on;
   at("cues").onchange = () => cues.turn(at("cues").checked);
 
@@ -76,7 +77,7 @@ function showStatus(status, facts) {
   at("take").textContent = status.take;
   at("hints").replaceChildren(...status.hints.map((hint) => element("li", {}, hint)));
   for (const button of at("actions").querySelectorAll("[data-action]")) {
-    const allowed = { start: status.phase === "ready", save: ["recording", "driving"].includes(status.phase), reset: status.phase !== "rest", quit: true };
+    const allowed = { start: status.phase === "ready" || (facts.session && ["recording", "driving"].includes(status.phase)), save: ["recording", "driving"].includes(status.phase), reset: status.phase !== "rest", quit: true };
     button.disabled = status.over || !allowed[button.dataset.action];
   }
 }
