@@ -102,7 +102,13 @@ class LiveSession:
         try:
             with StatusDisplay(self.env.task, self.device.help()) as display, self._served(display.say) as show_page, self._spoken(display.say) as speak:
 
+                usual = self.env.task.swing_cancellation
+
                 def show(progress: Progress) -> None:
+                    nonlocal usual
+                    if progress.swing_cancellation != usual and progress.swing_cancellation is not None:
+                        before, usual = usual, progress.swing_cancellation
+                        display.say(f"Swing cancellation was {'on' if before else 'off'} and is {'on' if usual else 'off'} from here on.")
                     if beside is not None:
                         progress.beside = beside.follow(progress.saved, display.say)
                     display.update(progress)

@@ -23,6 +23,7 @@ class Event(Enum):
     START = "start"  # of the recording, where it waits for that
     SAVE = "save"  # this episode as it is
     RESET = "reset"  # discard this episode and start another
+    SWITCH = "switch"  # swing cancellation on or off, of a gripper that hangs, before the recording begins
     QUIT = "quit"
 
 

@@ -77,7 +77,7 @@ class _Guessed:
         self._pygame, self._joystick = pygame, joystick
         like_xbox = joystick.get_numaxes() >= 6
         self._axes = dict(zip(("LEFTX", "LEFTY", "RIGHTX", "RIGHTY"), (0, 1, 3, 4) if like_xbox else (0, 1, 2, 3), strict=True))
-        numbers = (0, 1, 2, 3, 6, 7, 4, 5) if like_xbox else (1, 2, 0, 3, 8, 9, 4, 5)
+        numbers = (0, 1, 2, 3, 6, 7, 4, 5, 9) if like_xbox else (1, 2, 0, 3, 8, 9, 4, 5, 10)
         self._buttons = dict(zip(numbers, _LABELS, strict=True))
         # Counted from 1, as they are printed on such pads and shown by test programs.
         self.labels = {name: f"button {number + 1}" for number, name in self._buttons.items()}
@@ -152,6 +152,7 @@ class Gamepad:
     def help(self) -> str:
         labels = self._pad.labels if self._pad else _LABELS
         does = {"gripper": "gripper open/close", "let_go": "open the gripper", "reset": "discard and start again", "save": "save as it is", "start": "begin"}
+        swings = f"{labels[BUTTONS[self._map.names['swing']]]}  pressed down switches swing cancellation, of a gripper that hangs"
         buttons = [f"{labels[BUTTONS[self._map.names[action]]]:<9}  {what}" for action, what in does.items()]
         which = self._joystick.get_name() if self._joystick else "gamepad"
         if isinstance(self._pad, _Guessed):
@@ -164,7 +165,7 @@ class Gamepad:
             "",
         )
         lines = [f"  {moved:<47}{button}" for moved, button in zip(moves, buttons, strict=True)]
-        return "\n".join([f"  {which}", *lines, "  Right is +y, to the robot's left, as in Isaac Lab, unless --invert y."])
+        return "\n".join([f"  {which}", *lines, f"  {swings}", "  Right is +y, to the robot's left, as in Isaac Lab, unless --invert y."])
 
     def _moved(self, name: str, *directions: str) -> str:
         """A line of the map: a stick, and for each of its directions what they are called and the control that they are."""

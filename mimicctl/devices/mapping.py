@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable, Mapping
 from mimicctl.devices.base import Event
 from mimicctl.errors import UserError, listed
 
-EVENTS = {"start": Event.START, "save": Event.SAVE, "reset": Event.RESET}
+EVENTS = {"start": Event.START, "save": Event.SAVE, "reset": Event.RESET, "swing": Event.SWITCH}
 """What maps call them."""
 
 

@@ -11,7 +11,7 @@ from mimicctl.devices.mapping import EVENTS, actions_by_control
 
 PAD_CONTROLS = {
     "x": "left_y", "y": "left_x", "z": "right_y", "yaw": "right_x", "roll": "dpad_x", "pitch": "dpad_y",
-    "gripper": "x", "let_go": "y", "reset": "start", "save": "back", "start": "a",
+    "gripper": "x", "let_go": "y", "reset": "start", "save": "back", "start": "a", "swing": "left_stick",
 }  # fmt: skip
 """What is done, and the control for it, as a config file names them: Isaac Lab's, and those of the session."""
 
@@ -19,7 +19,7 @@ _STICKS = {"left_x": ("LEFTX", 1), "left_y": ("LEFTY", -1), "right_x": ("RIGHTX"
 """SDL's name, and its sign: up and right are +, as in Isaac Lab."""
 _D_PAD = {"dpad_x": ("DPAD_LEFT", "DPAD_RIGHT"), "dpad_y": ("DPAD_DOWN", "DPAD_UP")}
 """SDL's names of both directions: left and down are +, as in Isaac Lab."""
-BUTTONS = {name: name.upper().replace("_", "") for name in ("a", "b", "x", "y", "back", "start", "left_shoulder", "right_shoulder")}
+BUTTONS = {name: name.upper().replace("_", "") for name in ("a", "b", "x", "y", "back", "start", "left_shoulder", "right_shoulder", "left_stick")}
 """SDL's names."""
 
 

@@ -123,6 +123,13 @@ class NavigatingEnv(MimicEnv, Protocol):
         """(..., 4, 4) target of the eef `body` for now on its way to `goal` (..., 4, 4); of a robot that has such an eef."""
 
 
+class HangingEnv(MimicEnv, Protocol):
+    """What an env adds whose gripper hangs and swings (`TaskSpec.swing_cancellation` is not None)."""
+
+    def switch_swing_cancellation(self) -> None:
+        """On if it was off, and off if it was on; `task` says so from then on."""
+
+
 class SolvingEnv(MimicEnv, Protocol):
     """What an env of a humanoid adds (`TaskSpec.is_humanoid`): a solver finds the joints of its arms, and may find none."""
 

@@ -24,11 +24,15 @@ class Cues:
         self._speak = speak
         self._phase: Phase | None = None
         self._outcomes = 0
+        self._swing: bool | None = None
 
     def follow(self, progress: Progress) -> None:
         if len(progress.outcomes) > self._outcomes:
             self._outcomes = len(progress.outcomes)
             self._speak(f"saved, {progress.saved}" if progress.outcomes[-1].saved else "discarded")
+        if self._swing not in (None, progress.swing_cancellation):
+            self._speak(f"swing cancellation {'on' if progress.swing_cancellation else 'off'}")
+        self._swing = progress.swing_cancellation
         if progress.phase is not self._phase:
             self._phase = progress.phase
             if progress.phase in (Phase.READY, Phase.RECORDING):

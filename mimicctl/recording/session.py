@@ -90,6 +90,7 @@ class Progress:
         outcomes: how the attempts before this one ended.
         takes: how good those were that were saved.
         signals: subtask signals true now.
+        swing_cancellation: whether it is on; None where nothing hangs.
         view, snapshot: of the scene now; None before the first.
         recorded: whether what is saved is kept; else somebody just drives.
         device: what the device says of itself, if it does.
@@ -112,6 +113,7 @@ class Progress:
     recorded: bool = True
     device: str = ""
     beside: str = ""
+    swing_cancellation: bool | None = None
     view: OperatorView | None = None
     snapshot: np.ndarray | None = None
     began: float = field(default_factory=time.monotonic)
@@ -191,13 +193,13 @@ def run_session(
     """
     progress.recorded = writer is not None
     session = _Session(env, device, progress, on_step, autopilot)
-    conditions = {key: env.sim_args[key] for key in OF_THE_ENV if key in env.sim_args}
     attempt = first_attempt
     try:
         while not progress.finished:
             outcome, episode = session.attempt(np.random.SeedSequence(seed, spawn_key=(seed_space, attempt)), attempt)
             if episode is not None:
                 take = quality_of(episode, env.task.control_hz, env.gripper_actions(episode.actions), progress.held)
+                conditions = {key: env.sim_args[key] for key in OF_THE_ENV if key in env.sim_args}
                 facts = {"seed": seed, "attempt": attempt, "step_hz": progress.rules.step_hz, "outcome": outcome.value, "quality": take.facts(), **conditions}
                 episode.lineage = lineage_of(device, operator, consent_id, **facts)
                 if outcome.saved:
@@ -236,6 +238,8 @@ class _Session:
             self._autopilot.begin(number)
         if not self._wait_for_start(snapshots[0]):
             return Outcome.DISCARDED, None
+        # With switches as they are now.
+        snapshots[0] = env.snapshot([0])[0]
         progress.phase, outcome = Phase.RECORDING, None
         while outcome is None:
             self._look(snapshots[-1])
@@ -278,6 +282,9 @@ class _Session:
             command = self._command()
             if Event.RESET in command.events:
                 return False
+            if Event.SWITCH in command.events and self._env.task.swing_cancellation is not None:
+                self._env.switch_swing_cancellation()
+                self._look(snapshot)
             if Event.START in command.events or (rules.start == "motion" and self._moves(command)):
                 break
             self._idle.wait()
@@ -302,6 +309,7 @@ class _Session:
 
     def _look(self, snapshot: np.ndarray) -> None:
         self._progress.snapshot = snapshot
+        self._progress.swing_cancellation = self._env.task.swing_cancellation
         self._progress.view = look(self._env, snapshot, self._progress.held)
         self._progress.signals = {name: bool(value) for name, value in self._env.signals(snapshot).items()}
 

@@ -81,10 +81,11 @@ def status_line(task: TaskSpec, progress: Progress) -> str:
         kept = f"rollouts {progress.saved}{wanted}, of which {progress.successes} succeeded"
     last = f" (last: {progress.outcomes[-1].value})" if progress.outcomes else ""
     device = f"  [{progress.device}]" if progress.device else ""
+    swing = "" if progress.swing_cancellation is None else f"  swing cancellation {'on' if progress.swing_cancellation else 'off'}"
     pace = f"  {progress.demos_per_hour:.0f} demos/h" if progress.saved else ""
     return (
         f"{kept}  discarded {progress.discarded}{last}  {phase_text(progress)}  step {progress.steps}  "
-        f"success {progress.held}/{rules.hold_needed}  {progress.rate:.0f} Hz{pace}  now: {current_subtask(task, progress.signals)}{device}"
+        f"success {progress.held}/{rules.hold_needed}  {progress.rate:.0f} Hz{pace}{swing}  now: {current_subtask(task, progress.signals)}{device}"
     )
 
 

@@ -16,7 +16,7 @@ from mimicctl.devices.pad_map import PadMap
 from mimicctl.tasks.spec import TaskSpec
 from mimicctl.web.inputs import Inputs, Sample
 
-_PAGE_EVENTS = {"start": Event.START, "save": Event.SAVE, "reset": Event.RESET, "quit": Event.QUIT}
+_PAGE_EVENTS = {"start": Event.START, "save": Event.SAVE, "reset": Event.RESET, "switch": Event.SWITCH, "quit": Event.QUIT}
 
 # The standard layout of the browsers' Gamepad API, by SDL's names.
 _PAD_AXES = ("LEFTX", "LEFTY", "RIGHTX", "RIGHTY")

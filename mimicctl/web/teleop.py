@@ -235,6 +235,7 @@ def status_of(task: TaskSpec, progress: Progress) -> dict[str, Any]:
         "subtask": current_subtask(task, progress.signals),
         "device": progress.device,
         "beside": progress.beside,
+        "swing_cancellation": progress.swing_cancellation,
         "signals": {name: bool(value) for name, value in progress.signals.items()},
         "outcomes": len(progress.outcomes),
         "outcome": progress.outcomes[-1].value if progress.outcomes else "",

@@ -18,6 +18,7 @@ _BUTTONS = {
     "Y": 3,
     "BACK": 4,
     "START": 6,
+    "LEFTSTICK": 7,
     "LEFTSHOULDER": 9,
     "RIGHTSHOULDER": 10,
     "DPAD_UP": 11,

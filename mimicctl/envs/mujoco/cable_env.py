@@ -9,6 +9,7 @@ out: of the pendulum's equation x'' = -w^2 (x - c), with c' = g (x - c) that is 
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
@@ -57,6 +58,12 @@ class CableEnv(RobotEnv):
         super().reset_to(env_ids, states)
         for env_id, state in zip(env_ids, states, strict=True):
             self._switch(env_id, self.reader.switch_of({key: np.asarray(value).reshape(-1) for key, value in state.items()}))
+
+    def switch_swing_cancellation(self) -> None:
+        """On if it was off, and off if it was on, from now on."""
+        self.task = dataclasses.replace(self.task, swing_cancellation=not self.task.swing_cancellation)
+        for env_id in range(self.num_envs):
+            self._switch(env_id, self.task.swing_cancellation)
 
     def _switch(self, env_id: int, on: bool) -> None:
         self._data[env_id].userdata[-1] = float(on)

@@ -76,8 +76,12 @@ function showStatus(status, facts) {
   at("facts").replaceChildren(...Object.entries(rows).flatMap(([name, value]) => (value ? [element("dt", {}, name), element("dd", {}, value)] : [])));
   at("take").textContent = status.take;
   at("hints").replaceChildren(...status.hints.map((hint) => element("li", {}, hint)));
+  const swings = at("actions").querySelector("[data-action=switch]");
+  swings.hidden = status.swing_cancellation === null;
+  swings.setAttribute("aria-pressed", String(status.swing_cancellation));
+  swings.textContent = `Swing cancellation ${status.swing_cancellation ? "on" : "off"}`;
   for (const button of at("actions").querySelectorAll("[data-action]")) {
-    const allowed = { start: status.phase === "ready" || (facts.session && ["recording", "driving"].includes(status.phase)), save: ["recording", "driving"].includes(status.phase), reset: status.phase !== "rest", quit: true };
+    const allowed = { start: status.phase === "ready" || (facts.session && ["recording", "driving"].includes(status.phase)), save: ["recording", "driving"].includes(status.phase), reset: status.phase !== "rest", switch: status.phase === "ready", quit: true };
     button.disabled = status.over || !allowed[button.dataset.action];
   }
 }
