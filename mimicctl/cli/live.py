@@ -101,7 +101,6 @@ class LiveSession:
         self.device.start()
         try:
             with StatusDisplay(self.env.task, self.device.help()) as display, self._served(display.say) as show_page, self._spoken(display.say) as speak:
-
                 usual = self.env.task.swing_cancellation
 
                 def show(progress: Progress) -> None:

@@ -132,7 +132,9 @@ def record(
     ] = None,
     session: Annotated[
         Optional[bool],
-        typer.Option("--session", help="Begin, end and discard each demonstration by hand, with spoken cues; goes on with a file that is there.", show_default=False),
+        typer.Option(
+            "--session", help="Begin, end and discard each demonstration by hand, with spoken cues; goes on with a file that is there.", show_default=False
+        ),
     ] = None,
     upload: Annotated[
         Optional[str], typer.Option(help="At the end send all of the file to the Hugging Face hub, privately: <user>/<name>.", show_default=False)
@@ -202,7 +204,8 @@ def record(
                     with _alongside(run, file.writer.path, live.shared) as beside:
                         live.run(file.writer, failed=file.failed, first_attempt=file.next_attempt, beside=beside)
             except KeyboardInterrupt:
-                interrupted = True
+                # Of a session that is the end that it is to have.
+                interrupted = not settings.session
         if run and progress.finished and not interrupted:
             show(_completed(run, live.make_env, progress, began), as_json)
             return
@@ -303,7 +306,9 @@ def _uploaded(outcome: Outcome, recording: Path, repo_id: str, as_json: bool) ->
     except UserError:
         show(outcome, as_json)
         raise
-    return dataclasses.replace(outcome, facts=[*outcome.facts, ("sent", f"{sent.episodes} episodes, private"), ("LeRobot", sent.folder), ("address", sent.address)])
+    return dataclasses.replace(
+        outcome, facts=[*outcome.facts, ("sent", f"{sent.episodes} episodes, private"), ("LeRobot", sent.folder), ("address", sent.address)]
+    )
 
 
 def names_in(text: Optional[str]) -> Optional[list[str]]:

@@ -76,6 +76,7 @@ class OperatorView:
         eef_pose: (4, 4), of the task's first eef.
         object_poses: name to (4, 4).
         gripper_opening: distance of one finger from closed [m].
+        swung_to: (4, 4) where a gripper that hangs is now, while its eef is where it was told to hang; None: it is at its eef.
         held_success: consecutive steps success has held.
         others: the same as seen from each eef of the task beside its first, by name.
     """
@@ -83,8 +84,14 @@ class OperatorView:
     eef_pose: np.ndarray
     object_poses: dict[str, np.ndarray] = field(default_factory=dict)
     gripper_opening: float = 0.04
+    swung_to: np.ndarray | None = None
     held_success: int = 0
     others: Mapping[str, OperatorView] = field(default_factory=dict)
+
+    @property
+    def gripper_pose(self) -> np.ndarray:
+        """(4, 4) where one sees the gripper."""
+        return self.eef_pose if self.swung_to is None else self.swung_to
 
 
 class AxisSource(Protocol):

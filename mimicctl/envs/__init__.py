@@ -80,7 +80,12 @@ def assets_of(task: TaskSpec) -> dict[str, dict[str, str]]:
     if task.isaaclab is not None:
         return {}
     ours = {"source": f"mimicctl {mimicctl.__version__}", "license": "Apache-2.0"}
-    return {"robot": ours if task.robot == "cable_robot" else _wheel("robosuite" if task.robot == "gr1t2" else "example-robot-data"), "objects": ours, "textures": ours, "scene": ours}
+    return {
+        "robot": ours if task.robot == "cable_robot" else _wheel("robosuite" if task.robot == "gr1t2" else "example-robot-data"),
+        "objects": ours,
+        "textures": ours,
+        "scene": ours,
+    }
 
 
 def _wheel(package: str) -> dict[str, str]:

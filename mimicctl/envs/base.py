@@ -129,6 +129,9 @@ class HangingEnv(MimicEnv, Protocol):
     def switch_swing_cancellation(self) -> None:
         """On if it was off, and off if it was on; `task` says so from then on."""
 
+    def swung_to(self, snapshot: Snapshot) -> dict[str, np.ndarray]:
+        """Eef name to (..., 4, 4) of where its tool point is; the eef itself is where it was told to hang."""
+
 
 class SolvingEnv(MimicEnv, Protocol):
     """What an env of a humanoid adds (`TaskSpec.is_humanoid`): a solver finds the joints of its arms, and may find none."""

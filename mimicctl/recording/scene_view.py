@@ -65,11 +65,11 @@ def _draw_tray(top: Canvas, front: Canvas, pose: np.ndarray, tray: Tray, style: 
 
 
 def _draw_gripper(top: Canvas, front: Canvas, view: OperatorView) -> None:
-    x, y, z = poses.position(view.eef_pose)
-    jaw = poses.rotation(view.eef_pose)[:, 1] * (view.gripper_opening + 0.008)
+    x, y, z = poses.position(view.gripper_pose)
+    jaw = poses.rotation(view.gripper_pose)[:, 1] * (view.gripper_opening + 0.008)
     front.put(y, z + 0.06, "┳", "bold yellow")
     for side in (1, -1):
-        finger = poses.position(view.eef_pose) + side * jaw
+        finger = poses.position(view.gripper_pose) + side * jaw
         top.put(finger[1], finger[0], "▪", "bold yellow")
         front.put(finger[1], z, "┃", "bold yellow")
         front.put(finger[1], z + 0.03, "┃", "bold yellow")
@@ -83,7 +83,7 @@ def _distances(task: TaskSpec, view: OperatorView) -> str:
         ways = {eef: (tray @ np.array([*task.goal.handles[eef], 1.0]))[:3] - poses.position(seen.eef_pose) for eef, seen in views.items()}
         parts = [f"{_way(eef, way)} gripper {_millimetres(views[eef])}" for eef, way in ways.items()]
         return f"to go [cm]: {'   '.join(parts)}"
-    ways = {item.label: poses.position(view.object_poses[item.name]) - poses.position(view.eef_pose) for item in task.objects}
+    ways = {item.label: poses.position(view.object_poses[item.name]) - poses.position(view.gripper_pose) for item in task.objects}
     return f"to go [cm]: {'   '.join(_way(label, way) for label, way in ways.items())}   gripper {_millimetres(view)}"
 
 

@@ -340,7 +340,8 @@ def commands_of(task: TaskSpec, command: Command) -> dict[str, Command]:
 def look(env: MimicEnv, snapshot: np.ndarray, held: int) -> OperatorView:
     """What the operator sees of one env."""
     objects, openings = env.object_poses(snapshot), env.gripper_opening(snapshot)
-    views = {eef: OperatorView(pose, objects, float(openings[eef]), held) for eef, pose in env.eef_poses(snapshot).items()}
+    swung = env.swung_to(snapshot) if env.task.swing_cancellation is not None else {}
+    views = {eef: OperatorView(pose, objects, float(openings[eef]), swung.get(eef), held) for eef, pose in env.eef_poses(snapshot).items()}
     first = env.task.eef_names[0]
     return replace(views.pop(first), others=views)
 

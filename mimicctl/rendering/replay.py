@@ -16,8 +16,8 @@ from mimicctl.config import RenderSettings
 from mimicctl.dataset.reader import Dataset
 from mimicctl.dataset.resume import find_unfinished
 from mimicctl.dataset.writer import DatasetWriter, checked_output, partial_path
-from mimicctl.envs.mujoco.cameras import CHANNELS, cameras_of, image_shapes
 from mimicctl.envs.mujoco.cable_reader import CableReader
+from mimicctl.envs.mujoco.cameras import CHANNELS, cameras_of, image_shapes
 from mimicctl.envs.mujoco.franka_readers import reader_class
 from mimicctl.envs.mujoco.humanoid_reader import HumanoidReader
 from mimicctl.envs.mujoco.locomanipulation import LocomanipulationReader

@@ -18,7 +18,7 @@ _WHITE, _RIM_RGBA = (0.88, 0.88, 0.84, 1.0), (0.30, 0.60, 0.55, 1.0)
 # A bun 9 cm long, its foot flattened so that it stays where it is put.
 _SOCKS = ObjectSpec(
     "socks",
-    "blue",
+    "socks",
     edge=0.09,
     mass=0.06,
     rgba=_BLUE,
@@ -36,7 +36,7 @@ _RADIUS, _HIGH, _WALL = 0.105, 0.090, 0.006
 
 _BASKET = ObjectSpec(
     "basket",
-    "white",
+    "basket",
     edge=2 * _RADIUS,
     mass=0.6,
     rgba=_WHITE,
@@ -86,10 +86,13 @@ PICK_STRINGMAN = TaskSpec(
         "target_pos": "v",
         "swing": "v",
         "swing_vel": "v",
+        # The carriage, then the swings with the wrist, each as the components of a vector, and the fingers.
+        "joint_vel": "vv..",
         "object": "vqvqvv",
         "gripper_to_object_yaw": "....",
     },
     horizon=600,
+    source_demos="pick_stringman.hdf5",
     swing_cancellation=True,
 )
 

@@ -33,8 +33,8 @@ class SceneModel:
     def description(self) -> bytes:
         """Length of a JSON text (uint32), the text, spaces up to a multiple of four bytes, vertices (float32), faces (uint32): little-endian.
 
-        The text says whether it is a floor or a table, and lists bodies, geoms (body, kind, half-sizes as in MuJoCo, pose in the body's frame with an xyzw quaternion, RGBA) and, of each mesh, its
-        first vertex and face and their numbers.
+        The text says whether it is a floor or a table, and lists bodies, geoms (body, kind, half-sizes as in MuJoCo, pose in the body's frame with an xyzw quaternion, RGBA), cables (radius, RGBA,
+        and of both ends the body and the place in its frame) and, of each mesh, its first vertex and face and their numbers.
         """
         model = self._model
         kept = [i for i in range(model.ngeom) if int(model.geom_type[i]) in _KINDS and model.geom_rgba[i, 3] > 0]
@@ -43,6 +43,7 @@ class SceneModel:
                 "floor": self._on_floor,
                 "bodies": [model.body(i).name for i in range(model.nbody)],
                 "geoms": [self._geom(i) for i in kept],
+                "cables": [self._cable(i) for i in range(model.ntendon)],
                 "meshes": [
                     {
                         "vertex": int(model.mesh_vertadr[i]),
@@ -80,6 +81,16 @@ class SceneModel:
             "quat": [round(float(v), 6) for v in poses.xyzw_from_wxyz(model.geom_quat[index])],
             "rgba": [round(float(v), 3) for v in colour * (self._mean_texel(material) if material >= 0 else np.ones(4))],
             "mesh": int(model.geom_dataid[index]),
+        }
+
+    def _cable(self, index: int) -> dict:
+        """A tendon from one site to another."""
+        model, first = self._model, int(self._model.tendon_adr[index])
+        sites = model.wrap_objid[first : first + 2]
+        return {
+            "radius": round(float(model.tendon_width[index]), 5),
+            "rgba": [round(float(v), 3) for v in model.tendon_rgba[index]],
+            "ends": [{"body": int(model.site_bodyid[site]), "pos": [round(float(v), 6) for v in model.site_pos[site]]} for site in sites],
         }
 
     def _mean_texel(self, material: int) -> np.ndarray:

@@ -2,11 +2,7 @@
 
 from __future__ import annotations
 
-import os
-import subprocess
-import sys
-from collections.abc import Callable
-from pathlib import Path
+from functools import partial
 
 import h5py
 import numpy as np
@@ -21,28 +17,16 @@ from mimicctl.recording.rules import for_device, rules_of
 from mimicctl.recording.session import Outcome, Phase, Progress, Rules, run_session
 from mimicctl.recording.status import status_line
 from mimicctl.tasks import find_task
+from tests.pads import SPOKEN, run_with_pad
 from tests.recording.operators import Says, ask
 
-ROOT = Path(__file__).parents[2]
 HANGING = "MuJoCo-Pick-Stringman-v0"
 MOVE = Command(np.array([0.02, 0, 0, 0, 0, 0]), 1.0)
 
 
 @pytest.fixture
-def with_pad(tmp_path) -> Callable[..., subprocess.CompletedProcess]:
-    """Run the command line with an emulated pad, in a place where nothing but a scribe of ours speaks: `spoken.txt` has what it was told."""
-    speaker = tmp_path / "bin" / "espeak-ng"
-    speaker.parent.mkdir()
-    speaker.write_text(f'#!/bin/sh\necho "$1" >> "{tmp_path}/spoken.txt"\n')
-    speaker.chmod(0o755)
-
-    def run(presses: str, *arguments: str, **environ: str) -> subprocess.CompletedProcess:
-        environment = {key: value for key, value in os.environ.items() if not key.startswith("MIMICCTL_")}
-        environment |= {"PYTHONPATH": str(ROOT), "PRESSES": presses, "PATH": str(speaker.parent), **environ}
-        command = [sys.executable, "-m", "tests.recording.pad_session", *arguments, "--device", "gamepad", "--step-hz", "100"]
-        return subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=120, stdin=subprocess.DEVNULL)
-
-    return run
+def with_pad(tmp_path):
+    return partial(run_with_pad, tmp_path)
 
 
 def test_start_begins_and_keeps_and_select_discards(with_pad, tmp_path):
@@ -55,7 +39,7 @@ def test_start_begins_and_keeps_and_select_discards(with_pad, tmp_path):
         assert all(one["swing_cancellation"] is True and one["controller_version"] == "1.0" for one in lineages)
         assert dataset.env_args["sim_args"]["swing_cancellation"] is True and dataset.format_version == 1
         assert not dataset.episode("demo_0").success
-    spoken = (tmp_path / "spoken.txt").read_text().replace("\n", ". ")
+    spoken = (tmp_path / SPOKEN).read_text().replace("\n", ". ")
     places = [spoken.index(cue) for cue in ("ready", "recording", "saved, 1", "discarded", "saved, 2")]
     assert places == sorted(places)
 

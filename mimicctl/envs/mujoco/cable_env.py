@@ -108,6 +108,9 @@ class CableEnv(RobotEnv):
     def eef_poses(self, snapshot: Snapshot) -> dict[str, np.ndarray]:
         return {_EEF: self.reader.told(snapshot)}
 
+    def swung_to(self, snapshot: Snapshot) -> dict[str, np.ndarray]:
+        return {_EEF: self.reader.tool_pose(snapshot)}
+
     def gripper_opening(self, snapshot: Snapshot) -> dict[str, np.ndarray]:
         return {_EEF: self.reader.fingers(snapshot)[..., 0]}
 

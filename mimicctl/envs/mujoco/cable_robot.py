@@ -73,7 +73,7 @@ def load_cable_robot(foot: float = 0.0) -> mujoco.MjSpec:
     line = carriage.add_body(name="line")
     for name, axis in zip(SWING_JOINTS, np.eye(3), strict=False):
         line.add_joint(name=name, type=mujoco.mjtJoint.mjJNT_HINGE, axis=axis, range=[-_SWING_RANGE, _SWING_RANGE], damping=[_SWING_DAMPING, 0, 0])
-    rod = {"type": shapes.mjGEOM_CAPSULE, "fromto": [0, 0, 0, 0, 0, -0.30], "size": [0.0022, 0, 0]}
+    rod = {"type": shapes.mjGEOM_CAPSULE, "fromto": [0, 0, 0, 0, 0, -0.30], "size": [0.0035, 0, 0]}
     line.add_geom(name="robot/line", mass=0.005, rgba=_CABLE_RGBA, **rod, **passing)
     _add_gripper(spec, line)
     return spec
@@ -118,7 +118,9 @@ def _add_gripper(spec: mujoco.MjSpec, line: mujoco.MjsBody) -> None:
     gripper = line.add_body(name="gripper", pos=[0, 0, -0.30])
     gripper.add_joint(name=WRIST_JOINT, type=mujoco.mjtJoint.mjJNT_HINGE, axis=[0, 0, 1], range=WRIST_RANGE, armature=0.002)
     gripper.add_geom(name="robot/motor", type=shapes.mjGEOM_CYLINDER, pos=[0, 0, -0.02], size=[0.028, 0.025, 0], mass=0.25, rgba=_ORANGE, **touching)
-    gripper.add_geom(name="robot/palm", type=shapes.mjGEOM_BOX, pos=[0, 0, -0.060], size=[0.022, 0.062, 0.016], mass=_GRIPPER_MASS - 0.25, rgba=_DARK, **touching)
+    gripper.add_geom(
+        name="robot/palm", type=shapes.mjGEOM_BOX, pos=[0, 0, -0.060], size=[0.022, 0.062, 0.016], mass=_GRIPPER_MASS - 0.25, rgba=_DARK, **touching
+    )
     kinds = mujoco.mjtJoint
     for name, side in zip(FINGER_JOINTS, (1, -1), strict=True):
         # Closed, the pads touch; the tool point is between them, 12 mm above their lower ends.

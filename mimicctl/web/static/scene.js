@@ -19,6 +19,12 @@ const TABLE_VIEWS = {
   front: [[1.5, 0, 0.6], [0.4, 0, 0.15]],
   top: [[0.45, 0, 1.5], [0.5, 0, 0]],
 };
+const CABLE_VIEWS = {
+  side: [[2.25, -0.55, 1.25], [0.42, 0, 0.42]],
+  behind: [[-0.9, -0.55, 1.35], [0.5, 0, 0.15]],
+  front: [[2.2, 0, 1.0], [0.4, 0, 0.4]],
+  top: [[0.45, 0, 2.4], [0.5, 0, 0]],
+};
 const FLOOR_VIEWS = {
   side: [[0.2, -4.6, 3.2], [1.1, 0, 0.2]],
   behind: [[-3.2, 0, 2.6], [1.4, 0, 0]],
@@ -49,6 +55,7 @@ export class SceneView {
     this.controls = new OrbitControls(this.camera, this.renderer.domElement);
     this.controls.addEventListener("change", () => this.draw());
     this.bodies = [];
+    this.cables = [];
     this.#light();
     this.#spend();
     new ResizeObserver(() => this.#fit()).observe(host);
@@ -65,11 +72,11 @@ export class SceneView {
     const meshes = text.meshes.map((mesh) => meshGeometry(mesh, vertices, faces));
     this.floor = text.floor;
     this.#aimLamp(text.floor ? [1.2, 3.2] : [0.45, 0.9]);
-    this.lookFrom("side");
     this.bodies = text.bodies.map(() => this.world.add(new Group()).children.at(-1));
     this.names = text.bodies;
     for (const geom of text.geoms) this.bodies[geom.body].add(shapeOf(geom, meshes));
-    this.draw();
+    this.cables = text.cables.map((cable) => ({ ...cable, shape: this.world.add(cableShape(cable)).children.at(-1) }));
+    this.lookFrom("side");
   }
 
   /** Put every body where the frame (B * 7 numbers: position, xyzw quaternion) has it, and draw. The promise is kept when it can be seen. */
@@ -79,12 +86,24 @@ export class SceneView {
       body.position.set(frame[at], frame[at + 1], frame[at + 2]);
       body.quaternion.set(frame[at + 3], frame[at + 4], frame[at + 5], frame[at + 6]);
     });
+    for (const cable of this.cables) this.#stretch(cable);
     return this.draw();
+  }
+
+  /** Put a cable between its ends. */
+  #stretch({ ends, shape }) {
+    const [from, to] = ends.map(({ body, pos }) => {
+      const { position, quaternion } = this.bodies[body];
+      return position.clone().set(...pos).applyQuaternion(quaternion).add(position);
+    });
+    shape.scale.z = from.distanceTo(to);
+    shape.position.addVectors(from, to).multiplyScalar(0.5);
+    shape.quaternion.setFromUnitVectors(from.clone().set(0, 0, 1), to.sub(from).normalize());
   }
 
   /** "side", "behind" (over the robot's shoulder, looking ahead), "front" or "top". */
   lookFrom(place) {
-    const [eye, target] = (this.floor ? FLOOR_VIEWS : TABLE_VIEWS)[place];
+    const [eye, target] = (this.cables.length ? CABLE_VIEWS : this.floor ? FLOOR_VIEWS : TABLE_VIEWS)[place];
     this.camera.position.set(...eye);
     this.controls.target.set(...target);
     this.controls.update();
@@ -220,6 +239,11 @@ function creasedNormals(positions) {
     }
   }
   return normals;
+}
+
+/** A square rod as long as a metre, along z. */
+function cableShape({ radius, rgba: [red, green, blue] }) {
+  return new Mesh(new BoxGeometry(2 * radius, 2 * radius, 1), new MeshLambertMaterial({ color: new Color().setRGB(red, green, blue, "srgb") }));
 }
 
 function shapeOf(geom, meshes) {

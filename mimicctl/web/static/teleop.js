@@ -80,8 +80,10 @@ function showStatus(status, facts) {
   swings.hidden = status.swing_cancellation === null;
   swings.setAttribute("aria-pressed", String(status.swing_cancellation));
   swings.textContent = `Swing cancellation ${status.swing_cancellation ? "on" : "off"}`;
+  const underWay = ["recording", "driving"].includes(status.phase);
+  if (facts.session) at("actions").querySelector("[data-action=start]").firstChild.textContent = underWay ? "End" : "Begin";
   for (const button of at("actions").querySelectorAll("[data-action]")) {
-    const allowed = { start: status.phase === "ready" || (facts.session && ["recording", "driving"].includes(status.phase)), save: ["recording", "driving"].includes(status.phase), reset: status.phase !== "rest", switch: status.phase === "ready", quit: true };
+    const allowed = { start: status.phase === "ready" || (facts.session && underWay), save: underWay, reset: status.phase !== "rest", switch: status.phase === "ready", quit: true };
     button.disabled = status.over || !allowed[button.dataset.action];
   }
 }
