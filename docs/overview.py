@@ -50,7 +50,7 @@ OVER_OBSTACLES = 0.4
 CROPS = {"franka": (0.15, 0.0, 0.99, 0.84)}
 """By robot: the part of the view of videos that something happens in, left, top, right, bottom as shares of it; all of it where none is named."""
 
-ROBOTS = {"franka": "Franka Panda", "dual_franka": "two Franka Pandas", "tiago": "TIAGo Pro"}
+ROBOTS = {"franka": "Franka Panda", "dual_franka": "two Franka Pandas", "tiago": "TIAGo Pro", "cable_robot": "gripper on four cables"}
 """Those whose names would not be read off `TaskSpec.robot`."""
 
 

@@ -45,7 +45,7 @@ def session(
 ) -> None:
     """Look on while a policy drives. Start begins a rollout and ends it, Select discards it (space and R on the keyboard); Ctrl-C ends the session."""
     flags = {
-        "record.device": device, "record.step_hz": step_hz, "record.session": True, "record.operator": "", "eval.checkpoint": checkpoint, "eval.seed": seed,
+        "record.device": device, "record.step_hz": step_hz, "record.session": True, "eval.checkpoint": checkpoint, "eval.seed": seed,
         "swing_cancellation": swing_cancellation,
     }  # fmt: skip
     run_config = resolve_settings(flags, config, override).config

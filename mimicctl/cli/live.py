@@ -96,7 +96,7 @@ class LiveSession:
         from mimicctl.recording.session import run_session
         from mimicctl.recording.status import StatusDisplay
 
-        if self._config.record.operator and not self.device.human:
+        if writer is not None and self._config.record.operator and not self.device.human:
             note(f"No person drives, so the demonstrations are put down to {self.device.name}, not to {self._config.record.operator}.")
         self.device.start()
         try:

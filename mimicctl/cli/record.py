@@ -185,6 +185,8 @@ def record(
     from mimicctl.recording.files import recording_file
     from mimicctl.tasks import find_task
 
+    if generate:
+        _refuse_with_generate(run_config.record)
     settings, began, interrupted = run_config.record, time.monotonic(), False
     # An operator who ends a session by hand has not said how many there will be.
     wanted = 0 if settings.session and resolved.origin("record.num_demos") == "default" else settings.num_demos
@@ -210,7 +212,9 @@ def record(
             show(_completed(run, live.make_env, progress, began), as_json)
             return
     outcome = _outcome(progress, file.path, interrupted, run)
-    if settings.upload and progress.saved:
+    if settings.upload and interrupted:
+        note(f"Nothing was sent to {settings.upload}: the recording was stopped. It will be at the end of the next one.")
+    elif settings.upload and progress.saved:
         outcome = _uploaded(outcome, file.path, settings.upload, as_json)
     show(outcome, as_json)
     if interrupted and (run or progress.saved < progress.rules.wanted):
@@ -234,6 +238,15 @@ def _refuse_without_generate(flags: dict[str, Any]) -> None:
     if given := [flag for flag, value in flags.items() if value is not None]:
         what = f"{' and '.join(given)} {'is' if len(given) == 1 else 'are'} about what is generated beside the recording."
         raise UserError(what, do=f"add --generate, or leave out {' and '.join(given)}")
+
+
+def _refuse_with_generate(settings: Any) -> None:
+    """What is generated beside a recording begins when there are so many demonstrations, and of a session nobody knows how many there will be."""
+    from mimicctl.errors import UserError
+
+    for flag, given in (("--session", settings.session), ("--upload", settings.upload)):
+        if given:
+            raise UserError(f"--generate does not go with {flag}.", do=f"leave out --generate and generate afterwards (mimicctl generate), or leave out {flag}")
 
 
 def _growing_run(run_config: Any) -> GrowingRun:
@@ -298,12 +311,12 @@ def _completed(run: GrowingRun, envs: MakeEnv, progress: Any, began: float) -> O
 def _uploaded(outcome: Outcome, recording: Path, repo_id: str, as_json: bool) -> Outcome:
     """The outcome of a recording, and of sending it; if that fails, what was recorded is said first."""
     from mimicctl.conversion.lerobot.publish import publish
-    from mimicctl.errors import UserError
+    from mimicctl.errors import RunFailed, UserError
 
     note(f"Sending {recording} to {repo_id}.")
     try:
         sent = publish(recording, repo_id)
-    except UserError:
+    except (RunFailed, UserError):
         show(outcome, as_json)
         raise
     return dataclasses.replace(

@@ -202,7 +202,7 @@ def run_session(
                 conditions = {key: env.sim_args[key] for key in OF_THE_ENV if key in env.sim_args}
                 facts = {"seed": seed, "attempt": attempt, "step_hz": progress.rules.step_hz, "outcome": outcome.value, "quality": take.facts(), **conditions}
                 episode.lineage = lineage_of(device, operator, consent_id, **facts)
-                if outcome.saved:
+                if outcome.saved and autopilot is None:
                     progress.takes.append(take)
                 target = writer if outcome.saved else failed
                 if target is not None:

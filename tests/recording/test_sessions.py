@@ -109,6 +109,13 @@ def test_a_session_needs_somebody_with_a_button(mimicctl, tmp_path):
     assert not list(tmp_path.rglob("*.hdf5"))
 
 
+@pytest.mark.parametrize("flags", [("--session",), ("--upload", "someone/cubes")])
+def test_what_does_not_go_with_generating_meanwhile_is_refused(mimicctl, tmp_path, flags):
+    refused = mimicctl("record", "--generate", "--device", "scripted", *flags)
+    assert refused.returncode == 2 and f"--generate does not go with {flags[0]}." in refused.stderr
+    assert not list(tmp_path.rglob("*.hdf5*"))
+
+
 def test_nothing_hangs_where_there_is_an_arm(mimicctl):
     refused = mimicctl("record", "--no-swing-cancellation", "--device", "scripted")
     assert refused.returncode == 2 and "Nothing hangs and swings" in refused.stderr and HANGING in refused.stderr

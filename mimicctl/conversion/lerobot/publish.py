@@ -39,8 +39,9 @@ def publish(recording: Path, repo_id: str, *, on_progress: Callable[[int, int], 
         UserError: what is there is of another format, or the hub refuses. Recording and dataset stay, and the message says how to send them later.
     """
     folder = recording.with_name(f"{recording.stem}_lerobot")
+    begun = folder.with_name(f"{folder.name}.partial").exists()
     try:
-        made = to_lerobot(recording, folder, discarded=False, append=folder.exists(), on_progress=on_progress)
+        made = to_lerobot(recording, folder, discarded=False, append=folder.exists(), resume=begun and not folder.exists(), on_progress=on_progress)
         address = hub.push(hub.packed(folder), repo_id)
     except UserError as error:
         convert = f"mimicctl convert hdf5-to-lerobot --input-file {recording} --output-dir {folder}{' --append' if folder.exists() else ''}"
