@@ -57,7 +57,7 @@ def part_of(path: Path, inventory: Inventory | None, demos: Collection[str]) -> 
     addresses = np.sort(np.concatenate([alike.addresses[mine[alike.owners]] for alike, mine in kinds]))
     if (np.diff(addresses) < 8).any():
         return None
-    rest = [places[~mine].ravel() for alike, mine in kinds for places in (alike.groups, alike.nodes)]
+    rest = [table[~mine].ravel() for alike, mine in kinds for table in (alike.groups, alike.nodes)]
     blanks = np.concatenate([np.zeros(1, np.int64), inventory.tables, *rest])
     headers = inventory.headers[places].tolist()
     return Part(path, dict(zip(demos, headers, strict=True)), end, addresses, blanks[blanks < end])
