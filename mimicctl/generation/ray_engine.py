@@ -88,8 +88,10 @@ def _connected(settings: GenerateSettings) -> Any:
         own = {"num_cpus": settings.workers or None, "include_dashboard": False, "_system_config": {"worker_niceness": _NICENESS}}
     try:
         ray.init(address, logging_level=logging.ERROR, **own)
-    except (ConnectionError, RuntimeError, ValueError) as error:
-        why = str(error).strip().splitlines()[0].rstrip(".")
+    except Exception as error:  # nothing more particular, if a node of its own is not up within half a minute
+        why = next(iter(str(error).strip().splitlines()), type(error).__name__).rstrip(".")
+        if address == "local":
+            raise RunFailed(f"Ray did not start: {why}.", do="on a busy machine try again later, or do without: --engine pool") from None
         raise _no_cluster(address, why) from None
     return ray
 

@@ -9,6 +9,7 @@ import signal
 import subprocess
 import sys
 import time
+import types
 from pathlib import Path
 
 import h5py
@@ -296,3 +297,15 @@ def test_a_balanced_run_is_the_same_over_workers_and_interruptions_and_another_t
 def test_a_balanced_run_counts_attempts_where_it_is_told_to(tmp_path, monkeypatch):
     monkeypatch.setattr("mimicctl.generation.balance._FIRST_ROUND", 3)
     assert run(tmp_path / "a.hdf5", trials=4, guarantee=False, balance=True).report.attempts == 4
+
+
+@pytest.mark.parametrize(("address", "message"), [("", "Ray did not start: timed out"), ("auto", "No connection to a Ray cluster: timed out")])
+def test_ray_that_does_not_come_up_is_a_failed_run(tmp_path, monkeypatch, address, message):
+    def init(*_, **__) -> None:
+        raise Exception("timed out.\nThis could happen because ...")  # as Ray does
+
+    monkeypatch.delenv("RAY_ADDRESS", raising=False)
+    monkeypatch.setitem(sys.modules, "ray", types.SimpleNamespace(init=init))
+    with pytest.raises(UserError, match=message):
+        generate(DEFAULT_TASK, 3, GenerateSettings(output_file=str(tmp_path / "a.hdf5"), trials=2, engine="ray", address=address), None)
+    assert not (tmp_path / "a.hdf5").exists()
