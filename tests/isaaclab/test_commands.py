@@ -89,13 +89,13 @@ def test_an_interrupted_run_keeps_what_it_made_and_continues(isaac, folder, anno
 
 
 def test_recording_and_generating_at_once(isaac, folder, annotated):
-    """In one simulation: the second take is long enough for trials from demonstrations that were there before."""
+    """In one simulation: the takes are long enough for trials from demonstrations that were there before."""
     made, said = isaac(
-        "record", "--task", TASK, "--device", "scripted", "--generate", "--num-demos", "2", "--trials", "6", "--input-file", annotated.name,
+        "record", "--task", TASK, "--device", "scripted", "--generate", "--num-demos", "3", "--trials", "6", "--input-file", annotated.name,
         "--output-file", "meanwhile.hdf5", "--generated-output-file", "from_meanwhile.hdf5", "-o", "generate.num_envs=3", "--json",
     )  # fmt: skip
-    assert made["recording"]["demos"] == 2 and made["demos"] == 6 and made["made_earlier"] > 0
-    assert made["sources_file"]["demos"] == 4 - len(made["sources_file"]["left_out"]) >= 3
+    assert made["recording"]["demos"] == 3 and made["demos"] == 6 and made["made_earlier"] > 0
+    assert made["sources_file"]["demos"] == 5 - len(made["sources_file"]["left_out"]) >= 4
     assert "has died" not in said and "has stopped" not in said
     with Dataset(folder / "from_meanwhile.hdf5") as dataset:
         pools = [attempt["pool"] for attempt in dataset.attempts()]
@@ -105,6 +105,11 @@ def test_recording_and_generating_at_once(isaac, folder, annotated):
 def test_a_mistyped_task_is_told_the_nearest(isaac):
     _, said = isaac("generate", "--task", "Isaac-Stack-Cube-Franka-IK-Rell-v0", code=2)
     assert "did you mean Isaac-Stack-Cube-Franka-IK-Rel-Mimic-v0?" in said
+
+
+def test_a_task_with_cameras_is_refused_before_it_starts(isaac):
+    _, said = isaac("record", "--task", "Isaac-Stack-Cube-Franka-IK-Rel-Visuomotor-v0", "--device", "scripted", "--output-file", "no.hdf5", code=2)
+    assert "has cameras (wrist_cam, table_cam)" in said and "mimicctl dataset render FILE" in said
 
 
 def test_missing_assets_are_said(isaac, tmp_path):

@@ -38,7 +38,6 @@ class IsaacLabEnv:
         self._env = self._simulation.env
         if self._simulation.succeeded is None:
             raise UserError(f"{task.task_id} has no success term, so nothing tells a demonstration from a failure.", where="--task", do="choose another task")
-        _refuse_images(self._env.obs_buf["policy"], task)
         self._actions = Actions(self._env, task)
         self._finger = _finger_joint(self._env)
         self._last = np.zeros((num_envs, self._env.action_manager.total_action_dim), dtype=np.float32)
@@ -266,10 +265,3 @@ def _finger_joint(env: Any) -> Callable[[], torch.Tensor]:
     robot = env.scene["robot"]
     joint = robot.find_joints(names)[0][0]
     return lambda: versions.tensor(robot.data.joint_pos)[:, joint]
-
-
-def _refuse_images(observations: Mapping[str, Any], task: TaskSpec) -> None:
-    images = [key for key, value in observations.items() if value.dim() > 3]
-    if images:
-        what = f"{task.task_id} has cameras ({', '.join(images)}), and images of Isaac Lab are not recorded yet."
-        raise UserError(what, where="--task", do="choose the task without cameras")

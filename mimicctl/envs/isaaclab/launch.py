@@ -80,6 +80,7 @@ def open_simulation(how: IsaacLab, num_envs: int) -> Simulation:
         return _running
     close_simulation()
     config = config_of(how, num_envs)
+    _refuse_cameras(config, how)
     success = getattr(config.terminations, "success", None)
     # An environment that ended episodes by itself would start the next one in the middle of a trial.
     for name in list(vars(config.terminations)):
@@ -97,6 +98,15 @@ def open_simulation(how: IsaacLab, num_envs: int) -> Simulation:
     _stop_listening()
     _running = Simulation(env, how, (lambda: success.func(env, **success.params)) if success is not None else None)
     return _running
+
+
+def _refuse_cameras(config: Any, how: IsaacLab) -> None:
+    from isaaclab.sensors import CameraCfg
+
+    if cameras := [name for name, item in vars(config.scene).items() if isinstance(item, CameraCfg)]:
+        what = f"{how.env_id} has cameras ({', '.join(cameras)}), and images of Isaac Lab's renderers are not recorded."
+        do = "give the --task without cameras; of the three cubes, mimicctl dataset render FILE --task MuJoCo-Stack-Cube-Franka-IK-Rel-Visuomotor-v0 draws them afterwards"
+        raise UserError(what, where="--task", do=do)
 
 
 def close_simulation() -> None:
