@@ -249,9 +249,9 @@ class GrowingPool:
             growth = Growth(self._lineage["seeds"], max(self.run.wanted, len(self._taken) + len(self.left_out)), self.run.settings.trials)
             size = growth.size_at(trial)
             while len(self._demos) < size and not self._complete:
-                self._wait()
                 if self._closed:
                     raise SystemExit
+                self._wait()
             if not self._demos:
                 raise self._nothing_to_draw_from()
             end = growth.end_of(size) if size <= len(self._demos) else sys.maxsize
