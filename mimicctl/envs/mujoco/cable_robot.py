@@ -21,8 +21,6 @@ PULLEYS = tuple((x, y, 1.15) for x in (-0.05, 0.95) for y in (-0.62, 0.62))
 
 TOOL_OFFSET = 0.44
 """From the carriage down to the point between the fingertips [m]."""
-SWINGS_AT = 0.36
-"""From the carriage down to where the mass is that swings, near enough [m]."""
 
 FINGER_OPEN = 0.045
 """One finger's travel [m]."""
@@ -50,19 +48,15 @@ _DARK, _STEEL, _ORANGE, _RUBBER = (0.20, 0.21, 0.23, 1.0), (0.62, 0.64, 0.66, 1.
 _CABLE_RGBA = (0.10, 0.10, 0.12, 1.0)
 
 
-def load_cable_robot(foot: float = 0.0) -> mujoco.MjSpec:
-    """Frame, winches, carriage and gripper. Names of what is drawn begin with "robot/".
-
-    Args:
-        foot: height that the frame's posts stand on [m].
-    """
+def load_cable_robot() -> mujoco.MjSpec:
+    """Frame, winches, carriage and gripper. Names of what is drawn begin with "robot/"."""
     import mujoco
 
     spec = mujoco.MjSpec()
     spec.compiler.degree = False
     # What the controller remembers is kept with the physics' state, and copied with it; see `cable_env`.
     spec.nuserdata = 7
-    _add_frame(spec.worldbody, foot)
+    _add_frame(spec.worldbody)
     carriage = spec.worldbody.add_body(name="carriage")
     for name, axis in zip(CARRIAGE_JOINTS, np.eye(3), strict=True):
         carriage.add_joint(name=name, type=mujoco.mjtJoint.mjJNT_SLIDE, axis=axis, damping=[0.5, 0, 0])
@@ -79,8 +73,8 @@ def load_cable_robot(foot: float = 0.0) -> mujoco.MjSpec:
     return spec
 
 
-def _add_frame(world: mujoco.MjsBody, foot: float) -> None:
-    """Posts, rails between their tops, and a pulley at each corner: for the eye, the robot never meets them."""
+def _add_frame(world: mujoco.MjsBody) -> None:
+    """Posts on the table, rails between their tops, and a pulley at each corner: for the eye, the robot never meets them."""
     import mujoco
 
     seen = {"contype": 0, "conaffinity": 0}
@@ -89,7 +83,7 @@ def _add_frame(world: mujoco.MjsBody, foot: float) -> None:
     high = top + 0.03
     for i, (x, y, z) in enumerate(PULLEYS):
         out = [x + np.sign(x - 0.45) * 0.03, y + np.sign(y) * 0.03]
-        world.add_geom(name=f"robot/post_{i}", type=box, pos=[*out, (high + foot) / 2], size=[_POST, _POST, (high - foot) / 2], rgba=_STEEL, **seen)
+        world.add_geom(name=f"robot/post_{i}", type=box, pos=[*out, high / 2], size=[_POST, _POST, high / 2], rgba=_STEEL, **seen)
         world.add_geom(name=f"robot/winch_{i}", type=cylinder, pos=[*out, z], size=[0.030, 0.028, 0], rgba=_ORANGE, **seen)
         world.add_site(name=f"pulley_{i}", pos=[x, y, z])
     for i, y in enumerate((y0 - 0.03, y1 + 0.03)):
