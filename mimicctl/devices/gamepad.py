@@ -151,9 +151,15 @@ class Gamepad:
 
     def help(self) -> str:
         labels = self._pad.labels if self._pad else _LABELS
-        does = {"gripper": "gripper open/close", "let_go": "open the gripper", "reset": "discard and start again", "save": "save as it is", "start": "begin"}
-        swings = f"{labels[BUTTONS[self._map.names['swing']]]}  pressed down switches swing cancellation, of a gripper that hangs"
-        buttons = [f"{labels[BUTTONS[self._map.names[action]]]:<9}  {what}" for action, what in does.items()]
+        does = {
+            "gripper": "gripper open/close",
+            "let_go": "open the gripper",
+            "reset": "discard and start again",
+            "save": "save as it is",
+            "start": "begin; in a session also end and keep",
+            "swing": "swing cancellation on/off",
+        }
+        buttons = [f"{labels[BUTTONS[self._map.names[action]]]:<10}  {what}" for action, what in does.items()]
         which = self._joystick.get_name() if self._joystick else "gamepad"
         if isinstance(self._pad, _Guessed):
             which += f" (SDL does not know its layout, this is a guess; docs/teleop.md says how to tell it; id {self._joystick.get_guid()})"
@@ -163,9 +169,10 @@ class Gamepad:
             self._moved("D-pad", "left/right", "dpad_x", "down/up", "dpad_y"),
             "Ctrl-C       stop",
             "",
+            "",
         )
         lines = [f"  {moved:<47}{button}" for moved, button in zip(moves, buttons, strict=True)]
-        return "\n".join([f"  {which}", *lines, f"  {swings}", "  Right is +y, to the robot's left, as in Isaac Lab, unless --invert y."])
+        return "\n".join([f"  {which}", *lines, "  Right is +y, to the robot's left, as in Isaac Lab, unless --invert y."])
 
     def _moved(self, name: str, *directions: str) -> str:
         """A line of the map: a stick, and for each of its directions what they are called and the control that they are."""

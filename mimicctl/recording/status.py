@@ -89,7 +89,7 @@ def status_line(task: TaskSpec, progress: Progress) -> str:
     )
 
 
-_WAITS_FOR = {"motion": "READY, records from the first movement", "command": "READY, starts when asked to (space)"}
+_WAITS_FOR = {"motion": "READY, records from the first movement", "command": "READY, starts when asked to"}
 
 
 def phase_text(progress: Progress) -> str:
