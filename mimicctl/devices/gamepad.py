@@ -159,7 +159,7 @@ class Gamepad:
             "start": "begin; in a session also end and keep",
             "swing": "swing cancellation on/off",
         }
-        buttons = [f"{labels[BUTTONS[self._map.names[action]]]:<10}  {what}" for action, what in does.items()]
+        buttons = [f"{labels[BUTTONS[self._map.names[action]]]:<9}  {what}" for action, what in does.items()]
         which = self._joystick.get_name() if self._joystick else "gamepad"
         if isinstance(self._pad, _Guessed):
             which += f" (SDL does not know its layout, this is a guess; docs/teleop.md says how to tell it; id {self._joystick.get_guid()})"
