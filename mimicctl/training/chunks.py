@@ -1,8 +1,8 @@
-"""Chunks of actions: what a network gives for several steps at once, wrists by how far they are to go from where they are.
+"""Chunks of actions: what a network gives for several steps at once, each number scaled by its own range, wrists by how far they are to go from where they are.
 
-A network without memory that gives one absolute target a step has two ways to fail. Targets are millimetres ahead of a hand that moves decimetres, so what is
-small beside the room is large beside the lead; and within a pause it cannot know how long it has waited. In a chunk targets are poses in relation to where the
-wrist is when the chunk begins, each number has the scale of its own range, and the end of a pause is in most chunks that begin in it.
+With one range for all numbers of an action, a unit is what wrists and fingers have in common, a metre or a radian. A hand that is to rest is then told to move a little, is seen to move as it
+never did in the demonstrations, and what a network answers to that is anything. Here a number that never changes is not learnt, and no other goes beyond its range. Several actions at once
+take a policy without memory through pauses, of which it cannot know how long they have lasted.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ from typing import Any, Self
 import numpy as np
 
 from mimicctl import poses
+from mimicctl.errors import UserError
 from mimicctl.tasks.spec import BODY, TaskSpec
 from mimicctl.training.loader import Frames
 
@@ -44,11 +45,20 @@ class Chunks:
 
     @classmethod
     def of(cls, frames: Frames, steps: int, task: TaskSpec | None) -> Self:
-        """With the ranges of these demonstrations. Of a task that is not known, or not of absolute control, all numbers are as they are in its actions."""
+        """With the ranges of these demonstrations. Of a task that is not known or not of absolute control, and where it is not observed where wrists are, all numbers are as
+        they are in the actions.
+
+        Raises:
+            UserError: no number of the actions ever changes.
+        """
         wrists = _wrists_of(task)
+        if not all(key in frames.obs for pair in wrists for key in pair):
+            wrists = ()
         numbers = _numbers(frames, steps, wrists)
         low, high = numbers.min(axis=0), numbers.max(axis=0)
         scale = np.where(high - low > _STILL, (high - low) / (2 * _WITHIN), 0.0)
+        if not scale.any():
+            raise UserError("All actions are the same, so there is nothing to learn.", do="record or generate demonstrations in which something moves")
         return cls(steps, wrists, (low + high) / 2, scale)
 
     @classmethod

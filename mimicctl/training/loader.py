@@ -34,7 +34,7 @@ class Frames:
 
     Attributes:
         obs: key to (F, D) float32.
-        actions: (F, A) float32.
+        actions: (F, A) float32; or what else a network is to give, as `training.chunks` writes it.
         first, last: (F,) index of the first and last frame of each frame's demo.
         images: key to (F, H, W, 3) uint8.
     """

@@ -90,6 +90,18 @@ def test_actions_whose_columns_are_not_known_are_chunks_as_they_are():
     np.testing.assert_allclose(chunks.read(chunks.written(frames), {}), frames.actions[ahead], atol=1e-5)
 
 
+def test_wrists_that_are_not_observed_are_told_where_to_be():
+    frames = frames_of(G1, ("left_", "right_"))
+    blind = dataclasses.replace(frames, obs={key: values for key, values in frames.obs.items() if key != "left_eef_pos"})
+    assert Chunks.of(blind, 3, find_task(G1)).wrists == ()
+
+
+def test_actions_that_never_change_are_refused():
+    frames = frames_of(TRAY, ("left_", "right_"))
+    with pytest.raises(UserError, match="nothing to learn"):
+        Chunks.of(dataclasses.replace(frames, actions=np.full_like(frames.actions, 0.5)), 3, None)
+
+
 # In training and rollouts -----------------------------------------------------------------------------------
 
 
