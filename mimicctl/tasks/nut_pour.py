@@ -189,7 +189,7 @@ NUT_POUR_G1 = nut_pour(
 NUT_POUR_GR1T2 = nut_pour(
     "MuJoCo-NutPour-GR1T2-Pink-IK-Abs-v0",
     "gr1t2",
-    # Isaac Lab's within 6 cm: the left forearm keeps off the bin, and the right hand reaches over the scale.
+    # Isaac Lab's within 7 cm: the left forearm keeps off the bin, and the right hand reaches over the scale.
     Places(beaker=(0.450, 0.110), bowl=(0.430, -0.050), scale=(0.510, -0.240), bin=(0.420, 0.370)),
     home=(),
     hand_joints=len(GR1T2_FINGERS),
