@@ -1,7 +1,7 @@
 """Chunks of actions: what a network gives for several steps at once, each number scaled by its own range, wrists by how far they are to go from where they are.
 
 With one range for all numbers of an action, a unit is what wrists and fingers have in common, a metre or a radian. A hand that is to rest is then told to move a little, is seen to move as it
-never did in the demonstrations, and what a network answers to that is anything. Here a number that never changes is not learnt, and no other goes beyond its range. Several actions at once
+never did in the demonstrations, and what a network answers to that is anything. Here a number that never changes is not learnt, and no other leaves its range by more than a little. Several actions at once
 take a policy without memory through pauses, of which it cannot know how long they have lasted.
 """
 
