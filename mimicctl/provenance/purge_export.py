@@ -10,10 +10,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from mimicctl.conversion.lerobot.assembling import Assembly, Kept
+from mimicctl.conversion.lerobot.episode_rows import FoundRows, Rows
 from mimicctl.conversion.lerobot.folder import EpisodeEntry, LeRobotFolder
 from mimicctl.conversion.lerobot.parquet import import_pyarrow
 from mimicctl.conversion.lerobot.replacing import put_in_place
-from mimicctl.conversion.lerobot.salvaged_rows import FoundRows, Rows
 from mimicctl.conversion.lerobot.sidecar import FOLDER, Sidecar, source_path
 from mimicctl.conversion.lerobot.splicing import begins_by_itself, stored_pictures
 from mimicctl.dataset.committed_file import write_lock

@@ -80,12 +80,12 @@ def train_with_lerobot(
     output = folder / "lerobot"
     if output.exists() and not (resume or overwrite):
         raise UserError("There is a run of that name.", where=str(folder), do="--resume continues it, --overwrite replaces it, --name makes another")
-    dataset = data if (data / INFO).is_file() else _converted(data, folder / "dataset", lerobot, resume=resume, on_progress=on_converted)
-    facts = _facts(dataset, data, algo, settings, lerobot, seed)
     last = output / "checkpoints" / "last" / _MODEL / "train_config.json"
     goes_on = resume and last.is_file()
     if goes_on:
         refuse_tainted(checkpoints_in(folder))
+    dataset = data if (data / INFO).is_file() else _converted(data, folder / "dataset", lerobot, resume=resume, on_progress=on_converted)
+    facts = _facts(dataset, data, algo, settings, lerobot, seed)
     if not goes_on:
         shutil.rmtree(output, ignore_errors=True)
         for name in (_LOG, "evaluation.json", "evaluation.png"):

@@ -21,13 +21,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from mimicctl.conversion.lerobot.assembling import Assembly, Kept
+from mimicctl.conversion.lerobot.episode_rows import Rows
 from mimicctl.conversion.lerobot.features import COUNTED
 from mimicctl.conversion.lerobot.folder import INFO, TASKS, LeRobotFolder
 from mimicctl.conversion.lerobot.parquet import numbers, read_table, tasks_of
 from mimicctl.conversion.lerobot.reader import decoded, embedded, numeric
 from mimicctl.conversion.lerobot.replacing import put_in_place, refuse_stranger
 from mimicctl.conversion.lerobot.salvaged_pictures import Gone, Pictures
-from mimicctl.conversion.lerobot.salvaged_rows import Rows
 from mimicctl.conversion.lerobot.sidecar import FOLDER, Sidecar
 from mimicctl.conversion.lerobot.statistics import Colours, Stats, of_numbers
 from mimicctl.dataset.committed_file import write_lock

@@ -1,4 +1,4 @@
-"""Rows of episodes in what a crashed LeRobot session leaves: in Parquet files with and without a footer."""
+"""Rows of episodes, found in the data files alone, which may have a footer or, after a crash, none."""
 
 from __future__ import annotations
 
