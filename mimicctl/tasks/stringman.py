@@ -103,6 +103,7 @@ PICK_STRINGMAN_VISUOMOTOR = dataclasses.replace(
     PICK_STRINGMAN,
     task_id="MuJoCo-Pick-Stringman-Visuomotor-v0",
     description="The same, seen by the camera of the gripper.",
+    prompt_templates="pick_stringman_prompts.json",
     cameras=(GRIPPER_CAM,),
     semantic_colors={"socks": (40, 80, 255), "basket": (140, 230, 200), **SCENE_COLORS},
 )

@@ -67,11 +67,14 @@ def test_templates_of_the_shipped_tasks_are_sound_and_say_what_must_not_change(t
         stays = "blue cube is at the bottom, the red cube in the middle and the green cube on top"
     elif task.is_humanoid:
         stays = "red beaker, a green hexagonal nut, a yellow bowl, a white scale and a blue bin are on the table"
+    elif task.robot == "cable_robot":
+        stays = "dark blue socks, rolled up, with white at one end, is picked up and dropped into an open round basket with a teal rim"
     else:
         stays = "red bottle of ketchup is put into an open basket of woven wood; a carton of orange juice and a blue and white box of cream cheese"
+    robot = "humanoid robot" if task.is_humanoid else "robot gripper" if task.robot == "cable_robot" else "robot arm"
     for prompt in make_prompts(templates, 100, 5):
         assert stays in prompt
-        assert ("humanoid robot" if task.is_humanoid else "robot arm") in prompt and "\n" not in prompt and 80 < len(prompt.split()) < 200
+        assert robot in prompt and "\n" not in prompt and 80 < len(prompt.split()) < 200
 
 
 def test_every_shipped_task_with_cameras_has_templates():
