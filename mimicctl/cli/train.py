@@ -103,6 +103,8 @@ def command(
                 note("The dataset has camera images, so they are what is learnt from. --recipe mlp learns from states.")
             if settings.recipe == AUTO and not recipe.rgb_keys and not settings.config_json and _has_images(data):
                 note("The dataset has camera images, and no recipe for its robot looks at them: what is learnt from are states.")
+            if recipe.chunk and settings.normalize_actions:
+                note("This recipe brings each number of its chunks of actions to [-1, 1] by its own range, with --normalize-actions or without.")
             if not settings.config_json and RECIPES[recipe.name].turn and not recipe.turn:
                 note("Scenes are not turned in training: what the columns of these observations mean is not known for the task of this dataset.")
             if recipe.optional_keys and not set(recipe.optional_keys) & set(recipe.obs_keys):

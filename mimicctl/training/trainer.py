@@ -215,13 +215,11 @@ def _prepare(
         recipe = with_changes(recipe, settings)
     else:
         config = seam.config_of(recipe, dataset_path.absolute(), folder, seed)
-    if recipe.chunk and settings.normalize_actions:
-        what = f"{recipe.name} gives each number of its actions a range of its own."
-        raise UserError(what, where="--normalize-actions", do="leave it out, or choose another --recipe (mimicctl train --list)")
     with Dataset(dataset_path) as dataset:
         masks, masks_from = _masks(dataset, config.train.hdf5_filter_key, config.train.hdf5_validation_filter_key)
         check_demos(dataset, [*masks["train"], *masks["valid"]], recipe.obs_keys, recipe.rgb_keys)
-        spread = action_range(dataset) if settings.normalize_actions else None
+        # In chunks each number is brought to [-1, 1] by its own range.
+        spread = action_range(dataset) if settings.normalize_actions and not recipe.chunk else None
         frames = {key: load_frames(dataset, masks[key], recipe.obs_keys, recipe.labels) for key in ("train", "valid")}
         chunks = Chunks.of(frames["train"], recipe.chunk, twin_of(str(dataset.env_args.get("env_name", "")))) if recipe.chunk else None
         if chunks is not None:

@@ -192,12 +192,18 @@ def test_a_run_in_chunks_resumes_to_the_same_weights(data, in_chunks, tmp_path):
 
 
 @pytest.mark.train
-def test_one_range_for_all_actions_is_refused_beside_chunks(data, in_chunks, tmp_path):
+def test_normalised_actions_are_what_chunks_are_anyway(data, in_chunks, tmp_path):
+    from mimicctl.training.checkpoint_file import read_checkpoint
     from mimicctl.training.trainer import train
 
-    with pytest.raises(UserError, match="a range of its own") as refused:
-        train(data, TrainSettings(recipe=in_chunks, log_dir=str(tmp_path / "runs"), normalize_actions=True), seed=1)
-    assert refused.value.where == "--normalize-actions" and not (tmp_path / "runs").exists()
+    usual = TrainSettings(recipe=in_chunks, log_dir=str(tmp_path / "usual"), epochs=1)
+    asked = usual.model_copy(update={"log_dir": str(tmp_path / "asked"), "normalize_actions": True})
+    folders = [train(data, settings, seed=1).folder for settings in (usual, asked)]
+    assert not list(tmp_path.rglob("normalization_params.txt"))
+    one, two = (read_checkpoint(folder / "models" / "model_epoch_1.pth", "cpu") for folder in folders)
+    assert one["mimicctl"]["chunks"] == two["mimicctl"]["chunks"]
+    assert all(np.array_equal(values.numpy(), two["model"][key].numpy()) for key, values in one["model"].items())
+
 
 
 @pytest.mark.train
