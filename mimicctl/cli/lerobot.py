@@ -39,6 +39,7 @@ def hdf5_to_lerobot(
     cameras: Annotated[Optional[list[str]], typer.Option(help="A camera that becomes a video; may be repeated (all).", show_default=False)] = None,
     instruction: Annotated[Optional[str], typer.Option(help="The task in words (its description).", show_default=False)] = None,
     filter_key: Annotated[str, typer.Option(help="Only demos of this mask, train for instance.")] = "",
+    discarded: Annotated[bool, typer.Option("--discarded/--no-discarded", help="Also demos that are marked as discarded.")] = True,
     append: Annotated[bool, typer.Option("--append", help="Add to a dataset of the same format.")] = False,
     resume: Resume = False,
     overwrite: Overwrite = False,
@@ -68,7 +69,7 @@ def hdf5_to_lerobot(
 
         made = to_lerobot(
             source, settings.folder, fps=settings.fps, state_keys=settings.state_keys, environment_keys=settings.environment_keys,
-            cameras=settings.cameras, instruction=settings.instruction, filter_key=filter_key,
+            cameras=settings.cameras, instruction=settings.instruction, filter_key=filter_key, discarded=discarded,
             append=append, resume=resume, overwrite=overwrite, on_progress=progress,
         )  # fmt: skip
     features = made.layout.features()

@@ -191,9 +191,9 @@ def record(
     # An operator who ends a session by hand has not said how many there will be.
     wanted = 0 if settings.session and resolved.origin("record.num_demos") == "default" else settings.num_demos
     if settings.upload:
-        from mimicctl.conversion.lerobot.publish import require_packages
+        from mimicctl.conversion.lerobot.publish import refuse_unfit
 
-        require_packages()
+        refuse_unfit(settings.upload)
     run = _growing_run(run_config) if generate else None
     live = LiveSession(run_config, find_task(run_config.task), wanted, recording=True, generating=generate, web=web_of(web, lan, port))
     progress = live.progress
@@ -215,7 +215,7 @@ def record(
     if settings.upload and interrupted:
         note(f"Nothing was sent to {settings.upload}: the recording was stopped. It will be at the end of the next one.")
     elif settings.upload and progress.saved:
-        outcome = _uploaded(outcome, file.path, settings.upload, as_json)
+        outcome = _uploaded(outcome, file.path, settings.upload, anew=overwrite and not resume, as_json=as_json)
     show(outcome, as_json)
     if interrupted and (run or progress.saved < progress.rules.wanted):
         raise typer.Exit(130)
@@ -308,15 +308,14 @@ def _completed(run: GrowingRun, envs: MakeEnv, progress: Any, began: float) -> O
     return Outcome("Recorded and generated.", [*recorded, *sources, *outcome.facts], [*left_out, *outcome.tables], outcome.next_command, data)
 
 
-def _uploaded(outcome: Outcome, recording: Path, repo_id: str, as_json: bool) -> Outcome:
-    """The outcome of a recording, and of sending it; if that fails, what was recorded is said first."""
+def _uploaded(outcome: Outcome, recording: Path, repo_id: str, *, anew: bool, as_json: bool) -> Outcome:
+    """The outcome of a recording, and of sending it; if that fails or is stopped, what was recorded is said first."""
     from mimicctl.conversion.lerobot.publish import publish
-    from mimicctl.errors import RunFailed, UserError
 
     note(f"Sending {recording} to {repo_id}.")
     try:
-        sent = publish(recording, repo_id)
-    except (RunFailed, UserError):
+        sent = publish(recording, repo_id, anew=anew)
+    except BaseException:
         show(outcome, as_json)
         raise
     return dataclasses.replace(

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import shutil
+
 import h5py
 import pytest
 
@@ -60,6 +62,36 @@ def test_what_cannot_be_sent_is_kept_and_the_way_to_send_it_later_is_said(record
     with h5py.File(tmp_path / "datasets" / "dataset.hdf5") as file:
         assert len(file["data"]) == 1
     assert hub.repos == {}
+
+
+@pytest.mark.parametrize("name", ["some one/cubes", "cubes", "someone/cubes/more"])
+def test_what_is_no_name_on_the_hub_is_refused_before_anything_is_recorded(record, tmp_path, name):
+    refused = record(1, "--upload", name)
+    assert refused.returncode == 2 and "no name of a dataset on the hub" in refused.stderr
+    assert not list(tmp_path.rglob("*.hdf5"))
+
+
+def test_what_was_overwritten_is_not_sent(record, tmp_path):
+    assert record(2).returncode == 0
+    anew = record(1, "--overwrite", "--seed", "7")
+    assert anew.returncode == 0 and "1 episodes, private" in anew.stdout, anew.stderr
+
+
+def test_the_commands_for_later_leave_out_what_is_discarded_and_only_do_what_is_left_to_do(record, mimicctl, tmp_path):
+    unsent = record(1, token=None)
+    assert "convert" not in unsent.stderr
+    with h5py.File(tmp_path / "datasets" / "dataset.hdf5", "r+") as file:
+        file["mask/discarded"] = [b"demo_0"]
+    # Something else has the name of the LeRobot dataset.
+    folder = tmp_path / "datasets" / "dataset_lerobot"
+    (folder / "meta" / "info.json").unlink()
+    failed = record(2, "--resume")
+    (command,) = [line.split("later: ")[1].split(" && ") for line in failed.stderr.splitlines() if "later: " in line]
+    assert "--no-discarded --append" in command[0] and "dataset push" in command[1]
+    shutil.rmtree(folder)
+    converted = mimicctl(*command[0].removeprefix("mimicctl ").removesuffix(" --append").split())
+    assert converted.returncode == 0, converted.stderr
+    assert len(LeRobotFolder(folder).episodes) == 1
 
 
 def test_nothing_is_sent_unasked(mimicctl, hub):

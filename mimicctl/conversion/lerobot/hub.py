@@ -68,6 +68,7 @@ def push(parcel: Parcel, repo_id: str, *, public: bool = False) -> str:
     Raises:
         UserError: the hub refuses, or the repository is public and that was not asked for.
     """
+    refuse_misnamed(repo_id)
     hub = import_hub()
     with _hub_errors(repo_id):
         api = hub.HfApi()
@@ -116,6 +117,17 @@ def pull(repo_id: str, folder: str | Path, *, revision: str | None = None, overw
     return LeRobotFolder(target)
 
 
+def refuse_misnamed(repo_id: str) -> None:
+    """UserError if nothing on the hub can have that name, or huggingface_hub is not installed."""
+    import_hub()
+    from huggingface_hub.utils import validate_repo_id
+
+    with _hub_errors(repo_id):
+        validate_repo_id(repo_id)
+    if "/" not in repo_id:  # the hub would put it under one's own name, and not find it there
+        raise _misnamed(repo_id)
+
+
 def import_hub() -> ModuleType:
     try:
         import huggingface_hub
@@ -139,11 +151,15 @@ def _hub_errors(repo_id: str) -> Iterator[None]:
         if status == 404:
             raise UserError("The hub has no such dataset, or it is not yours to see.", where=repo_id, do=f"check the name; {_LOGIN}") from None
         if kind == "HFValidationError":
-            raise UserError("This is no name of a dataset on the hub.", where=repo_id, do="give <user>/<name>") from None
+            raise _misnamed(repo_id) from None
         said = str(error).strip().splitlines()
         raise RunFailed(
             f"The hub cannot be reached, or gave up ({kind}: {said[0] if said else ''}).", where=repo_id, do="try again later; what was sent is not sent again"
         ) from None
+
+
+def _misnamed(repo_id: str) -> UserError:
+    return UserError("This is no name of a dataset on the hub.", where=repo_id, do="give <user>/<name>")
 
 
 def _operators(root: Path) -> tuple[str, ...]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -26,26 +25,37 @@ class Published:
     address: str
 
 
-def require_packages() -> None:
-    """UserError if what `publish` needs is not installed."""
+def refuse_unfit(repo_id: str) -> None:
+    """UserError if what `publish` needs is not installed, or nothing on the hub can have that name."""
     import_pyarrow()
-    hub.import_hub()
+    hub.refuse_misnamed(repo_id)
 
 
-def publish(recording: Path, repo_id: str, *, on_progress: Callable[[int, int], None] = lambda done, total: None) -> Published:
+def publish(recording: Path, repo_id: str, *, anew: bool = False) -> Published:
     """Add what is new in `recording` to `<its name>_lerobot`, and send that, private. Demos that are marked as discarded stay behind.
+
+    Args:
+        anew: the recording has taken the place of another one, whose episodes are not to be sent.
 
     Raises:
         UserError: what is there is of another format, or the hub refuses. Recording and dataset stay, and the message says how to send them later.
     """
     folder = recording.with_name(f"{recording.stem}_lerobot")
-    begun = folder.with_name(f"{folder.name}.partial").exists()
+    partial = folder.with_name(f"{folder.name}.partial")
+    later = f"mimicctl dataset push {folder} --repo-id {repo_id}"
     try:
-        made = to_lerobot(recording, folder, discarded=False, append=folder.exists(), resume=begun and not folder.exists(), on_progress=on_progress)
-        address = hub.push(hub.packed(folder), repo_id)
+        to_go_on = not anew and partial.exists() and not folder.exists()
+        made = to_lerobot(recording, folder, discarded=False, append=folder.exists() and not anew, resume=to_go_on, overwrite=anew)
     except UserError as error:
-        convert = f"mimicctl convert hdf5-to-lerobot --input-file {recording} --output-dir {folder}{' --append' if folder.exists() else ''}"
-        later = f"mimicctl dataset push {folder} --repo-id {repo_id}"
-        do = f"{error.do}\n      Nothing that was recorded is lost. To send it later: {convert} && {later}"
-        raise UserError(error.what, where=error.where, do=do) from None
-    return Published(folder, made.episodes, address)
+        how = "--overwrite" if anew else "--append" if folder.exists() else "--resume" if partial.exists() else ""
+        convert = f"mimicctl convert hdf5-to-lerobot --input-file {recording} --output-dir {folder} --no-discarded {how}".rstrip()
+        raise _with_a_way(error, f"{convert} && {later}") from None
+    try:
+        return Published(folder, made.episodes, hub.push(hub.packed(folder), repo_id))
+    except UserError as error:
+        raise _with_a_way(error, later) from None
+
+
+def _with_a_way(error: UserError, later: str) -> UserError:
+    """The same with the commands that send the recording later."""
+    return type(error)(error.what, where=error.where, do=f"{error.do}\n      Nothing that was recorded is lost. To send it later: {later}")
