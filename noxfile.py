@@ -79,7 +79,7 @@ def lerobot(session: nox.Session) -> None:
     session.install("lerobot[training,diffusion]==0.6.1")
     session.install("-e", ".[lerobot]", "pytest>=8", "scipy", "hypothesis")
     tests = ("tests/conversion/test_lerobot.py", "tests/conversion/test_lerobot_real.py", "tests/conversion/test_lerobot_hub.py", "tests/training/test_lerobot.py")
-    tests += ("tests/conversion/test_salvage.py", "tests/provenance/test_withdraw_exports.py")
+    tests += ("tests/conversion/test_publish.py", "tests/conversion/test_salvage.py", "tests/provenance/test_withdraw_exports.py")
     session.run("python", "-m", "pytest", "-m", "", *tests, "-rs", *session.posargs)
 
 
