@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from mimicctl.config import RecordSettings
     from mimicctl.devices.driving import Shaping
 
-__all__ = ["AXES", "AxisSource", "Command", "Device", "Event", "OperatorView", "Reading", "device_names", "make_device", "refuse_body", "shaping_for"]
+__all__ = ["AXES", "AxisSource", "Command", "Device", "Event", "OperatorView", "Reading", "device_names", "lacking", "make_device", "refuse_body", "shaping_for"]
 
 GROUP = "mimicctl.devices"
 """Of entry points by which other packages add devices."""
@@ -90,6 +90,13 @@ def make_device(task: TaskSpec, settings: RecordSettings, seed: int) -> Device:
     return source if hasattr(source, "command") else _driven(source, task, settings)
 
 
+def lacking(task: TaskSpec) -> tuple[str, ...]:
+    """Axes that the task's robot does not have."""
+    if task.on_floor:
+        return tuple(_FLAT)
+    return ("roll", "pitch") if task.robot == "cable_robot" else ()
+
+
 def refuse_body(task: TaskSpec, where: str) -> None:
     """UserError if a person would have to drive the robot's body beside its arms: no device does."""
     if task.has_body:
@@ -138,8 +145,12 @@ def _of_another_package(found: EntryPoint, settings: RecordSettings) -> AxisSour
 def _driven(source: AxisSource, task: TaskSpec, settings: RecordSettings) -> Device:
     from mimicctl.devices.driving import Driven
 
-    note = "  A base goes along x and y and turns by yaw; the other axes and the gripper do nothing."
-    return Driven(source, shaping_for(settings.device, task, settings), note if task.on_floor and settings.device != "keyboard" else "")
+    note = ""
+    if task.on_floor and settings.device != "keyboard":
+        note = "  A base goes along x and y and turns by yaw; the other axes and the gripper do nothing."
+    elif not task.on_floor and (axes := lacking(task)):
+        note = f"  This robot has no {' and no '.join(axes)}; what is said to move them does nothing."
+    return Driven(source, shaping_for(settings.device, task, settings), note)
 
 
 def shaping_for(device: str, task: TaskSpec, settings: RecordSettings) -> Shaping:

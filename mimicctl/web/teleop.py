@@ -20,7 +20,8 @@ from typing import Any
 from aiohttp import WSCloseCode, WSMsgType, web
 
 from mimicctl.config import RunConfig
-from mimicctl.devices import Device, make_device, refuse_body
+from mimicctl.devices import Device, lacking, make_device, refuse_body
+from mimicctl.devices.key_map import KeyMap
 from mimicctl.devices.mapping import EVENTS
 from mimicctl.recording.quality import hints_for
 from mimicctl.recording.session import Phase, Progress
@@ -209,13 +210,19 @@ def open_teleop(run_config: RunConfig, task: TaskSpec, *, recording: bool, quiet
         "quiet": quiet,
         "drives": drives,
         "hz": task.control_hz,
-        # Keys have axes for one arm; of two, the hands of a headset drive each its own.
-        "controls": [control for control in device.key_map.controls() if len(task.eef_names) == 1 or control[0] in EVENTS] if drives else [],
+        "controls": _controls(device.key_map, task) if drives else [],
         "hands": drives and not task.on_floor,
         "keys": device.key_map.keys() if drives else [],
         "help": "" if drives else device.help(),
     }
     return device, TeleopPage(task, device.inputs, facts)
+
+
+def _controls(keys: KeyMap, task: TaskSpec) -> list[tuple[str, list[str]]]:
+    """What keys do, as far as the task's robot can. They have axes for one arm; of two, the hands of a headset drive each its own."""
+    if len(task.eef_names) > 1:
+        return [control for control in keys.controls() if control[0] in EVENTS]
+    return [control for control in keys.controls() if control[0] not in lacking(task)]
 
 
 def status_of(task: TaskSpec, progress: Progress) -> dict[str, Any]:

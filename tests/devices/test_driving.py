@@ -106,6 +106,11 @@ def test_a_base_is_driven_at_isaac_labs_se2_speeds_and_only_in_its_plane():
     assert "A base goes along x and y" in make_device(task, settings(device="udp"), 1).help()
 
 
+def test_a_person_is_told_of_axes_that_the_robot_does_not_have():
+    told = [make_device(find_task(task), settings(), 1).help() for task in ("MuJoCo-Pick-Stringman-v0", DEFAULT_TASK)]
+    assert "This robot has no roll and no pitch" in told[0] and "This robot" not in told[1]
+
+
 class Foreign:
     name, human = "foreign", False
 

@@ -232,6 +232,13 @@ def test_the_end_of_a_session_is_told(teleop, progress):
     assert opened(teleop, work)
 
 
+@pytest.mark.parametrize(("task", "turns"), [(DEFAULT_TASK, ["roll", "pitch", "yaw"]), ("MuJoCo-Pick-Stringman-v0", ["yaw"])])
+def test_the_page_offers_no_keys_for_what_the_robot_cannot_do(task, turns):
+    _, page = open_teleop(RunConfig(), find_task(task), recording=True)
+    offered = [name for name, _ in page._facts["controls"]]
+    assert [name for name in offered if name in ("roll", "pitch", "yaw")] == turns and {"x", "gripper", "start"} <= set(offered)
+
+
 def test_the_scene_and_the_facts_are_there_to_be_fetched(teleop):
     _, _, server = teleop
 
