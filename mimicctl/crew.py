@@ -20,7 +20,7 @@ from typing import Any, TypeVar
 
 from mimicctl.errors import RunFailed, UserError
 from mimicctl.processes import SPAWN, as_user_error, become_worker, one_thread_each
-from mimicctl.tasks import looked_in
+from mimicctl.tasks import told_of_tasks
 
 _MOST_LOSSES = 5
 """Times that a job may be lost. What kills its process every time ends the run, be it the job or a machine without memory."""
@@ -197,7 +197,7 @@ class _Crew:
         sent: Callable[[int], Any],
     ) -> None:
         self.workers: list[_Worker] = []
-        self._body = (prepare, arguments, looked_in())
+        self._body = (prepare, arguments, told_of_tasks())
         self._fresh, self._again = numbers, []  # the second is a heap
         self._losses: Counter[int] = Counter()
         self._share, self._activity, self._do, self._sent = share, activity, do, sent
@@ -291,9 +291,9 @@ def _fate(code: int | None) -> str:
     return f"ended with exit code {code}"
 
 
-def _body(prepare: Callable[..., Run], arguments: tuple[Any, ...], task_paths: tuple[str, ...], connection: Connection) -> None:
+def _body(prepare: Callable[..., Run], arguments: tuple[Any, ...], of_tasks: tuple[tuple[str, ...], bool | None], connection: Connection) -> None:
     """Body of a process."""
-    become_worker(task_paths)
+    become_worker(*of_tasks)
     try:
         run = prepare(*arguments)
         while True:

@@ -13,16 +13,17 @@ from contextlib import contextmanager
 from functools import partial
 
 from mimicctl.errors import RunFailed, UserError
-from mimicctl.tasks import look_in
+from mimicctl.tasks import cancel_swing, look_in
 
 SPAWN = multiprocessing.get_context("spawn")
 
 
-def become_worker(task_paths: tuple[str, ...]) -> None:
-    """What a fresh process does first: it knows the tasks that its parent knows, and ends with it."""
+def become_worker(task_paths: tuple[str, ...], swing_cancelled: bool | None) -> None:
+    """What a fresh process does first: it knows the tasks that its parent knows (`told_of_tasks`), and ends with it."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the parent's business
     threading.Thread(target=_end_with_parent, daemon=True).start()
     look_in(task_paths)
+    cancel_swing(swing_cancelled)
 
 
 @contextmanager

@@ -19,7 +19,7 @@ from mimicctl.generation.engine import Generated, generate
 from mimicctl.generation.growing import GrowingPool, GrowingRun
 from mimicctl.processes import SPAWN, become_worker, one_thread_each
 from mimicctl.statistics import wilson_interval
-from mimicctl.tasks import looked_in
+from mimicctl.tasks import told_of_tasks
 
 _NICENESS = 10
 _LAST_WORDS = 10.0
@@ -109,7 +109,7 @@ class _InProcess:
     """Works in a process of its own, of low priority."""
 
     def __init__(self, run: GrowingRun, recording: Path) -> None:
-        self._arguments = (run, recording, looked_in())
+        self._arguments = (run, recording, told_of_tasks())
 
     def start(self, nudged: Connection, tells: Connection) -> None:
         self.process = SPAWN.Process(target=_body, args=(*self._arguments, nudged, tells))
@@ -131,8 +131,8 @@ class _InProcess:
         return f"The process that generates has died (exit code {self.process.exitcode})."
 
 
-def _body(run: GrowingRun, recording: Path, task_paths: tuple[str, ...], nudged: Connection, tells: Connection) -> None:
-    become_worker(task_paths)
+def _body(run: GrowingRun, recording: Path, of_tasks: tuple[tuple[str, ...], bool | None], nudged: Connection, tells: Connection) -> None:
+    become_worker(*of_tasks)
     os.nice(_NICENESS)
     with suppress(KeyboardInterrupt):
         _generate_beside(run, recording, nudged, _Teller(tells), make_env, _beside_a_person(run.settings.workers))

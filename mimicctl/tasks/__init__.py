@@ -92,12 +92,12 @@ __all__ = [
     "list_tasks",
     "look_again",
     "look_in",
-    "looked_in",
     "objective",
     "on_isaaclab",
     "origin_of",
     "run_isaaclab",
     "task_read_as",
+    "told_of_tasks",
     "twin_of",
     "with_family",
 ]
@@ -146,11 +146,6 @@ def look_in(paths: Iterable[str]) -> None:
     _paths = tuple(paths)
 
 
-def looked_in() -> tuple[str, ...]:
-    """What `look_in` was told; a worker process is told the same."""
-    return _paths
-
-
 _isaaclab = IsaacLab(env_id="")
 """How tasks on Isaac Lab are run."""
 
@@ -168,6 +163,11 @@ def cancel_swing(on: bool | None) -> None:
     """Damp the swing of grippers that hang, or do not, from now on; None: as their tasks say. The setting `swing_cancellation`."""
     global _swing_cancelled
     _swing_cancelled = on
+
+
+def told_of_tasks() -> tuple[tuple[str, ...], bool | None]:
+    """What `look_in` and `cancel_swing` were told; a worker process is told the same."""
+    return _paths, _swing_cancelled
 
 
 def list_tasks() -> tuple[TaskSpec, ...]:

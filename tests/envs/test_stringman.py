@@ -10,6 +10,7 @@ import pytest
 
 from mimicctl import poses
 from mimicctl.config import RecordSettings
+from mimicctl.crew import results_in_order
 from mimicctl.devices import make_device
 from mimicctl.envs import make_env
 from mimicctl.envs.conditions import changes, conditions_of
@@ -136,6 +137,18 @@ def test_the_setting_holds_for_every_task_that_is_found_until_it_is_taken_back()
     finally:
         cancel_swing(None)
     assert find_task(TASK).swing_cancellation is True
+
+
+def looked_up():
+    return lambda task_id: find_task(task_id).swing_cancellation
+
+
+def test_worker_processes_know_of_the_setting():
+    try:
+        cancel_swing(False)
+        assert list(results_in_order([("one", [TASK])], looked_up, (), 1, do="")) == [("one", [False])]
+    finally:
+        cancel_swing(None)
 
 
 def test_an_episode_says_whether_swing_was_cancelled_and_replays_bit_for_bit(env):
