@@ -110,6 +110,17 @@ def test_wherever_the_rows_are_cut_off_whole_episodes_are_saved_and_no_others(tm
         assert b.demos == a.demos[:4] and all(np.array_equal(a.group(name)["actions"][()], b.group(name)["actions"][()]) for name in b.demos)
 
 
+def test_an_episode_whose_last_rows_were_in_a_group_that_is_gone_is_lost(tmp_path):
+    """Other programs than LeRobot's recorder put rows into groups without regard to episodes."""
+    there = to_lerobot(states_file(tmp_path / "a.hdf5"), tmp_path / "there").folder
+    pq.write_table(pq.read_table(there / DATA), there / DATA, row_group_size=10, write_page_checksum=True)
+    first = pq.ParquetFile(there / DATA).metadata.row_group(3).column(0)
+    (there / DATA).write_bytes((there / DATA).read_bytes()[: (first.dictionary_page_offset or first.data_page_offset) + 5])
+    made = salvage(there, tmp_path / "saved")
+    assert (made.saved, made.frames) == ((0, 1), 12 + 13)
+    assert (made.lost[0].episode, made.lost[0].because) == (2, "it has 5 rows, and the table of episodes says 14")
+
+
 def test_pictures_that_were_not_encoded_yet_are(tmp_path, there):
     crash(there)
     end_video_before(there, 3)

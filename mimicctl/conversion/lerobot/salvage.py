@@ -119,14 +119,17 @@ def _save(folder: LeRobotFolder, work: Path, target: Path, on_progress: Callable
     except (ValueError, KeyError, TypeError) as error:
         raise UserError(f"The dataset has features of a kind that is not known here: {error}.", where=str(folder.root / INFO)) from None
     said = _said_of_episodes(folder.root)
-    lengths = {number: episode.length for number, episode in rows.found.items()}
+    shortened = _shortened(rows, said)
+    lengths = {number: episode.length for number, episode in rows.found.items() if number not in shortened}
     cameras = {name: Pictures(folder, name, lengths, said, work / "images") for name in folder.videos}
-    lost, notes = {**_unseen(folder, said, rows), **rows.lost}, list(rows.notes)
+    lost, notes = {**_unseen(folder, said, rows), **rows.lost, **shortened}, list(rows.notes)
     tasks = _tasks(folder, rows, said, notes)
     saved: list[int] = []
     with _beside(folder.root, notes) as beside, Assembly(work / "dataset", folder.info, tasks, beside) as assembly:
         for i, (number, episode) in enumerate(rows.found.items()):
             on_progress(i, len(rows.found))
+            if number in shortened:
+                continue
             try:
                 table = rows.read(episode)
                 clips = {name: pictures.clip(number) for name, pictures in cameras.items()}
@@ -167,6 +170,16 @@ def _unseen(folder: LeRobotFolder, said: Mapping[int, Any], rows: Rows) -> dict[
             pictures = sum(1 for _ in path.glob("frame-*"))
             lost.setdefault(int(number), f"it was being recorded: a camera has {pictures} pictures of it, and its numbers were in memory only")
     return lost
+
+
+def _shortened(rows: Rows, said: Mapping[int, Mapping[str, Any]]) -> dict[int, str]:
+    """Episodes that have not as many rows as the table of episodes says: a row group that is gone may have held the end of one that began before it."""
+    expected = {number: row["length"] for number, row in said.items() if row.get("length") is not None}
+    return {
+        number: f"it has {episode.length} rows, and the table of episodes says {expected[number]}"
+        for number, episode in rows.found.items()
+        if episode.length != expected.get(number, episode.length)
+    }
 
 
 def _tasks(folder: LeRobotFolder, rows: Rows, said: Mapping[int, Mapping[str, Any]], notes: list[str]) -> list[str]:
