@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import mmap
 from collections.abc import Collection, Iterable, Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -54,8 +55,13 @@ class Search:
         return cls({first: tuple(found) for first, found in patterns.items()})
 
     def files_with_rests(self, paths: Iterable[Path]) -> list[Path]:
-        """Files that hold any of it. Copies that were compressed anew are not recognised."""
-        return [path for path in paths if self.patterns and path.stat().st_size >= _LENGTH and self._is_in(path)]
+        """Files that hold any of it. Copies that were compressed anew are not recognised, and what may not be read is passed over."""
+        found = []
+        for path in paths:
+            with suppress(FileNotFoundError, PermissionError):  # gone since it was listed; or told of as unseen
+                if self.patterns and path.stat().st_size >= _LENGTH and self._is_in(path):
+                    found.append(path)
+        return found
 
     def _is_in(self, path: Path) -> bool:
         firsts = np.array(sorted(self.patterns), dtype=np.uint64)

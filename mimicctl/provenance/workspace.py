@@ -215,14 +215,20 @@ def _take_export(found: Workspace, folder: Path) -> None:
 
 
 def _files(found: Workspace) -> Iterator[Path]:
-    for folder, folders, names in os.walk(found.folder):
+    def unreadable(path: Path) -> None:
+        found.unseen[path] = "no permission to read it"
+
+    for folder, folders, names in os.walk(found.folder, onerror=lambda error: unreadable(Path(error.filename))):
         folders[:] = sorted(name for name in folders if name not in (".git", "__pycache__"))
         for name in [*folders, *names]:
             path = Path(folder, name)
             if path.is_symlink() and not path.resolve().is_relative_to(found.folder):
                 found.unseen[path] = f"a link to {path.resolve()}, which is outside of the folder"
             elif path.is_file() and not path.is_symlink():
-                yield path
+                if os.access(path, os.R_OK):
+                    yield path
+                else:
+                    unreadable(path)
 
 
 def _take_dataset(found: Workspace, path: Path) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
 import zipfile
 from pathlib import Path
@@ -18,6 +19,7 @@ from mimicctl.errors import UserError
 from mimicctl.provenance import purge as purging
 from mimicctl.provenance.checkpoints import facts_of, refuse_tainted, taint_of
 from mimicctl.provenance.graph import Graph
+from mimicctl.provenance.search import Search
 from mimicctl.provenance.verify import verify
 from mimicctl.provenance.withdraw import carry_out_all, demos_named, of_operator, plan
 from mimicctl.provenance.workspace import scan
@@ -162,6 +164,24 @@ def test_what_cannot_be_seen_is_said(small, tmp_path):
     (small.folder / "link.hdf5").symlink_to(tmp_path / "outside.hdf5")
     unseen = {path.name for path in Graph(scan(small.folder)).workspace.unseen}
     assert unseen == {"foreign.hdf5", "broken.hdf5", "copy.zip", "clip.mp4", "other.pth", "link.hdf5"}
+
+
+def test_what_may_not_be_read_cannot_be_seen_and_does_not_stop_the_withdrawal(small, monkeypatch):
+    secret, folder = small.folder / "notes.bin", small.folder / "closed"
+    secret.write_bytes(bytes(range(256)))
+    folder.mkdir()
+    access, is_in, list_folder = os.access, Search._is_in, os.scandir
+
+    def refuse(path: object, denied: Path) -> None:
+        if Path(path) == denied:
+            raise PermissionError(13, "Permission denied", str(path))
+
+    monkeypatch.setattr(os, "access", lambda path, mode: Path(path) != secret and access(path, mode))
+    monkeypatch.setattr(Search, "_is_in", lambda self, path: refuse(path, secret) or is_in(self, path))
+    monkeypatch.setattr(os, "scandir", lambda path: refuse(path, folder) or list_folder(path))
+    planned, record, left = withdraw(small.folder, "bert")
+    assert planned.unseen == dict.fromkeys((secret, folder), "no permission to read it") and left == []
+    assert json.loads(record.read_text())["state"] == "done"
 
 
 def test_bytes_are_found_where_nothing_says_what_they_are(small):
