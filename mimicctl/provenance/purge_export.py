@@ -129,7 +129,8 @@ def _staying(folder: LeRobotFolder, gone: Collection[str]) -> list[EpisodeEntry]
 
 def _remove(path: Path) -> None:
     for name in _OURS:
-        shutil.rmtree(path / name, ignore_errors=True)
+        if (path / name).exists():
+            shutil.rmtree(path / name)
     if not any(path.iterdir()):
         path.rmdir()
 

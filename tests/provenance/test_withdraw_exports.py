@@ -17,7 +17,8 @@ from mimicctl.conversion.lerobot.splicing import stored_pictures
 from mimicctl.conversion.lerobot.to_lerobot import to_lerobot
 from mimicctl.dataset.reader import Dataset
 from mimicctl.dataset.writer import DatasetWriter
-from mimicctl.errors import UserError
+from mimicctl.errors import RunFailed, UserError
+from mimicctl.provenance import purge_export
 from mimicctl.provenance.checkpoints import refuse_tainted, taint_of
 from mimicctl.provenance.graph import Graph
 from mimicctl.provenance.trace import as_text, trace_of
@@ -181,6 +182,21 @@ def test_a_dataset_that_nothing_is_left_of_is_removed(filmed):
     assert not (filmed / "berts").exists() and len(LeRobotFolder(filmed / "all_of_berts").episodes) == 3
 
 
+def test_a_dataset_that_cannot_be_removed_is_said(filmed, monkeypatch):
+    def fails(path, ignore_errors=False):
+        if not ignore_errors:
+            raise PermissionError(13, "Permission denied", str(path))
+
+    with DatasetWriter(filmed / "last.hdf5", task_id=TASK, lineage={"made_by": "mimicctl record"}, env_args={"sim_args": SIM_ARGS}) as out:
+        episode = make_episode(9, 11)
+        episode.lineage = {"made_by": "mimicctl record", "device": "hands", "operator": "dora"}
+        out.write(episode)
+    to_lerobot(filmed / "last.hdf5", filmed / "doras")
+    monkeypatch.setattr(purge_export.shutil, "rmtree", fails)
+    with pytest.raises(RunFailed, match="not complete|Permission denied"):
+        withdraw(filmed, "dora")
+
+
 def test_a_damaged_one_stops_the_withdrawal_before_anything_is_done(filmed):
     video = next((filmed / "lerobot/videos").rglob("*.mp4"))
     video.write_bytes(video.read_bytes()[:-100])
@@ -197,6 +213,15 @@ def test_episodes_of_which_nothing_says_what_they_are_cannot_be_seen(filmed):
         file["data/demo_2"].attrs["mimicctl_episode"] = json.dumps(facts)
     found = scan(filmed)
     assert found.unseen == {filmed / "lerobot": "episode_2 of the LeRobot dataset, of which nothing says what demonstration it is"}
+
+
+def test_what_a_later_version_wrote_beside_a_dataset_cannot_be_seen(filmed):
+    with h5py.File(filmed / "lerobot/mimicctl/chunk-000/file-000.hdf5", "a") as file:
+        attributes = file["data/demo_2"].attrs
+        attributes["mimicctl_episode"] = json.dumps({**json.loads(attributes["mimicctl_episode"]), "later": 1})
+    assert "not as this version of mimicctl" in scan(filmed).unseen[filmed / "lerobot"]
+    with pytest.raises(UserError, match="not as this version"):
+        from_lerobot(filmed / "lerobot", filmed / "back.hdf5")
 
 
 def test_policies_that_lerobot_trained_are_marked_and_refused(filmed):

@@ -191,10 +191,18 @@ class Sidecar:
         return self._open[1][f"data/demo_{number}"]
 
     def origin(self, number: int) -> Origin | None:
-        """Of an episode; None if nothing is known of it."""
+        """Of an episode; None if nothing is known of it.
+
+        Raises:
+            UserError: what is said of it is not what is known here.
+        """
         demo = self.demo(number)
         facts = json_object(demo.attrs.get(_ORIGIN_ATTR)) if demo is not None else {}
-        return Origin(**facts) if facts and facts["source"] < len(self._sources) else None
+        try:
+            return Origin(**facts) if facts and facts["source"] < len(self._sources) else None
+        except (KeyError, TypeError):
+            where, do = f"demo_{number} of {self._files[number]}", "use the version of mimicctl that converted the dataset, or a later one"
+            raise UserError(f"The attribute {_ORIGIN_ATTR} is not as this version of mimicctl writes it.", where=where, do=do) from None
 
     def origins(self, episodes: int) -> list[Origin | None]:
         return [self.origin(number) for number in range(episodes)]
