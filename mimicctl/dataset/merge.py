@@ -140,7 +140,17 @@ def _copy_demo(dataset: Dataset, data: h5py.Group, move: Move, plan: MergePlan) 
         copy.attrs[key] = value
     for path in (*plan.keys, *({INTENDED_ACTIONS} & demo.keys())):
         folder, _, name = path.rpartition("/")
-        demo.file.copy(demo[path], copy.require_group(folder) if folder else copy, name)
+        demo.file.copy(demo[path], _group_of(folder, demo, copy), name)
+
+
+def _group_of(path: str, demo: h5py.Group, copy: h5py.Group) -> h5py.Group:
+    """A group of the copy ("" is the copy itself), with the attributes that it has in the demo."""
+    if path and path not in copy:
+        above, _, name = path.rpartition("/")
+        group = _group_of(above, demo, copy).create_group(name)
+        for key, value in demo[path].attrs.items():
+            group.attrs[key] = value
+    return copy[path] if path else copy
 
 
 def _seals(plan: MergePlan, data: h5py.Group) -> Iterator[Seal]:

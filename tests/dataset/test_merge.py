@@ -176,6 +176,17 @@ def test_common_keys_keep_what_all_demos_have(tmp_path):
         assert dataset.attributes("demo_1")["num_samples"] == 21 and dataset.demo_lineage("demo_1")["number"] == 1
 
 
+def test_common_keys_keep_the_attributes_of_groups(tmp_path, pair):
+    with h5py.File(pair[0], "a") as file:
+        file["data/demo_0/obs/extra"] = np.zeros(3)
+        file["data/demo_0/obs"].attrs["unit"] = "m"
+        file["data/demo_0/states/articulation"].attrs["frame"] = "world"
+    merge(pair, tmp_path / "c.hdf5", common_keys=True)
+    with h5py.File(tmp_path / "c.hdf5") as file:
+        demo = file["data/demo_0"]
+        assert "extra" not in demo["obs"] and demo["obs"].attrs["unit"] == "m" and demo["states/articulation"].attrs["frame"] == "world"
+
+
 @pytest.mark.parametrize("common_keys", [False, True])
 def test_recorded_and_generated_demos_merge(tmp_path, common_keys):
     recorded = make_file(tmp_path / "a.hdf5", range(1))
