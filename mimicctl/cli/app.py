@@ -148,7 +148,8 @@ def _explain_usage(error: Any, name: str) -> int:
     if type(error).__name__ == "NoArgsIsHelpError":
         print(context.get_help())
         return error.exit_code
-    return _complain(name, f"{error.format_message()}\n  do  {name} --help", error.exit_code)
+    message = error.format_message().replace("Value error, ", "", 1)  # pydantic's, which typer leaves in
+    return _complain(name, f"{message}\n  do  {name} --help", error.exit_code)
 
 
 def _was_interrupted(error: BaseException) -> bool:

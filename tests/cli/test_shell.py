@@ -71,6 +71,7 @@ def test_the_installed_script_is_the_same_program(tmp_path):
         (["dataset", "check"], "mimicctl dataset check: Missing argument", "  do  mimicctl dataset check --help"),
         (["generate", "--config"], "mimicctl generate: Option '--config' requires an argument", "  do  mimicctl generate --help"),
         (["generate", "--trials", "many"], "mimicctl generate: Invalid value for '--trials'", "  do  mimicctl generate --help"),
+        (["tasks", "new", "mine", "--like", "foo"], "mimicctl tasks new: Invalid value for '--like': 'foo' is not one of", "  do  mimicctl tasks new --help"),
         (["config", "show", "-o", "seeed=1"], "mimicctl config show: There is no setting", "  do  mimicctl config schema"),
         (["dataset", "info", "/no/such.hdf5"], "mimicctl dataset info: There is no such file.", "  do  "),
     ],
