@@ -16,14 +16,21 @@ if TYPE_CHECKING:
 
 _CONTROL = {"rel": "relative", "abs": "absolute", "velocity": "velocities"}
 
+TaskId = Annotated[str, typer.Argument(help="Id of a task; mimicctl tasks lists them.")]
+
 app = typer.Typer(help="The tasks there are, and tasks of your own.", invoke_without_command=True)
 
 
 @app.callback()
-def list_all(context: typer.Context, config: ConfigFile = None, override: Override = None, as_json: Json = False) -> None:
+def list_without_command(context: typer.Context, config: ConfigFile = None, override: Override = None, as_json: Json = False) -> None:
+    """Without a command the tasks are listed."""
+    if not context.invoked_subcommand:
+        list_all(config, override, as_json)
+
+
+@app.command("list")
+def list_all(config: ConfigFile = None, override: Override = None, as_json: Json = False) -> None:
     """List the tasks: those that come with mimicctl, and those of the folder tasks, of tasks.paths and of other packages."""
-    if context.invoked_subcommand:
-        return
     resolve_settings({}, config, override)
     from mimicctl.tasks import DEFAULT_TASK, broken_tasks, list_tasks, origin_of
 
@@ -38,7 +45,7 @@ def list_all(context: typer.Context, config: ConfigFile = None, override: Overri
 
 
 @app.command("show")
-def show_task(task_id: str, config: ConfigFile = None, override: Override = None, as_json: Json = False) -> None:
+def show_task(task_id: TaskId, config: ConfigFile = None, override: Override = None, as_json: Json = False) -> None:
     """One task: objects, reset range, subtasks, cameras."""
     resolve_settings({}, config, override)
     from mimicctl.tasks import find_task, origin_of
@@ -90,7 +97,7 @@ def new(
 
 @app.command()
 def check(
-    task_id: str,
+    task_id: TaskId,
     resets: Annotated[int, typer.Option(min=1, help="Start states that the scripted operator tries.")] = 10,
     input_file: Annotated[Optional[Path], typer.Option(help="Look at these demonstrations instead of the scripted operator's.", show_default=False)] = None,
     seed: Seed = None,

@@ -45,7 +45,7 @@ def test_json_is_one_document(mimicctl):
 
 
 @pytest.mark.parametrize(
-    "arguments", [["config", "show"], ["config", "schema"], ["tasks"], ["tasks", "show", "MuJoCo-Stack-Cube-Franka-IK-Rel-v0"], ["doctor"]]
+    "arguments", [["config", "show"], ["config", "schema"], ["tasks"], ["tasks", "list"], ["tasks", "show", "MuJoCo-Stack-Cube-Franka-IK-Rel-v0"], ["doctor"]]
 )
 def test_helpers_answer(mimicctl, arguments):
     done = mimicctl(*arguments)
