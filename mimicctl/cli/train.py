@@ -36,9 +36,9 @@ def command(
     config_json: Annotated[Optional[str], typer.Option(help="A robomimic JSON config instead of a recipe.", show_default=False)] = None,
     name: Annotated[Optional[str], typer.Option(help="Name of the run.", show_default=False)] = None,
     log_dir: Annotated[Optional[str], typer.Option(help="Folder of all runs (runs).", show_default=False)] = None,
-    epochs: Annotated[Optional[int], typer.Option(show_default=False)] = None,
-    batch_size: Annotated[Optional[int], typer.Option(show_default=False)] = None,
-    learning_rate: Annotated[Optional[float], typer.Option(show_default=False)] = None,
+    epochs: Annotated[Optional[int], typer.Option(help="Epochs of the whole run, resumed or not (the recipe's).", show_default=False)] = None,
+    batch_size: Annotated[Optional[int], typer.Option(help="Samples a gradient step (the recipe's).", show_default=False)] = None,
+    learning_rate: Annotated[Optional[float], typer.Option(help="Learning rate at first (the recipe's).", show_default=False)] = None,
     save_every: Annotated[Optional[int], typer.Option(help="Epochs between checkpoints; with LeRobot steps.", show_default=False)] = None,
     steps: Annotated[Optional[int], typer.Option(help="Gradient steps of LeRobot (100 000).", show_default=False)] = None,
     lerobot: Annotated[
