@@ -16,7 +16,7 @@ import numpy as np
 
 from mimicctl.dataset.committed_file import CommittedFile
 from mimicctl.dataset.frames import Frames, write_frames
-from mimicctl.dataset.reader import Dataset, demo_number, is_demo_name, open_hdf5
+from mimicctl.dataset.reader import Dataset, demo_number, is_demo_name, json_object, open_hdf5
 from mimicctl.dataset.seals import Seal, add_seals, attributes_sha256, demo_sha256, parts_sha256, seal_lineage, seals_of
 from mimicctl.errors import RunFailed, UserError
 from mimicctl.schema import ATTEMPTS_PATH, FORMAT_VERSION, GYM_ENV_TYPE, LINEAGE_ATTR, Episode
@@ -126,12 +126,26 @@ class DatasetWriter:
         """Committed demos."""
         return self._count
 
-    def write(self, episode: Episode, attempts: Sequence[str] = (), frames: Mapping[str, Frames] | None = None, *, parent: str = "") -> str:
+    @property
+    def env_args(self) -> dict[str, Any]:
+        """`env_args` of the file."""
+        return json_object(self._data.attrs["env_args"])
+
+    def write(
+        self,
+        episode: Episode,
+        attempts: Sequence[str] = (),
+        frames: Mapping[str, Frames] | None = None,
+        *,
+        parent: str = "",
+        env_args: Mapping[str, Any] | None = None,
+    ) -> str:
         """Append an episode, its images, and in the same commit lines of the attempts log. Returns the demo's name.
 
         Args:
             frames: more observations, by key: images that are compressed already.
             parent: sha256 of the demo that it is a copy of, with something more or else; "" for none.
+            env_args: those of the file from now on; None: as they are.
 
         Raises:
             RunFailed: no space is left. What was committed before stays.
@@ -150,6 +164,8 @@ class DatasetWriter:
             if episode.seed is not None:
                 group.attrs["seed"] = episode.seed
             group.attrs[LINEAGE_ATTR] = json.dumps(episode.lineage)
+            if env_args is not None:
+                self._data.attrs["env_args"] = json.dumps(env_args)
 
         # From memory, which is quicker than from the file.
         return self._append(fill, len(episode), attempts, parent, lambda group: parts_sha256(parts))

@@ -10,11 +10,25 @@ SWING_CANCELLATION, CONTROLLER_VERSION, FORMAT_VERSION = "swing_cancellation", "
 OF_THE_ENV = (SWING_CANCELLATION, CONTROLLER_VERSION)
 """Those that an env says of itself (`MimicEnv.sim_args`)."""
 
+MIXED = "mixed"
+"""In place of a condition's value: some demos of the file have one, some another."""
+
 
 def conditions_of(env_args: Mapping[str, Any]) -> dict[str, Any]:
     """Those that a file's or a checkpoint's `env_args` name; older ones name none."""
     said = env_args.get("sim_args")
     return {key: said[key] for key in OF_THE_ENV if key in said} if isinstance(said, Mapping) else {}
+
+
+def joined(env_args: Mapping[str, Any], sim_args: Mapping[str, Any], *, first: bool) -> dict[str, Any]:
+    """`env_args` of a file once it has a demo more, that was recorded under `sim_args`. What its demos do not agree in is "mixed".
+
+    Args:
+        first: the file has no other demos.
+    """
+    said, now = conditions_of(env_args), conditions_of({"sim_args": sim_args})
+    agreed = {key: now[key] if first or said[key] == now[key] else MIXED for key in said.keys() & now.keys()}
+    return {**env_args, "sim_args": {**env_args["sim_args"], **agreed}} if agreed else dict(env_args)
 
 
 def changes(recorded: Mapping[str, Any], now: Mapping[str, Any]) -> str:

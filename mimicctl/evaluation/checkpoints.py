@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from mimicctl import schema
 from mimicctl.envs import make_env
-from mimicctl.envs.conditions import FORMAT_VERSION, SWING_CANCELLATION, changes, conditions_of
+from mimicctl.envs.conditions import FORMAT_VERSION, MIXED, SWING_CANCELLATION, changes, conditions_of
 from mimicctl.envs.mujoco.gl import choose_gl
 from mimicctl.errors import UserError
 from mimicctl.provenance.checkpoints import refuse_tainted
@@ -163,7 +163,7 @@ def _learnt_under(policy: Policy) -> dict[str, Any]:
 def _switch_back(policy: Policy, task: TaskSpec) -> str:
     """How to evaluate with the switch where it was, if that is not where it is."""
     learnt = conditions_of(policy.env_args).get(SWING_CANCELLATION)
-    if learnt is None or learnt == task.swing_cancellation:
+    if learnt in (None, MIXED, task.swing_cancellation):
         return ""
     return f" {'--swing-cancellation' if learnt else '--no-swing-cancellation'} evaluates as it was."
 

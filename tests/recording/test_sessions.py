@@ -56,9 +56,21 @@ def test_the_left_stick_switches_swing_cancellation_and_each_demo_says_what_it_w
     assert "Swing cancellation was on and is off from here on." in done.stderr, done.stderr
     with Dataset(tmp_path / "datasets" / "dataset.hdf5") as dataset:
         assert [dataset.demo_lineage(name)["swing_cancellation"] for name in dataset.demos] == [True, False]
+        assert dataset.env_args["sim_args"]["swing_cancellation"] == "mixed"
     # Each is played again as it was recorded.
     verified = mimicctl("replay", "--verify")
     assert verified.returncode == 0, verified.stdout + verified.stderr
+
+
+def test_a_file_is_of_the_setting_that_its_demos_had_not_of_the_one_that_it_was_begun_with(with_pad, tmp_path):
+    assert with_pad("LEFTSTICK START START", "record", "--session", "--task", HANGING).returncode == 0
+    with Dataset(tmp_path / "datasets" / "dataset.hdf5") as dataset:
+        assert dataset.env_args["sim_args"]["swing_cancellation"] is False
+        assert dataset.env_args["sim_args"]["controller_version"] == "1.0" and dataset.control_hz
+    done = with_pad("START START", "record", "--session", "--task", HANGING)
+    assert "swing cancellation was off and is on" in done.stderr
+    done = with_pad("START START", "record", "--session", "--task", HANGING)
+    assert "swing cancellation was mixed and is on" in done.stderr
 
 
 def test_another_setting_of_swing_cancellation_is_warned_of_with_both_values(with_pad, tmp_path):

@@ -21,18 +21,20 @@ from tests.pads import SPOKEN, run_with_pad
 pytestmark = pytest.mark.train
 
 
-def trained(folder: Path, controller: str = "1.0") -> Path:
+def trained(folder: Path, **conditions: object) -> Path:
     """The checkpoint of a policy that has seen the bundled demonstrations for three steps.
 
     Args:
-        controller: version that these are said to have been recorded under.
+        conditions: other ones that these are said to have been recorded under.
     """
     from mimicctl.training.trainer import train
 
     seam.import_robomimic()
     data = Path(shutil.copy(SOURCE.parent / "pick_stringman.hdf5", folder / "data.hdf5"))
     with h5py.File(data, "r+") as file:
-        file["data"].attrs["env_args"] = file["data"].attrs["env_args"].replace('"controller_version": "1.0"', f'"controller_version": "{controller}"')
+        said = json.loads(file["data"].attrs["env_args"])
+        said["sim_args"] |= conditions
+        file["data"].attrs["env_args"] = json.dumps(said)
     split_file(data)
     with pytest.MonkeyPatch.context() as patch:
         patch.setitem(RECIPES, "mlp", dataclasses.replace(RECIPES["mlp"], steps_per_epoch=3, save_every=1, batch_size=8))
@@ -75,10 +77,15 @@ def test_another_setting_is_warned_of_with_both_values_and_the_way_back(checkpoi
 
 
 def test_another_version_is_warned_of_with_both(tmp_path, evaluate, monkeypatch):
-    old = trained(tmp_path, controller="0.9")
+    old = trained(tmp_path, controller_version="0.9")
     monkeypatch.setattr("mimicctl.schema.FORMAT_VERSION", 2)
     code, _, noted = evaluate("play", "--checkpoint", old, "--rollouts", "1", "--horizon", "3", "--workers", "1")
     assert code == 0 and "controller version was 0.9 and is 1.0; format version was 1 and is 2, since the policy learnt." in noted, noted
+
+
+def test_a_policy_of_mixed_demonstrations_learnt_under_no_one_setting(tmp_path, evaluate):
+    code, _, noted = evaluate("play", "--checkpoint", trained(tmp_path, swing_cancellation="mixed"), "--rollouts", "1", "--horizon", "3", "--workers", "1")
+    assert code == 0 and "swing cancellation was mixed and is on, since the policy learnt." in noted and "evaluates as it was" not in noted
 
 
 def test_a_policy_of_an_arm_has_no_switch(runs, evaluate):
