@@ -150,6 +150,16 @@ RECIPES = {
         ),
         replace(
             _ON_STATES,
+            name="mlp-hanging",
+            description="the mlp recipe for a gripper that hangs and swings: minutes on a laptop CPU",
+            obs_keys=("eef_pos", "eef_quat", "target_pos", "gripper_pos", "swing", "swing_vel", "object", "joint_vel"),
+            optional_keys=("gripper_to_object_yaw",),
+            turn=0.0,
+            # Who drives it waits until it has come to rest, and nothing that is observed says for how long.
+            **_IN_CHUNKS,
+        ),
+        replace(
+            _ON_STATES,
             name="mlp-base",
             description="the mlp recipe for a mobile base, from what lies about it: minutes on a laptop CPU",
             obs_keys=("base_velocity", "object"),

@@ -99,13 +99,13 @@ class _Run:
             taint(path, self.taint)
 
 
-_SPECIAL = ("mlp-base", "mlp-dual", "mlp-locomanipulation", "mlp-humanoid")
+_SPECIAL = ("mlp-base", "mlp-dual", "mlp-locomanipulation", "mlp-humanoid", "mlp-hanging")
 """Recipes for some robots; one that sees more comes before one that sees part of it."""
 
 
 def choose_recipe(settings: TrainSettings, dataset_path: Path) -> Recipe:
-    """The named recipe, with the settings' changes and what it observes of this dataset. "auto" is the one for images, for a base, for two arms or for a humanoid, on its
-    way or not, where there is all that it sees, and else the one for an arm.
+    """The named recipe, with the settings' changes and what it observes of this dataset. "auto" is the one for images, for a base, for two arms, for a humanoid, on its
+    way or not, or for what hangs and swings, where there is all that it sees, and else the one for an arm.
 
     Raises:
         UserError: there is none of that name, or the dataset cannot be read.

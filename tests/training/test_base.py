@@ -1,4 +1,4 @@
-"""Policies for a base and for two arms: chosen by what the dataset observes, trained, rolled out."""
+"""Policies for a base, for two arms and for what hangs: chosen by what the dataset observes, trained, rolled out."""
 
 from __future__ import annotations
 
@@ -12,13 +12,17 @@ from mimicctl.training.recipes import RECIPES
 
 pytestmark = pytest.mark.train
 
-DRIVE, TRAY = "MuJoCo-Drive-Tiago-v0", "MuJoCo-Lift-Tray-Dual-Franka-IK-Abs-v0"
+DRIVE, TRAY, HANGING = "MuJoCo-Drive-Tiago-v0", "MuJoCo-Lift-Tray-Dual-Franka-IK-Abs-v0", "MuJoCo-Pick-Stringman-v0"
 
 
 @pytest.mark.parametrize(
     ("task", "recipe", "stuck"),
-    [(DRIVE, "mlp-base", {"drive to the mark": 2}), (TRAY, "mlp-dual", {"left: grasp": 2, "right: grasp": 2, "lift": 0})],
-    ids=["base", "two arms"],
+    [
+        (DRIVE, "mlp-base", {"drive to the mark": 2}),
+        (TRAY, "mlp-dual", {"left: grasp": 2, "right: grasp": 2, "lift": 0}),
+        (HANGING, "mlp-hanging", {"grasp": 2, "place": 0}),
+    ],
+    ids=["base", "two arms", "hanging"],
 )
 def test_it_is_trained_and_rolled_out_without_further_flags(mimicctl, tmp_path, monkeypatch, task, recipe, stuck):
     from mimicctl.training.trainer import train
