@@ -147,7 +147,7 @@ def test_episodes_are_added_to_each_others_datasets(tmp_path, source_file):
 def test_what_a_killed_lerobot_session_leaves_is_a_dataset_again(tmp_path, episodes, where, encoded):
     killed = subprocess.run([sys.executable, "-m", "tests.conversion.crashing_lerobot", str(tmp_path / "there"), str(episodes), where], cwd=ROOT, check=False)
     assert killed.returncode == -signal.SIGKILL
-    with pytest.raises(OSError):  # it looks for what is missing on the hub, where it may not
+    with pytest.raises((OSError, ValueError)):  # it looks for what is missing on the hub, where it may not, or finds a table that was never closed
         opened(tmp_path / "there")
     made = salvage(tmp_path / "there", tmp_path / "saved")
     whole = episodes - (where == "recording")
