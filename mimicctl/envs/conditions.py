@@ -20,13 +20,13 @@ def conditions_of(env_args: Mapping[str, Any]) -> dict[str, Any]:
     return {key: said[key] for key in OF_THE_ENV if key in said} if isinstance(said, Mapping) else {}
 
 
-def joined(env_args: Mapping[str, Any], sim_args: Mapping[str, Any], *, first: bool) -> dict[str, Any]:
-    """`env_args` of a file once it has a demo more, that was recorded under `sim_args`. What its demos do not agree in is "mixed".
+def joined(env_args: Mapping[str, Any], lineage: Mapping[str, Any], *, first: bool) -> dict[str, Any]:
+    """`env_args` of a file once it has a demo more, whose lineage says what it was recorded under. What its demos do not agree in is "mixed".
 
     Args:
         first: the file has no other demos.
     """
-    said, now = conditions_of(env_args), conditions_of({"sim_args": sim_args})
+    said, now = conditions_of(env_args), conditions_of({"sim_args": lineage})
     agreed = {key: now[key] if first or said[key] == now[key] else MIXED for key in said.keys() & now.keys()}
     return {**env_args, "sim_args": {**env_args["sim_args"], **agreed}} if agreed else dict(env_args)
 

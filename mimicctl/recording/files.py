@@ -15,9 +15,9 @@ from mimicctl.dataset.reader import Dataset
 from mimicctl.dataset.writer import DatasetWriter, checked_output, partial_path, refuse_existing
 from mimicctl.envs import assets_of
 from mimicctl.envs.base import MimicEnv
-from mimicctl.envs.conditions import changes, conditions_of
+from mimicctl.envs.conditions import changes, conditions_of, joined
 from mimicctl.errors import UserError, listed
-from mimicctl.schema import FORMAT_VERSION
+from mimicctl.schema import FORMAT_VERSION, Episode
 from mimicctl.tasks import canonical_id, find_task
 from mimicctl.tasks.fingerprint import KEY, fingerprint
 
@@ -67,6 +67,13 @@ def recording_file(
         yield RecordingFile(path, writers[0], writers[1] if len(writers) > 1 else None, there[0][0], max(attempt for _, attempt in there))
 
 
+class _RecordingWriter(DatasetWriter):
+    """Keeps what the file says of conditions to what its demos were recorded under: the switch may be another one than when it was begun."""
+
+    def write(self, episode: Episode, *args: Any, **kwargs: Any) -> str:
+        return super().write(episode, *args, env_args=joined(self.env_args, episode.lineage, first=not len(self)), **kwargs)
+
+
 @contextmanager
 def _writing(path: Path, config: RunConfig, sim_args: dict[str, float], *, replacing: bool) -> Iterator[DatasetWriter]:
     """A writer whose file is gone afterwards if it has nothing in it."""
@@ -83,7 +90,7 @@ def _writing(path: Path, config: RunConfig, sim_args: dict[str, float], *, repla
         "assets": assets_of(task),
         **(_said_of(target) if target.exists() else {}),
     }
-    with DatasetWriter(target, task_id=task.task_id, lineage=lineage, env_args={"sim_args": sim_args}, durable=True) as writer:
+    with _RecordingWriter(target, task_id=task.task_id, lineage=lineage, env_args={"sim_args": sim_args}, durable=True) as writer:
         try:
             yield writer
         finally:

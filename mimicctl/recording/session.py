@@ -16,7 +16,7 @@ import mimicctl
 from mimicctl.dataset.writer import DatasetWriter
 from mimicctl.devices import Command, Device, Event, OperatorView
 from mimicctl.envs.base import MimicEnv
-from mimicctl.envs.conditions import OF_THE_ENV, joined
+from mimicctl.envs.conditions import OF_THE_ENV
 from mimicctl.errors import UserError
 from mimicctl.recording.quality import TakeQuality, quality_of
 from mimicctl.schema import Episode
@@ -206,8 +206,7 @@ def run_session(
                     progress.takes.append(take)
                 target = writer if outcome.saved else failed
                 if target is not None:
-                    # The switch may be another one than when the file was begun.
-                    target.write(episode, env_args=joined(target.env_args, env.sim_args, first=not len(target)))
+                    target.write(episode)
             progress.saved += outcome.saved
             progress.successes += outcome.saved and progress.done
             progress.outcomes.append(outcome)
