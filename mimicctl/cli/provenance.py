@@ -168,7 +168,10 @@ def _planned(title: str, graph: Graph, planned: Withdrawal, facts: list[tuple[st
     purges = [(named(p.path), len(p.demos), p.attempts, p.records, some(list(p.demos))) for p in planned.purges]
     tables = [Table("Datasets, written anew", ("file", "demos", "attempts", "entries", "which"), purges)] if purges else []
     others = [("refused from now on", named(p)) for p in planned.tainted] + [("removed", named(p)) for p in planned.removed]
-    others += [("pictures encoded again", f"{named(p.path)}: episodes {some(list(map(str, p.encoded)))}") for p in planned.purges if getattr(p, "encoded", ())]
+    from mimicctl.provenance.purge_export import ExportPurge
+
+    exports = [purge for purge in planned.purges if isinstance(purge, ExportPurge) and purge.encoded]
+    others += [("pictures encoded again", f"{named(purge.path)}: episodes {some(list(map(str, purge.encoded)))}") for purge in exports]
     others += [("kept: made with a refused checkpoint", named(p)) for p in planned.kept]
     others += [("kept: a withdrawn demo was made from it", f"{named(place.file)}:{place.demo}") for place in planned.ancestors]
     if others:

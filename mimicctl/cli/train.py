@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Annotated, Any, Optional
 
@@ -72,7 +73,6 @@ def command(
     run_config = resolve_settings(flags, config, override).config
     from mimicctl.errors import UserError
     from mimicctl.provenance.checklist import require_answers
-    from mimicctl.training.recipes import AUTO, RECIPES
     from mimicctl.training.trainer import train
 
     if algo not in ("bc", *_LEROBOTS):
@@ -99,16 +99,8 @@ def command(
             nonlocal steps
             steps = recipe.steps_per_epoch
             note(f"{recipe.name}: {recipe.description}. {frames} frames, {parameters} parameters, {recipe.epochs} epochs of {recipe.steps_per_epoch} steps.")
-            if settings.recipe == AUTO and recipe.rgb_keys and not settings.config_json:
-                note("The dataset has camera images, so they are what is learnt from. --recipe mlp learns from states.")
-            if settings.recipe == AUTO and not recipe.rgb_keys and not settings.config_json and _has_images(data):
-                note("The dataset has camera images, and no recipe for its robot looks at them: what is learnt from are states.")
-            if recipe.chunk and settings.normalize_actions:
-                note("This recipe brings each number of its chunks of actions to [-1, 1] by its own range, with --normalize-actions or without.")
-            if not settings.config_json and RECIPES[recipe.name].turn and not recipe.turn:
-                note("Scenes are not turned in training: what the columns of these observations mean is not known for the task of this dataset.")
-            if recipe.optional_keys and not set(recipe.optional_keys) & set(recipe.obs_keys):
-                note(f"The dataset has no {' or '.join(recipe.optional_keys)}, which this recipe learns a good deal better with. mimicctl generate writes it.")
+            for text in _remarks(recipe, settings, data):
+                note(text)
             reporter.set_total(recipe.epochs)
             reporter.update(0, "under way")
 
@@ -179,6 +171,23 @@ def _train_with_lerobot(data: Path, algo: str, run_config: Any, *, resume: bool,
         facts.append(("loss", f"{made.losses[0]:.3f} at first, {made.losses[-1]:.3f} at last"))
     data_shown = {"run": str(made.folder), "checkpoints": [str(path) for path in made.checkpoints], "losses": list(made.losses)}
     show(Outcome("Trained.", facts, next_command="mimicctl eval play", data=data_shown), as_json)
+
+
+def _remarks(recipe: Any, settings: Any, data: Path) -> Iterator[str]:
+    """What somebody may not expect of how a recipe, as it is fitted to the data, learns from it."""
+    from mimicctl.training.recipes import AUTO, RECIPES
+
+    if settings.recipe == AUTO and not settings.config_json:
+        if recipe.rgb_keys:
+            yield "The dataset has camera images, so they are what is learnt from. --recipe mlp learns from states."
+        elif _has_images(data):
+            yield "The dataset has camera images, and no recipe for its robot looks at them: what is learnt from are states."
+    if recipe.chunk and settings.normalize_actions:
+        yield "This recipe brings each number of its chunks of actions to [-1, 1] by its own range, with --normalize-actions or without."
+    if not settings.config_json and RECIPES[recipe.name].turn and not recipe.turn:
+        yield "Scenes are not turned in training: what the columns of these observations mean is not known for the task of this dataset."
+    if recipe.optional_keys and not set(recipe.optional_keys) & set(recipe.obs_keys):
+        yield f"The dataset has no {' or '.join(recipe.optional_keys)}, which this recipe learns a good deal better with. mimicctl generate writes it."
 
 
 def _has_images(data: Path) -> bool:

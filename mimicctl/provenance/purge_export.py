@@ -14,7 +14,7 @@ from mimicctl.conversion.lerobot.episode_rows import FoundRows, Rows
 from mimicctl.conversion.lerobot.folder import EpisodeEntry, LeRobotFolder
 from mimicctl.conversion.lerobot.parquet import import_pyarrow
 from mimicctl.conversion.lerobot.replacing import put_in_place
-from mimicctl.conversion.lerobot.sidecar import FOLDER, Sidecar, source_path
+from mimicctl.conversion.lerobot.sidecar import FOLDERS, Sidecar, source_path
 from mimicctl.conversion.lerobot.splicing import begins_by_itself, stored_pictures
 from mimicctl.dataset.committed_file import write_lock
 from mimicctl.dataset.reader import Dataset
@@ -24,8 +24,9 @@ from mimicctl.provenance.purge import Purge, plan_purge, write_without
 from mimicctl.provenance.workspace import DatasetFile
 from mimicctl.video import import_av
 
-_OURS = ("meta", "data", "videos", FOLDER)
 _COUNTERS = ("episode_index", "index")
+_PICTURES = "images"
+"""Where LeRobot keeps pictures of an episode until they are encoded, and after a crash."""
 
 
 @dataclass(frozen=True)
@@ -108,9 +109,12 @@ def carry_out_export(purge: ExportPurge, withdrawn: Collection[str], record: str
                 return
             _write(folder, staying, purge, withdrawn, record, at, work)
             _compare(folder, staying, purge, work)
+            going = shutil.ignore_patterns(*(f"episode-{_number(name):06d}" for name in purge.demos))
             for item in sorted(path.iterdir()):
-                if item.name not in _OURS:
-                    (shutil.copytree if item.is_dir() else shutil.copy2)(item, work / item.name)
+                if item.is_dir() and item.name not in FOLDERS:
+                    shutil.copytree(item, work / item.name, ignore=going if item.name == _PICTURES else None)
+                elif item.is_file():
+                    shutil.copy2(item, work / item.name)
             put_in_place(work, path)
         except (OSError, ValueError, RuntimeError) as error:  # h5py raises the last, pyarrow and PyAV the others
             reason = getattr(error, "strerror", None) or error
@@ -128,7 +132,7 @@ def _staying(folder: LeRobotFolder, gone: Collection[str]) -> list[EpisodeEntry]
 
 
 def _remove(path: Path) -> None:
-    for name in _OURS:
+    for name in (*FOLDERS, _PICTURES):
         if (path / name).exists():
             shutil.rmtree(path / name)
     if not any(path.iterdir()):

@@ -16,7 +16,7 @@ import mimicctl
 from mimicctl.dataset.writer import DatasetWriter
 from mimicctl.devices import Command, Device, Event, OperatorView
 from mimicctl.envs.base import MimicEnv
-from mimicctl.envs.conditions import OF_THE_ENV
+from mimicctl.envs.conditions import conditions_of
 from mimicctl.errors import UserError
 from mimicctl.recording.quality import TakeQuality, quality_of
 from mimicctl.schema import Episode
@@ -199,7 +199,7 @@ def run_session(
             outcome, episode = session.attempt(np.random.SeedSequence(seed, spawn_key=(seed_space, attempt)), attempt)
             if episode is not None:
                 take = quality_of(episode, env.task.control_hz, env.gripper_actions(episode.actions), progress.held)
-                conditions = {key: env.sim_args[key] for key in OF_THE_ENV if key in env.sim_args}
+                conditions = conditions_of({"sim_args": env.sim_args})
                 facts = {"seed": seed, "attempt": attempt, "step_hz": progress.rules.step_hz, "outcome": outcome.value, "quality": take.facts(), **conditions}
                 episode.lineage = lineage_of(device, operator, consent_id, **facts)
                 if outcome.saved and autopilot is None:

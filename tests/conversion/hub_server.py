@@ -83,6 +83,8 @@ class Hub:
                 for line in map(json.loads, body.splitlines()):
                     if line["key"] == "file":
                         files[line["value"]["path"]] = base64.b64decode(line["value"]["content"])
+                    elif line["key"] == "deletedFile":
+                        del files[line["value"]["path"]]
                 return self._send(
                     request, 200, {"success": True, "commitOid": "1" * 40, "commitUrl": f"{self.address}/datasets/{name}/commit/1", "hookOutput": ""}
                 )

@@ -62,6 +62,17 @@ def test_the_tag_follows_and_the_sidecar_can_stay(cli, hub, tmp_path, source_fil
     assert hub.repos["someone/stack"]["tags"] == ["v3.0"]
 
 
+def test_what_is_no_longer_in_the_dataset_goes_from_the_hub_too(cli, hub, tmp_path, source_file):
+    to_lerobot(source_file, tmp_path / "there")
+    assert cli("push", "there", "--repo-id", "someone/stack").returncode == 0
+    there = hub.repos["someone/stack"]["files"]
+    there |= {"data/chunk-000/file-001.parquet": b"of a withdrawn demo", "notes.txt": b"somebody's own"}
+    assert cli("push", "there", "--repo-id", "someone/stack").returncode == 0
+    assert there.keys() == contents(tmp_path / "there").keys() | {"README.md", "notes.txt"}
+    assert cli("push", "there", "--repo-id", "someone/stack", "--no-sidecar").returncode == 0
+    assert not [path for path in there if path.startswith("mimicctl")], "nor what lay beside it, if it is to stay behind"
+
+
 def test_nothing_is_sent_unasked(cli, hub, tmp_path, source_file):
     to_lerobot(source_file, tmp_path / "there")
     dry = cli("push", "there", "--repo-id", "someone/stack", "--dry-run")

@@ -128,6 +128,20 @@ def test_episodes_that_go_are_what_brute_force_over_the_draws_says_and_all_other
     assert plan(graph, "again", planned.withdrawn & graph.nodes.keys()).purges == ()
 
 
+def test_pictures_that_a_crash_left_go_with_their_episode_and_files_of_ones_own_stay(shop):
+    going = sorted(expected(shop, "bert")["generated"])
+    staying = sorted({f"demo_{number}" for number in range(12)} - set(going))
+    number_of = {name: int(name.removeprefix("demo_")) for name in (going[0], staying[0])}
+    for name, number in number_of.items():
+        folder = shop.folder / f"lerobot/images/top/episode-{number:06d}"
+        folder.mkdir(parents=True)
+        (folder / "frame-000000.png").write_bytes(name.encode())
+    (shop.folder / "lerobot/notes.txt").write_text("somebody's own")
+    withdraw(shop.folder, "bert")
+    left = {path.name for path in (shop.folder / "lerobot/images/top").iterdir()}
+    assert left == {f"episode-{number_of[staying[0]]:06d}"} and (shop.folder / "lerobot/notes.txt").read_text() == "somebody's own"
+
+
 def test_statistics_are_those_of_what_is_left(shop):
     withdraw(shop.folder, "bert")
     opened = LeRobotFolder(shop.folder / "lerobot")

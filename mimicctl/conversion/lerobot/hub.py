@@ -12,7 +12,7 @@ from typing import Any
 
 from mimicctl.conversion.lerobot.folder import VERSION, LeRobotFolder
 from mimicctl.conversion.lerobot.replacing import put_in_place, refuse_stranger
-from mimicctl.conversion.lerobot.sidecar import FOLDER, Sidecar
+from mimicctl.conversion.lerobot.sidecar import FOLDER, FOLDERS, Sidecar
 from mimicctl.dataset.reader import json_object
 from mimicctl.errors import RunFailed, UserError, listed
 from mimicctl.schema import LINEAGE_ATTR
@@ -61,6 +61,8 @@ def packed(folder: str | Path, *, sidecar: bool = True) -> Parcel:
 def push(parcel: Parcel, repo_id: str, *, public: bool = False) -> str:
     """Upload a dataset; files that are there already with the same content are not sent again. Returns its address.
 
+    Files of the dataset that was there before, and is not in this one, go in the same commit, so that what was withdrawn is not found there any more; the hub keeps earlier commits.
+
     Args:
         repo_id: `<user or organisation>/<name>`; made, private, if it is not there.
         public: make it for everybody, or add to one that is.
@@ -77,7 +79,12 @@ def push(parcel: Parcel, repo_id: str, *, public: bool = False) -> str:
             raise UserError("The repository is public; nothing was sent.", where=address, do="--public to send it there, or name another --repo-id")
         names = [str(path) for path in parcel.files]
         api.upload_folder(
-            repo_id=repo_id, repo_type="dataset", folder_path=parcel.folder, allow_patterns=names, commit_message=f"mimicctl: {parcel.episodes} episodes"
+            repo_id=repo_id,
+            repo_type="dataset",
+            folder_path=parcel.folder,
+            allow_patterns=names,
+            delete_patterns=[f"{name}/*" for name in FOLDERS],
+            commit_message=f"mimicctl: {parcel.episodes} episodes",
         )
         if "README.md" not in names:
             api.upload_file(

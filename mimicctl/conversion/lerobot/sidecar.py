@@ -25,6 +25,9 @@ from mimicctl.errors import UserError
 from mimicctl.schema import LINEAGE_ATTR
 
 FOLDER = "mimicctl"
+FOLDERS = ("meta", "data", "videos", FOLDER)
+"""All that a dataset consists of, with what lies beside it."""
+
 FEATURES = f"{FOLDER}/features.json"
 REST = f"{FOLDER}/{NUMBERED}.hdf5"
 _ORIGIN_ATTR = "mimicctl_episode"
