@@ -37,7 +37,7 @@ def lint(session: nox.Session) -> None:
 @nox.session(default=False)
 def train(session: nox.Session) -> None:
     """With the real torch, robomimic and Pink (a large download where there is no CPU build of torch), and pictures where there is OpenGL."""
-    session.install("torch==2.13.0")
+    session.install("torch==2.13.0", "torchvision==0.28.0")
     session.install("-e", ".[test,train,video,humanoid]")
     session.install("--no-deps", "robomimic==0.3.0", "robosuite==1.5.2")
     session.run("python", "-m", "pytest", "-m", "train or render or humanoid", *session.posargs)

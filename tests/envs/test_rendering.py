@@ -91,3 +91,14 @@ def test_opengl_is_found_in_a_process_that_has_mujoco_already(gl):
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=120)
     assert done.stdout.strip() == "True", done.stderr
+
+
+@pytest.mark.render
+def test_pytorch_of_pypi_can_be_loaded_after_something_was_drawn(gl):
+    """Mesa and triton have an LLVM each, and in the other order the process dies."""
+    pytest.importorskip("triton")
+    pytest.importorskip("torch")
+    draw = "c = new_context(8, 8); mujoco.MjrContext(mujoco.MjModel.from_xml_string('<mujoco/>'), 100)"
+    code = f"from mimicctl.envs.mujoco.gl import new_context; import mujoco; {draw}; import torch._dynamo; import triton; print('alive')"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert done.stdout == "alive\n", f"ended with code {done.returncode}: {done.stderr[-500:]}"

@@ -12,6 +12,7 @@ import os
 import platform
 import subprocess
 import sys
+from contextlib import suppress
 from typing import Any
 
 from mimicctl.errors import UserError
@@ -67,7 +68,17 @@ def new_context(width: int, height: int) -> Any:
 
     It is made by MuJoCo's module of that name: `mujoco.GLContext` is decided when mujoco is first imported, which may be long past.
     """
+    _load_triton()
     name = os.environ.get(_VARIABLE, "").lower()
     context = importlib.import_module(f"mujoco.{name}" if name in _OWN_MODULES else "mujoco").GLContext(width, height)
     context.make_current()
     return context
+
+
+def _load_triton() -> None:
+    """PyTorch's triton and Mesa each bring an LLVM of their own, and triton crashes the process if its own is loaded second (triton 3.9, Mesa 22.3).
+
+    PyTorch loads it where it is built for CUDA, which is what PyPI has for Linux, GPU or not. A fifth of a second.
+    """
+    with suppress(Exception):  # not installed, or it does not work, which is for whoever needs it to say
+        importlib.import_module("triton")
