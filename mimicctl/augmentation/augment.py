@@ -23,11 +23,12 @@ from mimicctl.dataset.frames import Frames, write_frames
 from mimicctl.dataset.reader import Dataset, demo_number, file_sha256
 from mimicctl.dataset.resume import find_unfinished
 from mimicctl.dataset.writer import DatasetWriter, checked_output, copy_demo, partial_path
+from mimicctl.envs import require_renderer
 from mimicctl.envs.mujoco.appearance import PLAIN, Appearance, randomised
 from mimicctl.envs.mujoco.cameras import CHANNELS
 from mimicctl.errors import RunFailed, UserError, listed
 from mimicctl.rendering.replay import drawing_settings, positions_of, refuse_unfit, scenes_of, with_cameras
-from mimicctl.rendering.workers import Drawing, check_opengl, frames_in_order
+from mimicctl.rendering.workers import Drawing, frames_in_order
 from mimicctl.schema import LINEAGE_ATTR
 from mimicctl.settings import AugmentSettings
 from mimicctl.tasks import TaskSpec, with_family
@@ -112,7 +113,8 @@ def augment(
             _check_images(dataset, task)
             keys = tuple(camera.name for camera in task.cameras if camera.name in dataset.group(dataset.demos[0])["obs"])
         else:
-            check_opengl()
+            _refuse_isaaclab(task)
+            require_renderer(task)
             keys = tuple(camera.key(modality) for camera in task.cameras for modality in camera.modalities)
         copies = plan_copies(dataset.demos, seed, settings.copies, with_originals=settings.with_originals)
         lineage = _lineage(dataset, task, settings, rendering, seed)
@@ -139,6 +141,12 @@ def augment(
 
 
 # What the engines need ---------------------------------------------------------------------------------------
+
+
+def _refuse_isaaclab(task: TaskSpec) -> None:
+    if task.isaaclab is not None:
+        do = "draw the demonstrations on the same task of MuJoCo (--task MuJoCo-...), or give --engine procedural"
+        raise UserError("What draws on Isaac Lab has no other light or materials.", where=f"--engine rerender on {task.task_id}", do=do)
 
 
 def _task_seen_whole(task_id: str) -> TaskSpec:

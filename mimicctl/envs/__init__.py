@@ -13,10 +13,22 @@ from mimicctl.errors import UserError
 from mimicctl.tasks import find_task
 
 if TYPE_CHECKING:
-    from mimicctl.envs.base import MimicEnv, MotionPlanner
-    from mimicctl.tasks import TaskSpec
+    from collections.abc import Sequence
 
-__all__ = ["assets_of", "make_env", "make_planner", "physics_of", "require_humanoid", "require_planner", "worker_processes"]
+    from mimicctl.envs.base import MimicEnv, MotionPlanner, Renderer
+    from mimicctl.tasks import CameraSpec, RenderingMode, TaskSpec
+
+__all__ = [
+    "assets_of",
+    "make_env",
+    "make_planner",
+    "make_renderer",
+    "physics_of",
+    "require_humanoid",
+    "require_planner",
+    "require_renderer",
+    "worker_processes",
+]
 
 _HUMANOID = {"pinocchio": "pin", "pink": "pin-pink", "daqp": "daqp"}
 """What moves the arms of humanoids: modules and the packages that they are in."""
@@ -64,6 +76,33 @@ def require_humanoid(task: TaskSpec) -> None:
     if task.is_humanoid and (missing := [name for name in _HUMANOID if importlib.util.find_spec(name) is None]):
         what = f"{task.task_id} has a humanoid, and what moves its arms is not installed: {', '.join(_HUMANOID[name] for name in missing)}."
         raise UserError(what, where=sys.prefix, do='pip install "mimicctl[humanoid]"')
+
+
+def require_renderer(task: TaskSpec) -> None:
+    """UserError if nothing draws `task` here: to know before any work is done."""
+    if task.isaaclab is not None:
+        from mimicctl.envs.isaaclab.drawing import require_renderer as require
+    else:
+        from mimicctl.envs.mujoco.gl import choose_gl
+
+        choose_gl()
+        return
+    require(task)
+
+
+def make_renderer(task: TaskSpec, mode: RenderingMode, cameras: Sequence[CameraSpec]) -> Renderer:
+    """What draws `task`. `require_renderer` comes first. On Isaac Lab it ends the envs of this process, which has one simulation.
+
+    Raises:
+        UserError: the task's assets are missing.
+    """
+    if task.isaaclab is not None:
+        from mimicctl.envs.isaaclab.drawing import SceneRenderer as NewtonRenderer
+
+        return NewtonRenderer(task, mode, cameras)
+    from mimicctl.envs.mujoco.cameras import SceneRenderer
+
+    return SceneRenderer(task, mode, cameras)
 
 
 def physics_of(task: TaskSpec) -> str:

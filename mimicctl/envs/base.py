@@ -18,6 +18,7 @@ from typing import Any, Protocol
 
 import numpy as np
 
+from mimicctl.envs.mujoco.appearance import Appearance
 from mimicctl.schema import Episode
 from mimicctl.tasks.spec import TaskSpec
 
@@ -105,6 +106,18 @@ class MimicEnv(Protocol):
 
     def episode(self, snapshots: Snapshot, actions: np.ndarray, *, with_datagen_info: bool) -> Episode:
         """The episode that `actions` (T, A) made, from its T + 1 snapshots (before the first step, then after each)."""
+
+    def close(self) -> None: ...
+
+
+class Renderer(Protocol):
+    """Draws what cameras of a task see."""
+
+    def images_of(self, rows: np.ndarray) -> dict[str, np.ndarray]:
+        """Observation key to (n, H, W, C) of scenes whose rows (n, K) say what is where: joint positions, or on Isaac Lab `pose_rows`."""
+
+    def wear(self, appearance: Appearance) -> None:
+        """Draw the scene so from now on."""
 
     def close(self) -> None: ...
 

@@ -9,9 +9,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from mimicctl import schema
-from mimicctl.envs import make_env
+from mimicctl.envs import make_env, require_renderer
 from mimicctl.envs.conditions import FORMAT_VERSION, MIXED, SWING_CANCELLATION, changes, conditions_of
-from mimicctl.envs.mujoco.gl import choose_gl
 from mimicctl.errors import UserError
 from mimicctl.provenance.checkpoints import refuse_tainted
 from mimicctl.rendering.replay import with_cameras
@@ -106,15 +105,16 @@ def task_of(
         on_event: called with a sentence if the task is no longer what a policy learnt.
 
     Raises:
-        UserError: a checkpoint cannot be loaded, does not say its task, or was trained on another one; or it sees images, and no OpenGL works here or
-            the task is on Isaac Lab.
+        UserError: a checkpoint cannot be loaded, does not say its task, or was trained on another one; or it sees images, and nothing draws them here, or
+            other looks of them are needed and the task is on Isaac Lab.
     """
     from mimicctl.training.policies import load_policy
 
     refuse_tainted(checkpoints, allow_tainted)
     policies = [load_policy(path, action_range=action_range) for path in checkpoints]
     for policy in policies:
-        _refuse_images_of_isaaclab(policy, task_id or _env_name(policy), need_images)
+        if need_images:
+            _refuse_looks_of_isaaclab(policy, task_id or _env_name(policy))
         if need_images and not policy.rgb_keys:
             raise UserError(
                 "The policy sees no camera images, so the look of the scene changes nothing for it.",
@@ -140,14 +140,19 @@ def task_of(
         if changed := changes(_learnt_under(policy), now):
             on_event(f"{policy.path}: {changed}, since the policy learnt.{_switch_back(policy, task)}")
     if any(policy.rgb_keys for policy in policies):
-        choose_gl()
+        require_renderer(task)
     return task
 
 
 def _task_of(policy: Policy, task_id: str) -> TaskSpec:
     """With cameras if the policy sees images: the physics are the same."""
     task = find_task(task_id) if task_id else _task_named_in(policy)
-    return with_cameras(task.task_id) if policy.rgb_keys else task
+    if not policy.rgb_keys or (task.isaaclab is not None and task.cameras):
+        return task
+    if task.isaaclab is not None:
+        what = f"The policy sees camera images ({', '.join(policy.rgb_keys)}), and {task.task_id} has no cameras."
+        raise UserError(what, where=str(policy.path), do="give the --task of the same name with cameras (...-Visuomotor-...)")
+    return with_cameras(task.task_id)
 
 
 def _env_name(policy: Policy) -> str:
@@ -168,17 +173,12 @@ def _switch_back(policy: Policy, task: TaskSpec) -> str:
     return f" {'--swing-cancellation' if learnt else '--no-swing-cancellation'} evaluates as it was."
 
 
-def _refuse_images_of_isaaclab(policy: Policy, task_id: str, need_images: bool) -> None:
-    """UserError where images of Isaac Lab would be needed, before it is started."""
-    if not on_isaaclab(task_id):
-        return
-    where = f"{policy.path} on {task_id}"
-    if need_images:
-        what = "eval robust changes light, background and textures, which on Isaac Lab its renderer draws, and mimicctl does not use that yet."
-        raise UserError(what, where=where, do="give a --task on MuJoCo; how often a policy that sees no images succeeds on Isaac Lab, mimicctl eval play says")
-    if policy.rgb_keys:
-        what = f"The policy sees camera images ({', '.join(policy.rgb_keys)}), and there are none of Isaac Lab yet."
-        raise UserError(what, where=where, do="give a --task on MuJoCo, or train a policy on states (mimicctl train --recipe mlp)")
+def _refuse_looks_of_isaaclab(policy: Policy, task_id: str) -> None:
+    """UserError where other looks of Isaac Lab would be needed, before it is started."""
+    if on_isaaclab(task_id):
+        what = "eval robust changes light, background and textures, and what draws on Isaac Lab without Isaac Sim draws a scene as it is."
+        do = "give a --task on MuJoCo; how often a policy succeeds on Isaac Lab as it is, mimicctl eval play says"
+        raise UserError(what, where=f"{policy.path} on {task_id}", do=do)
 
 
 def _task_named_in(policy: Policy) -> TaskSpec:

@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 
 from mimicctl.envs.base import MimicEnv
-from mimicctl.evaluation.sight import Sight, view_of
+from mimicctl.evaluation.sight import sight_of, view_of
 
 
 class LivePolicy:
@@ -23,7 +23,7 @@ class LivePolicy:
 
         self._env, self._policy = env, load_policy(checkpoint, seed=seed, action_range=action_range)
         view = view_of(self._policy, env.task)
-        self._sight = Sight(view) if view else None
+        self._sight = sight_of(view, env) if view else None
         self._policy.start(1)
 
     def begin(self, attempt: int) -> None:

@@ -14,7 +14,7 @@ from mimicctl.envs import make_env, worker_processes
 from mimicctl.evaluation.checkpoints import labels_of
 from mimicctl.evaluation.film import clear_unfinished, film_rollout
 from mimicctl.evaluation.rollouts import Rollout, roll_out
-from mimicctl.evaluation.sight import Sight, view_of
+from mimicctl.evaluation.sight import sight_of, view_of
 from mimicctl.rendering.film import Film
 from mimicctl.tasks import TaskSpec
 
@@ -98,7 +98,7 @@ def _roll_out(job: _Job, next_number: NextNumber) -> Iterator[tuple[int, tuple[P
             checkpoint = job.checkpoints[place]
             policy = load_policy(checkpoint, seed=job.seed, action_range=job.action_range)
             view = view_of(policy, job.task)
-            with closing(Sight(view)) if view else nullcontext() as sight:
+            with closing(sight_of(view, env)) if view else nullcontext() as sight:
                 rollouts = roll_out(env, policy, upcoming.of(place), horizon=job.horizon, seed=job.seed, recorded=job.filmed, sight=sight)
                 for rollout, snapshots in rollouts:
                     if film is not None and snapshots is not None:

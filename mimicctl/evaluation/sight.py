@@ -4,14 +4,19 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Mapping
+from multiprocessing.connection import Connection
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from mimicctl.envs import make_renderer
+from mimicctl.envs.base import MimicEnv
+from mimicctl.envs.isaaclab.drawing import SceneRenderer as NewtonRenderer
+from mimicctl.envs.isaaclab.drawing import pose_rows
 from mimicctl.envs.mujoco.appearance import Appearance
-from mimicctl.envs.mujoco.cameras import SceneRenderer
-from mimicctl.envs.mujoco.looks import RenderingMode
-from mimicctl.tasks import CameraSpec, TaskSpec
+from mimicctl.errors import RunFailed, UserError
+from mimicctl.processes import SPAWN, as_user_error, become_worker, one_thread_each
+from mimicctl.tasks import CameraSpec, RenderingMode, TaskSpec, told_of_tasks
 
 if TYPE_CHECKING:
     from mimicctl.training.policy import Policy
@@ -57,16 +62,20 @@ def rendering_mode_in(lineage: Mapping[str, Any]) -> RenderingMode | None:
     return next((mode for mode in found if mode), None)
 
 
+def sight_of(view: View, env: MimicEnv) -> Sight | SightElsewhere:
+    """What draws a view of `env`. `require_renderer` comes first."""
+    return Sight(view) if view.task.isaaclab is None else SightElsewhere(view, env)
+
+
 class Sight:
-    """Draws a view of envs. `choose_gl` comes first."""
+    """Draws a view of envs on MuJoCo."""
 
     def __init__(self, view: View) -> None:
-        self._renderer = SceneRenderer(view.task, view.mode, view.cameras)
+        self._renderer = make_renderer(view.task, view.mode, view.cameras)
 
     def images(self, snapshots: np.ndarray) -> dict[str, np.ndarray]:
         """Observation key to (n, H, W, 3) uint8 of snapshots (n, K), which begin with joint positions."""
-        seen = [self._renderer.images(snapshot[: self._renderer.nq]) for snapshot in snapshots]
-        return {key: np.stack([images[key] for images in seen]) for key in seen[0]}
+        return self._renderer.images_of(snapshots)
 
     def wear(self, appearance: Appearance) -> None:
         """Draw the scene so from now on."""
@@ -74,3 +83,50 @@ class Sight:
 
     def close(self) -> None:
         self._renderer.close()
+
+
+class SightElsewhere:
+    """Draws a view of envs on Isaac Lab, in a process of its own: a process has one simulation, and the envs' is in this one."""
+
+    def __init__(self, view: View, env: MimicEnv) -> None:
+        self._env = env
+        self._connection, theirs = SPAWN.Pipe()
+        self._process = SPAWN.Process(target=_draw, args=(view, env.num_envs, told_of_tasks(), theirs), daemon=True)
+        with one_thread_each():
+            self._process.start()
+        theirs.close()
+
+    def images(self, snapshots: np.ndarray) -> dict[str, np.ndarray]:
+        """As `Sight.images`, of snapshots of the env.
+
+        Raises:
+            UserError: the scene cannot be drawn.
+            RunFailed: the process has died.
+        """
+        try:
+            self._connection.send(pose_rows(self._env.scene_state(snapshots)))
+            answer = self._connection.recv()
+        except (EOFError, OSError):
+            self._process.join()
+            raise RunFailed(f"The process that draws for the policy has died (exit code {self._process.exitcode}).", do="run again") from None
+        if isinstance(answer, UserError):
+            raise answer
+        return answer
+
+    def close(self) -> None:
+        self._connection.close()
+        self._process.terminate()
+        self._process.join()
+
+
+def _draw(view: View, at_once: int, of_tasks: tuple[tuple[str, ...], bool | None], connection: Connection) -> None:
+    """Body of the process: rows of poses come, and their images go."""
+    become_worker(*of_tasks)
+    try:
+        renderer = NewtonRenderer(view.task, view.mode, view.cameras, at_once)
+        while True:
+            connection.send(renderer.images_of(connection.recv()))
+    except EOFError:
+        pass  # nobody looks any more
+    except Exception as error:
+        connection.send(as_user_error(error))

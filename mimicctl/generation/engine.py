@@ -19,7 +19,7 @@ from mimicctl.dataset.masks import without_discarded
 from mimicctl.dataset.reader import Dataset, demo_number
 from mimicctl.dataset.resume import find_unfinished
 from mimicctl.dataset.writer import DatasetWriter, checked_output, partial_path
-from mimicctl.envs import assets_of, make_env, physics_of, require_planner, worker_processes
+from mimicctl.envs import assets_of, make_env, physics_of, require_planner, require_renderer, worker_processes
 from mimicctl.envs.base import MakeEnv, MimicEnv
 from mimicctl.envs.conditions import changes, conditions_of
 from mimicctl.errors import UserError
@@ -34,7 +34,7 @@ from mimicctl.generation.source import SourcePool, Sources, load_pool
 from mimicctl.generation.status import StatusFile
 from mimicctl.generation.trial import TrialResult, TrialSettings
 from mimicctl.rendering.replay import drawing_settings, positions_of
-from mimicctl.rendering.workers import Drawing, check_opengl, frames_in_order
+from mimicctl.rendering.workers import Drawing, frames_in_order
 from mimicctl.shard import Shard
 from mimicctl.tasks import TaskSpec, find_task
 from mimicctl.tasks.fingerprint import KEY, fingerprint
@@ -210,7 +210,7 @@ def _checked(
     sources = _load_source(task, input_file or bundled_source(task), settings, on_event) if growing is None else growing
     lineage = _lineage(task, seed, settings, sources)
     if task.cameras:
-        check_opengl()
+        require_renderer(task)
         lineage["render"] = drawing_settings(rendering)
     return task, sources, output, lineage
 

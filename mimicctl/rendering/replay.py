@@ -16,6 +16,8 @@ from mimicctl.config import RenderSettings
 from mimicctl.dataset.reader import Dataset
 from mimicctl.dataset.resume import find_unfinished
 from mimicctl.dataset.writer import DatasetWriter, checked_output, partial_path
+from mimicctl.envs import require_renderer
+from mimicctl.envs.isaaclab.drawing import pose_rows
 from mimicctl.envs.mujoco.cable_reader import CableReader
 from mimicctl.envs.mujoco.cameras import CHANNELS, cameras_of, image_shapes
 from mimicctl.envs.mujoco.franka_readers import reader_class
@@ -23,7 +25,7 @@ from mimicctl.envs.mujoco.humanoid_reader import HumanoidReader
 from mimicctl.envs.mujoco.locomanipulation import LocomanipulationReader
 from mimicctl.envs.mujoco.reader import SceneReader
 from mimicctl.errors import UserError
-from mimicctl.rendering.workers import Drawing, check_opengl, frames_in_order
+from mimicctl.rendering.workers import Drawing, frames_in_order
 from mimicctl.schema import Episode
 from mimicctl.tasks import TaskSpec, canonical_id, family_of, find_task, list_tasks, with_family
 from mimicctl.tasks.fingerprint import KEY, fingerprint
@@ -67,23 +69,23 @@ def drawing_settings(settings: RenderSettings) -> dict[str, Any]:
 
 
 def positions_of(task: TaskSpec) -> Callable[[Episode], np.ndarray]:
-    """How to get from a recorded episode to the joint positions (T, nq) that its observations belong to: those before each action.
+    """How to get from a recorded episode to the rows (T, K) that a `Renderer` takes of what its observations belong to: the states before each action.
 
     The function raises a UserError for an episode without states, or with those of another scene.
     """
-    reader = reader_of(task)
+    rows_of = pose_rows if task.isaaclab is not None else reader_of(task).qpos_of
 
     def positions(episode: Episode) -> np.ndarray:
         if not episode.states or not episode.initial_state:
             raise UserError("The demonstration has no recorded states, so it cannot be drawn.", do="record it again, or leave it out")
         before = {path: np.concatenate([first, episode.states[path][:-1]]) for path, first in episode.initial_state.items() if path in episode.states}
-        return reader.qpos_of(before)
+        return rows_of(before)
 
     return positions
 
 
 def reader_of(task: TaskSpec) -> SceneReader:
-    """What reads joint positions off recorded states."""
+    """What reads joint positions off recorded states, on MuJoCo."""
     if task.robot == "cable_robot":
         return CableReader.of(task)
     if not task.is_humanoid:
@@ -112,14 +114,14 @@ def render_file(
         on_demo: called with the number drawn so far.
 
     Raises:
-        UserError: the dataset has no states or is of another task, the output exists, or no OpenGL works here.
+        UserError: the dataset has no states or is of another task, the output exists, or nothing draws here.
     """
     output = checked_output(output_file)
     with Dataset(input_file) as dataset:
         task = with_cameras(task_id or dataset.task_id)
         positions = positions_of(task)
         refuse_unfit(dataset, task, output)
-        check_opengl()
+        require_renderer(task)
         lineage = _lineage(dataset, task, settings)
         resumed = find_unfinished(output, lineage, resume=resume, overwrite=overwrite)
         cameras = cameras_of(task, settings.image_size)
@@ -141,7 +143,7 @@ def render_file(
 
 
 def scenes_of(dataset: Dataset, names: Sequence[str], positions: Callable[[Episode], np.ndarray]) -> Iterator[tuple[str, np.ndarray]]:
-    """Demos with their joint positions (T, nq)."""
+    """Demos with their rows (T, K)."""
     for name in names:
         try:
             yield name, positions(dataset.episode(name, only=("actions", "states/", "initial_state/")))

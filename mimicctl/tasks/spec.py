@@ -40,6 +40,9 @@ CoordinationScheme = Literal["replay", "transform", "translate"]
 Modality = Literal["rgb", "depth", "normals", "segmentation"]
 """What a camera measures; docs/cameras.md has shapes, units and frames."""
 
+RenderingMode = Literal["performance", "balanced", "quality"]
+"""How much is spent on a picture."""
+
 BODY = "body"
 """The eef that is a robot's body, whose subtasks take it from place to place, as Isaac Lab calls it. As the `object_ref` of another eef: a segment that
 keeps its relation to the body while that goes."""

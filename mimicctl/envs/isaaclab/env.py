@@ -14,7 +14,7 @@ from mimicctl.envs.base import Snapshot
 from mimicctl.envs.isaaclab import versions
 from mimicctl.envs.isaaclab.actions import Actions, orthonormal
 from mimicctl.envs.isaaclab.launch import open_simulation
-from mimicctl.envs.isaaclab.rows import Rows
+from mimicctl.envs.isaaclab.rows import Rows, flat
 from mimicctl.errors import RunFailed, UserError
 from mimicctl.schema import Episode
 from mimicctl.tasks.spec import Stack, TaskSpec
@@ -179,7 +179,7 @@ class IsaacLabEnv:
         parts["success"] = self._simulation.succeeded().reshape(count)
         parts["finger"] = self._finger()
         parts |= {f"obs/{key}": value for key, value in env.obs_buf["policy"].items()}
-        parts |= {f"state/{path}": value for path, value in _flat(env.scene.get_state(is_relative=True))}
+        parts |= {f"state/{path}": value for path, value in flat(env.scene.get_state(is_relative=True))}
         terms = [env.action_manager.get_term(name) for name in env.action_manager.active_terms]
         return parts | {f"processed/{name}": versions.tensor(term.processed_actions) for name, term in enumerate(terms)}
 
@@ -245,14 +245,6 @@ def _inference() -> Iterator[None]:
 
     with torch.inference_mode():
         yield
-
-
-def _flat(state: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, torch.Tensor]]:
-    for name, value in state.items():
-        if isinstance(value, Mapping):
-            yield from _flat(value, f"{prefix}{name}/")
-        else:
-            yield f"{prefix}{name}", versions.tensor(value)
 
 
 def _finger_joint(env: Any) -> Callable[[], torch.Tensor]:

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from mimicctl.envs.isaaclab import versions
+from mimicctl.envs.isaaclab.cameras import leave_out
 from mimicctl.errors import RunFailed, UserError
 from mimicctl.tasks.spec import IsaacLab
 
@@ -78,10 +79,21 @@ def open_simulation(how: IsaacLab, num_envs: int) -> Simulation:
     global _running
     if _running is not None and _running.how == how and _running.env.num_envs == num_envs:
         return _running
-    close_simulation()
     config = config_of(how, num_envs)
-    _refuse_cameras(config, how)
+    leave_out(config)
     success = getattr(config.terminations, "success", None)
+    env = start(config, how)
+    _running = Simulation(env, how, (lambda: success.func(env, **success.params)) if success is not None else None)
+    return _running
+
+
+def start(config: Any, how: IsaacLab) -> Any:
+    """The environment of a config of `config_of`, running until another is asked for.
+
+    Raises:
+        UserError: it cannot be made.
+    """
+    close_simulation()
     # An environment that ended episodes by itself would start the next one in the middle of a trial.
     for name in list(vars(config.terminations)):
         setattr(config.terminations, name, None)
@@ -96,17 +108,7 @@ def open_simulation(how: IsaacLab, num_envs: int) -> Simulation:
         _of_running.callback(env.close)
         env.reset()
     _stop_listening()
-    _running = Simulation(env, how, (lambda: success.func(env, **success.params)) if success is not None else None)
-    return _running
-
-
-def _refuse_cameras(config: Any, how: IsaacLab) -> None:
-    from isaaclab.sensors import CameraCfg
-
-    if cameras := [name for name, item in vars(config.scene).items() if isinstance(item, CameraCfg)]:
-        what = f"{how.env_id} has cameras ({', '.join(cameras)}), and images of Isaac Lab's renderers are not recorded."
-        do = "give the --task without cameras; of the three cubes, mimicctl dataset render FILE --task MuJoCo-Stack-Cube-Franka-IK-Rel-Visuomotor-v0 draws them afterwards"
-        raise UserError(what, where="--task", do=do)
+    return env
 
 
 def close_simulation() -> None:

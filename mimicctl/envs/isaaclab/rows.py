@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
-from typing import TYPE_CHECKING
+from collections.abc import Iterator, Mapping
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
+
+from mimicctl.envs.isaaclab import versions
 
 if TYPE_CHECKING:
     import torch
@@ -39,3 +41,12 @@ class Rows:
     def group(self, rows: np.ndarray, group: str) -> dict[str, np.ndarray]:
         """All parts called `group/...`, by what comes after the slash."""
         return {name.removeprefix(f"{group}/"): self.read(rows, name) for name in self._parts if name.startswith(f"{group}/")}
+
+
+def flat(state: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, torch.Tensor]]:
+    """A nested state of Isaac Lab by path: `rigid_object/cube_1/root_pose`."""
+    for name, value in state.items():
+        if isinstance(value, Mapping):
+            yield from flat(value, f"{prefix}{name}/")
+        else:
+            yield f"{prefix}{name}", versions.tensor(value)

@@ -7,6 +7,7 @@ import functools
 from typing import Any
 
 from mimicctl.envs.isaaclab import launch, versions
+from mimicctl.envs.isaaclab.cameras import cameras_in
 from mimicctl.envs.isaaclab.names import registered_as
 from mimicctl.tasks.spec import IsaacLab, ObjectSpec, OwnSuccess, ResetRange, Subtask, SubtaskConstraint, TaskSpec
 
@@ -62,7 +63,7 @@ def task_of(config: Any, task_id: str, how: IsaacLab, twin: TaskSpec | None) -> 
         "horizon": round(config.episode_length_s / dt),
         "generation": {name: getattr(config.datagen_config, f"generation_{name}") for name in _GENERATION},
         "isaaclab": how,
-        "cameras": (),
+        "cameras": cameras_in(config),
     }
     if twin:
         return dataclasses.replace(twin, **read)

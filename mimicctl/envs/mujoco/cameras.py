@@ -12,8 +12,8 @@ import numpy as np
 from mimicctl.envs.mujoco.appearance import Appearance
 from mimicctl.envs.mujoco.dressing import Dresser
 from mimicctl.envs.mujoco.gl import new_context
-from mimicctl.envs.mujoco.looks import RenderingMode, build_looks
-from mimicctl.tasks.spec import CameraSpec, Modality, TaskSpec
+from mimicctl.envs.mujoco.looks import build_looks
+from mimicctl.tasks.spec import CameraSpec, Modality, RenderingMode, TaskSpec
 
 if TYPE_CHECKING:
     import mujoco
@@ -99,6 +99,11 @@ class SceneRenderer:
             self._mujoco.mj_comPos(self._model, self._data)
             self._mujoco.mj_tendon(self._model, self._data)
         return {key: image for camera in self._cameras for key, image in self._look(camera).items()}
+
+    def images_of(self, rows: np.ndarray) -> dict[str, np.ndarray]:
+        """Observation key to (n, H, W, C) of scenes whose rows (n, K) begin with joint positions."""
+        seen = [self.images(row[: self.nq]) for row in rows]
+        return {key: np.stack([images[key] for images in seen]) for key in seen[0]}
 
     def close(self) -> None:
         """Harmless when closed already."""

@@ -6,7 +6,7 @@ It is never stepped. Its qpos is laid out as the physics model's, which it leave
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -21,14 +21,12 @@ from mimicctl.envs.mujoco.humanoids import BODIES
 from mimicctl.envs.mujoco.labels import add_labels
 from mimicctl.envs.mujoco.objects import add_part
 from mimicctl.envs.mujoco.scene import build_spec
-from mimicctl.tasks.spec import CameraSpec, TaskSpec
+from mimicctl.tasks.spec import CameraSpec, RenderingMode, TaskSpec
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     import mujoco
-
-RenderingMode = Literal["performance", "balanced", "quality"]
 
 
 @dataclass(frozen=True)
