@@ -135,6 +135,7 @@ def _panda(path: Path) -> None:
         parent, child = joint.find("parent").get("link"), joint.find("child").get("link")
         above, shift = folded.get(parent, (parent, np.eye(4)))
         _joint(stage, joint, above, child, shift @ _origin(joint))
+    _second_finger(stage, root, urdf)
     touching = [stage.GetPrimAtPath(f"/Panda/{name}/box") for name in _BOXES]
     _rough(stage, "/Panda/Material", touching)
     stage.Save()
@@ -206,7 +207,6 @@ def _joint(stage: Usd.Stage, joint: ElementTree.Element, parent: str, child: str
     made.CreateLowerLimitAttr(unit * float(limit.get("lower")))
     made.CreateUpperLimitAttr(unit * float(limit.get("upper")))
     if joint.find("mimic") is not None:
-        _mimic(stage, made.GetPrim(), joint.find("mimic").get("joint"))
         return
     drive = UsdPhysics.DriveAPI.Apply(made.GetPrim(), "angular" if kind == "revolute" else "linear")
     stiffness, damping = _ARM_DRIVE if kind == "revolute" else _FINGER_DRIVE
@@ -216,15 +216,32 @@ def _joint(stage: Usd.Stage, joint: ElementTree.Element, parent: str, child: str
     drive.CreateMaxForceAttr(float(limit.get("effort")))
 
 
-def _mimic(stage: Usd.Stage, prim: Usd.Prim, leader: str) -> None:
-    """Goes as `leader` goes: by PhysX's schema and by Newton's, neither of which pxr itself knows."""
-    prim.AddAppliedSchema("PhysxMimicJointAPI:rotX")
-    prim.CreateRelationship("physxMimicJoint:rotX:referenceJoint").SetTargets([f"/Panda/joints/{leader}"])
-    prim.CreateAttribute("physxMimicJoint:rotX:referenceJointAxis", Sdf.ValueTypeNames.Token).Set("rotX")
-    prim.CreateAttribute("physxMimicJoint:rotX:gearing", Sdf.ValueTypeNames.Float).Set(-1.0)
-    prim.CreateAttribute("physxMimicJoint:rotX:offset", Sdf.ValueTypeNames.Float).Set(0.0)
-    prim.AddAppliedSchema("NewtonMimicAPI")
-    prim.CreateRelationship("newton:mimicJoint").SetTargets([f"/Panda/joints/{leader}"])
+def _second_finger(stage: Usd.Stage, root: Usd.Prim, urdf: ElementTree.Element) -> None:
+    """It goes as the first one goes, by schemas that pxr itself does not know, in the variants that the task asks for by its physics.
+
+    MuJoCo's joint equality is as stiff as the joints are heavy: with the fingers' own 15 g it gives way by millimetres to what is grasped.
+    """
+    joint = next(joint for joint in urdf.iter("joint") if joint.find("mimic") is not None)
+    second, first = (stage.GetPrimAtPath(f"/Panda/joints/{name}") for name in (joint.get("name"), joint.find("mimic").get("joint")))
+    physics = root.GetVariantSets().AddVariantSet("Physics")
+    for variant in ("mujoco", "physx"):
+        physics.AddVariant(variant)
+        physics.SetVariantSelection(variant)
+        with physics.GetVariantEditContext():
+            if variant == "physx":
+                second.AddAppliedSchema("PhysxMimicJointAPI:rotX")
+                second.CreateRelationship("physxMimicJoint:rotX:referenceJoint").SetTargets([first.GetPath()])
+                second.CreateAttribute("physxMimicJoint:rotX:referenceJointAxis", Sdf.ValueTypeNames.Token).Set("rotX")
+                second.CreateAttribute("physxMimicJoint:rotX:gearing", Sdf.ValueTypeNames.Float).Set(-1.0)
+                second.CreateAttribute("physxMimicJoint:rotX:offset", Sdf.ValueTypeNames.Float).Set(0.0)
+                continue
+            for finger in (first, second):
+                finger.CreateAttribute("mjc:armature", Sdf.ValueTypeNames.Double).Set(0.1)
+            second.AddAppliedSchema("NewtonMimicAPI")
+            second.AddAppliedSchema("MjcEqualityJointAPI")
+            second.CreateRelationship("newton:mimicJoint").SetTargets([first.GetPath()])
+            second.CreateAttribute("mjc:solref", Sdf.ValueTypeNames.DoubleArray).Set([0.005, 1.0])
+            second.CreateAttribute("mjc:solimp", Sdf.ValueTypeNames.DoubleArray).Set([0.95, 0.99, 0.001, 0.5, 2.0])
 
 
 def _turn_of_x(axis: np.ndarray) -> np.ndarray:
