@@ -40,6 +40,7 @@ class IsaacLabEnv:
             raise UserError(f"{task.task_id} has no success term, so nothing tells a demonstration from a failure.", where="--task", do="choose another task")
         self._actions = Actions(self._env, task)
         self._finger = _finger_joint(self._env)
+        self._on_newton = versions.physics_of(task.isaaclab) == "newton"
         self._last = np.zeros((num_envs, self._env.action_manager.total_action_dim), dtype=np.float32)
         self._layout = Rows(self._parts())
         self.reset(range(num_envs), np.random.SeedSequence(0).spawn(num_envs))
@@ -75,6 +76,8 @@ class IsaacLabEnv:
         self._last = everyone
         with _inference():
             self._env.step(self._tensor(everyone))
+            if self._on_newton:
+                versions.require_room()
             self._rows = self._layout.pack(self._parts())
 
     def get_state(self, env_ids: Sequence[int]) -> list[dict[str, np.ndarray]]:

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from mimicctl.errors import UserError
+from mimicctl.errors import RunFailed, UserError
 from mimicctl.tasks.spec import IsaacLab
 
 if TYPE_CHECKING:
@@ -207,3 +207,24 @@ def settle_sensors(env: Any) -> None:
     for sensor in env.scene.sensors.values():
         sensor.update(dt=0.0, force_recompute=True)
     env.obs_buf = env.observation_manager.compute()
+
+
+def require_room() -> None:
+    """RunFailed if Newton's MuJoCo-Warp left something out of its last step for want of room, which it does without an end or an error.
+
+    A control step is looked at by its last physics step.
+    """
+    from isaaclab_newton.physics import NewtonManager
+
+    data = getattr(NewtonManager._solver, "mjw_data", None)
+    if data is None:
+        return
+    # MuJoCo-Warp's own count stops at the room there is where Newton finds the contacts.
+    found = max(int(count.numpy()[0]) for count in (data.nacon, NewtonManager._contacts.rigid_contact_count))
+    for what, needed, room, setting in (
+        ("contacts", -(-found // data.nworld), data.naconmax // data.nworld, "nconmax"),
+        ("rows of contacts and limits", int(data.nefc.numpy().max()), data.njmax, "njmax"),
+    ):
+        if needed > room:
+            more = f"-o 'isaaclab.overrides=[\"env.sim.physics.solver_cfg.{setting}={2 * needed}\"]'"
+            raise RunFailed(f"Newton has room for {room} {what} an env, and {needed} came up: it leaves the others out.", where=setting, do=f"give it more: {more}")
