@@ -4,7 +4,8 @@ python docs/overview.py                    # draws pictures that are missing, an
 python docs/overview.py --draw ID ...      # draws these again
 python docs/overview.py --draw all
 
-A picture shows the scripted operator at work, or, where it has no way, a demonstration that is generated for it; of a task with cameras, what they see of that.
+A picture shows the scripted operator at work, or, where it has no way, a demonstration that is generated for it; of a task with cameras, what they see of that;
+of one whose objects are one of several instances, four of them.
 Needs off-screen OpenGL, as videos do. A task that does not run here, for want of an extra for instance, is skipped, and the reason is said.
 """
 
@@ -70,28 +71,34 @@ def draw(task: TaskSpec) -> None:
         UserError: the task does not run here, or there is no OpenGL.
     """
     choose_gl()
+    count = 4 if any(item.instances for item in task.objects) else 1
     with closing(make_env(task)) as env:
-        episode = _attempt(task, env)
-        share = OVER_OBSTACLES if task.obstacles else MOMENTS.get(type(task.goal), 0.75)
-        step = round(share * (len(episode.actions) - 1))
-        env.reset_to([0], [{path: values[step] for path, values in episode.states.items()}])
-        snapshot = env.snapshot([0])[0]
-    picture = _through_cameras(task, snapshot) if task.cameras else _from_outside(task, snapshot)
+        snapshots = [_moment(task, env, episode) for episode in _attempts(task, env, count)]
+    pictures = [_through_cameras(task, snapshot) if task.cameras else _from_outside(task, snapshot) for snapshot in snapshots]
+    picture = pictures[0] if count == 1 else _sheet(pictures, 2)
     PICTURES.mkdir(exist_ok=True)
     # The palette that leaves small things their colours: the usual one spends all 256 on wood and walls.
     picture.quantize(256, method=Image.Quantize.MAXCOVERAGE, dither=Image.Dither.NONE).save(picture_of(task), optimize=True)
 
 
-def _attempt(task: TaskSpec, env: Any) -> Episode:
-    """The operator's, or a generated one."""
+def _attempts(task: TaskSpec, env: Any, count: int) -> list[Episode]:
+    """The operator's, or generated ones."""
     try:
-        return attempts_of_operator(env, 1, SEED)[0].episode
+        return [attempt.episode for attempt in attempts_of_operator(env, count, SEED)]
     except UserError:
-        settings = {"trials": 1, "workers": 1, "use_skillgen": bool(task.obstacles) and task.names_starts}
+        settings = {"trials": count, "workers": 1, "use_skillgen": bool(task.obstacles) and task.names_starts}
         with tempfile.TemporaryDirectory() as folder:
-            made = generate(task.task_id, SEED, GenerateSettings(output_file=f"{folder}/one.hdf5", **settings), None)
+            made = generate(task.task_id, SEED, GenerateSettings(output_file=f"{folder}/some.hdf5", **settings), None)
             with Dataset(made.path) as dataset:
-                return dataset.episode(dataset.demos[0])
+                return [dataset.episode(name) for name in dataset.demos]
+
+
+def _moment(task: TaskSpec, env: Any, episode: Episode) -> np.ndarray:
+    """(K,) when one sees best what the task is about."""
+    share = OVER_OBSTACLES if task.obstacles else MOMENTS.get(type(task.goal), 0.75)
+    step = round(share * (len(episode.actions) - 1))
+    env.reset_to([0], [{path: values[step] for path, values in episode.states.items()}])
+    return env.snapshot([0])[0]
 
 
 def _from_outside(task: TaskSpec, snapshot: np.ndarray) -> Image.Image:
@@ -107,11 +114,15 @@ def _through_cameras(task: TaskSpec, snapshot: np.ndarray) -> Image.Image:
     """All images of all cameras side by side, in two rows where there are more than two."""
     with closing(SceneRenderer(task, "balanced", cameras_of(task))) as renderer:
         seen = [Image.fromarray(as_picture(key, image)) for key, image in renderer.images(snapshot[: renderer.nq]).items()]
-    columns = len(seen) if len(seen) < 3 else -(-len(seen) // 2)
+    return _sheet(seen, len(seen) if len(seen) < 3 else -(-len(seen) // 2))
+
+
+def _sheet(images: list[Image.Image], columns: int) -> Image.Image:
+    """As wide as every picture."""
     width = SIZE[0] // columns
-    height = round(width * seen[0].height / seen[0].width)
-    sheet = Image.new("RGB", (SIZE[0], height * -(-len(seen) // columns)), "white")
-    for place, image in enumerate(seen):
+    height = round(width * images[0].height / images[0].width)
+    sheet = Image.new("RGB", (SIZE[0], height * -(-len(images) // columns)), "white")
+    for place, image in enumerate(images):
         sheet.paste(image.resize((width, height), Image.Resampling.LANCZOS), (place % columns * width, place // columns * height))
     return sheet
 

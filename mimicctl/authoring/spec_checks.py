@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 
 import numpy as np
 
 from mimicctl.authoring.wrong import Wrong
 from mimicctl.errors import UserError
 from mimicctl.generation.schedule import rehearse
-from mimicctl.tasks import Arrive, Lift, LiftTogether, PlaceIn, Pour, PutInto, Stack, TaskSpec
+from mimicctl.tasks import Arrive, Lift, LiftTogether, ObjectSpec, PlaceIn, Pour, PutInto, Stack, TaskSpec
 
 _EEFS = {
     "franka": ("franka",),
@@ -24,8 +25,11 @@ _EEFS = {
 
 def _names(task: TaskSpec) -> str:
     names = [item.name for item in task.objects]
-    if twice := sorted({name for name in names if names.count(name) > 1}):
+    bodies = [*names, *(instance.name for item in task.objects for instance in item.instances)]
+    if twice := sorted({name for name in bodies if bodies.count(name) > 1}):
         raise Wrong(f"there are two objects {', '.join(twice)}", "give each object a name of its own")
+    for item in task.objects:
+        _instances(item)
     eefs = _EEFS[task.robot]
     if task.eef_names != eefs:
         written = ", ".join(f"{eef!r}: ..." for eef in eefs)
@@ -46,6 +50,22 @@ def _names(task: TaskSpec) -> str:
         if name not in known:
             raise Wrong(f"{who} is about {name}, and there is no such object", f"name one of {', '.join(known)}")
     return f"{', '.join(names)}; every subtask and the goal name one of them"
+
+
+def _instances(item: ObjectSpec) -> None:
+    """What is read off an object, as where it is held, must hold of each of its instances."""
+    for instance in item.instances:
+        if not instance.name.startswith(f"{item.name}/"):
+            raise Wrong(f"an instance of {item.name} is called {instance.name}", f'call it "{item.name}/..."')
+        if _to_the_touch(instance) != _to_the_touch(item):
+            raise Wrong(f"{instance.name} is not like {item.name} but for its looks", "let instances differ in labels and colours alone")
+
+
+def _to_the_touch(item: ObjectSpec) -> ObjectSpec:
+    """The object without what is for the eye and for people."""
+    black = (0.0, 0.0, 0.0, 1.0)
+    solid = tuple(replace(part, rgba=black) for part in item.parts if part.solid)
+    return replace(item, name="", label="", rgba=black, parts=solid, labels=(), instances=())
 
 
 def _subtasks(task: TaskSpec) -> str:

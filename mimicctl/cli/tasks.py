@@ -12,7 +12,7 @@ import typer
 from mimicctl.cli.common import ConfigFile, Json, Outcome, Override, Seed, Table, note, reporting, resolve_settings, show
 
 if TYPE_CHECKING:
-    from mimicctl.tasks import ResetRange, SubtaskConstraint
+    from mimicctl.tasks import ObjectSpec, ResetRange, SubtaskConstraint
 
 _CONTROL = {"rel": "relative", "abs": "absolute", "velocity": "velocities"}
 
@@ -57,7 +57,7 @@ def show_task(task_id: TaskId, config: ConfigFile = None, override: Override = N
         ("from", origin_of(task)),
         ("what", task.description),
         ("actions", f"{task.action_dim}, {_CONTROL[task.control]}, at {task.control_hz:g} Hz"),
-        ("objects", ", ".join(f"{o.name} ({o.label}, {1000 * o.edge:.1f} mm)" for o in task.objects)),
+        ("objects", ", ".join(f"{o.name} ({_called(o)}, {1000 * o.edge:.1f} mm)" for o in task.objects)),
         *(
             [("obstacles", ", ".join(f"{o.name} ({' x '.join(f'{200 * half:g}' for half in o.half_size)} cm)" for o in task.obstacles))]
             if task.obstacles
@@ -121,6 +121,11 @@ def check(
     show(Outcome(title, tables=[Table("", ("check", "", "what was seen"), rows)], next_command=following, data=as_dict(task, findings)), as_json)
     if failed:
         raise typer.Exit(1)
+
+
+def _called(item: ObjectSpec) -> str:
+    """What people call it, and what it may look like."""
+    return f"{item.label}: {' or '.join(instance.label for instance in item.instances)}" if item.instances else item.label
 
 
 def _own_start(reset: ResetRange, name: str) -> str:

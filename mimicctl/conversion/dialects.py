@@ -25,7 +25,7 @@ from mimicctl.errors import UserError
 from mimicctl.schema import FORMAT_VERSION, LINEAGE_ATTR
 
 # Families of Isaac Lab's tasks whose ids begin with IsaacContrib and have no version in 3.0. Those for Mimic kept their names, but for the bin's.
-_RENAMED = ("Stack-Cube-Franka-", "Stack-Cube-Bin-Franka-", "PickPlace-GR1T2-", "NutPour-GR1T2-", "ExhaustPipe-GR1T2-")
+_RENAMED = ("Stack-Cube-Franka-", "Stack-Cube-Bin-Franka-", "Stack-Cube-Instance-Randomize-Franka-", "PickPlace-GR1T2-", "NutPour-GR1T2-", "ExhaustPipe-GR1T2-")
 _INTERFACE = "datagen_info."
 """How attributes of MimicGen's group are called on the demo where there is no such group."""
 

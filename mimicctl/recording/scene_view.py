@@ -18,7 +18,8 @@ if TYPE_CHECKING:
 _Y, _X, _Z = (-0.24, 0.24), (0.30, 0.70), (0.0, 0.36)
 _WIDE_Y = (-0.42, 0.42)
 """For two arms."""
-_STYLES = {"blue": "blue", "red": "red", "green": "green"}
+_STYLES = {"blue": "blue", "red": "red", "green": "green", "bottom": "blue", "middle": "red", "top": "green"}
+"""Of an object, by its label. What may look like this or like that has the colour of its place in the stack: that is what an operator has to tell apart."""
 
 
 def draw_scene(task: TaskSpec, view: OperatorView | None) -> Text:
@@ -76,15 +77,20 @@ def _draw_gripper(top: Canvas, front: Canvas, view: OperatorView) -> None:
     top.put(y, x, "+", "bold yellow")
 
 
-def _distances(task: TaskSpec, view: OperatorView) -> str:
+def _distances(task: TaskSpec, view: OperatorView) -> Text:
     """From the tool point to each object, or to its own handle, in centimetres, in the directions of the keys."""
+    from rich.text import Text
+
     if isinstance(task.goal, LiftTogether):
         tray, views = view.object_poses[task.goal.object_name], dict(zip(task.eef_names, (view, *view.others.values()), strict=True))
         ways = {eef: (tray @ np.array([*task.goal.handles[eef], 1.0]))[:3] - poses.position(seen.eef_pose) for eef, seen in views.items()}
         parts = [f"{_way(eef, way)} gripper {_millimetres(views[eef])}" for eef, way in ways.items()]
-        return f"to go [cm]: {'   '.join(parts)}"
-    ways = {item.label: poses.position(view.object_poses[item.name]) - poses.position(view.gripper_pose) for item in task.objects}
-    return f"to go [cm]: {'   '.join(_way(label, way) for label, way in ways.items())}   gripper {_millimetres(view)}"
+        return Text(f"to go [cm]: {'   '.join(parts)}")
+    text = Text("to go [cm]: ")
+    for item in task.objects:
+        way = poses.position(view.object_poses[item.name]) - poses.position(view.gripper_pose)
+        text.append(f"{_way(item.label, way)}   ", style=_STYLES.get(item.label, ""))
+    return text.append(f"gripper {_millimetres(view)}")
 
 
 def _way(label: str, metres: np.ndarray) -> str:

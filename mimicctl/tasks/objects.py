@@ -117,6 +117,8 @@ class ObjectSpec:
         labels: what is printed on it.
         friction: of its surface; where two things touch, that of the rougher one counts.
         grip: where it is held; None: at its middle, between two faces of a cube.
+        instances: what it may be: one of them by chance in each episode, while the others are parked out of sight. They are called `object/instance`, and differ
+            from it in label and colours alone. Empty: always itself.
     """
 
     name: str
@@ -131,6 +133,12 @@ class ObjectSpec:
     labels: tuple[Label, ...] = ()
     friction: float = 1.0
     grip: Grip | None = None
+    instances: tuple[ObjectSpec, ...] = ()
+
+    @property
+    def bodies(self) -> tuple[ObjectSpec, ...]:
+        """What there is of it in the scene: each of its instances, or itself."""
+        return self.instances or (self,)
 
     @property
     def is_mark(self) -> bool:

@@ -356,5 +356,10 @@ class TaskSpec:
         """Whether every subtask names its start signal."""
         return all(s.start_signal for subtasks in self.subtasks.values() for s in subtasks)
 
+    @property
+    def bodies(self) -> tuple[ObjectSpec, ...]:
+        """Everything that lies free in the scene: the objects, each of its instances where one has any."""
+        return tuple(body for item in self.objects for body in item.bodies)
+
     def object(self, name: str) -> ObjectSpec:
         return next(o for o in self.objects if o.name == name)

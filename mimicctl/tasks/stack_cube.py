@@ -14,12 +14,14 @@ from mimicctl.tasks.spec import CameraSpec, ObjectSpec, Obstacle, Part, ResetRan
 
 _EDGE = 0.0406
 _MASS = 0.06
+_COLOURS = {"blue": (0.11, 0.35, 0.85, 1.0), "red": (0.85, 0.12, 0.14, 1.0), "green": (0.10, 0.65, 0.25, 1.0), "yellow": (0.93, 0.76, 0.10, 1.0)}
 
-_OBJECTS = (
-    ObjectSpec("cube_1", "blue", _EDGE, _MASS, (0.11, 0.35, 0.85, 1.0), yaw_symmetry=4),
-    ObjectSpec("cube_2", "red", _EDGE, _MASS, (0.85, 0.12, 0.14, 1.0), yaw_symmetry=4),
-    ObjectSpec("cube_3", "green", _EDGE, _MASS, (0.10, 0.65, 0.25, 1.0), yaw_symmetry=4),
-)
+
+def _cube(name: str, colour: str) -> ObjectSpec:
+    return ObjectSpec(name, colour, _EDGE, _MASS, _COLOURS[colour], yaw_symmetry=4)
+
+
+_OBJECTS = (_cube("cube_1", "blue"), _cube("cube_2", "red"), _cube("cube_3", "green"))
 
 _RESET = ResetRange(x=(0.4, 0.6), y=(-0.10, 0.10), yaw=(-1.0, 1.0), min_separation=0.1, joint_noise=0.02)
 
@@ -36,16 +38,16 @@ _OBS_LAYOUT = {
 }
 
 
-def _subtasks(noise: tuple[float, float]) -> dict[str, tuple[Subtask, ...]]:
+def _subtasks(noise: tuple[float, float], bottom: str = "blue", middle: str = "red", top: str = "green") -> dict[str, tuple[Subtask, ...]]:
     free, contact = noise
     common = {"selection_strategy": "nearest_neighbor_object", "action_noise": free, "contact_noise": contact, "apply_noise_during_interpolation": True}
     offsets = (10, 20)
     return {
         "franka": (
-            Subtask("grasp red", "cube_2", "grasp_1", offsets, start_signal="grasp_1", **common),
-            Subtask("stack red on blue", "cube_1", "stack_1", offsets, start_signal="stack_1", **common),
-            Subtask("grasp green", "cube_3", "grasp_2", offsets, start_signal="grasp_2", **common),
-            Subtask("stack green on red", "cube_2", None, (0, 0), start_signal="stack_2", **common),
+            Subtask(f"grasp {middle}", "cube_2", "grasp_1", offsets, start_signal="grasp_1", **common),
+            Subtask(f"stack {middle} on {bottom}", "cube_1", "stack_1", offsets, start_signal="stack_1", **common),
+            Subtask(f"grasp {top}", "cube_3", "grasp_2", offsets, start_signal="grasp_2", **common),
+            Subtask(f"stack {top} on {middle}", "cube_2", None, (0, 0), start_signal="stack_2", **common),
         )
     }
 
@@ -71,7 +73,8 @@ def _stack(control: str, action_scale: float, noise: tuple[float, float], source
 
 # Action noise in free motion, and near contact. Isaac Lab has 0.03 and 0.01 everywhere but on the bridge; there 0.03 shakes the
 # eef by about a centimetre (an action unit is half a metre of target) and topples stacks. benchmarks/README.md has the rates.
-STACK_CUBE_REL = _stack("rel", action_scale=0.5, noise=(0.02, 0.005), source_demos="stack_cube_franka.hdf5")
+_NOISE = (0.02, 0.005)
+STACK_CUBE_REL = _stack("rel", action_scale=0.5, noise=_NOISE, source_demos="stack_cube_franka.hdf5")
 STACK_CUBE_ABS = _stack("abs", action_scale=1.0, noise=(0.01, 0.003))
 
 
@@ -157,6 +160,24 @@ STACK_CUBE_BIN_REL = dataclasses.replace(
     source_demos="stack_cube_bin_franka.hdf5",
 )
 
+
+def _one_of(name: str, place: str, *colours: str) -> ObjectSpec:
+    """A cube that is of one of these colours, and is called by its place in the stack."""
+    instances = tuple(_cube(f"{name}/{colour}", colour) for colour in colours)
+    return dataclasses.replace(instances[0], name=name, label=place, instances=instances)
+
+
+# Isaac Lab's instances. Two cubes may be of one colour: which is which, where they are says, not how they look.
+STACK_CUBE_INSTANCES_REL = dataclasses.replace(
+    STACK_CUBE_REL,
+    task_id="MuJoCo-Stack-Cube-Instance-Randomize-Franka-IK-Rel-v0",
+    description="Stack three cubes that are of other colours each time.",
+    objects=(_one_of("cube_1", "bottom", "blue", "red"), _one_of("cube_2", "middle", "red", "yellow"), _one_of("cube_3", "top", "yellow", "green")),
+    subtasks=_subtasks(_NOISE, "bottom", "middle", "top"),
+    sources_of=STACK_CUBE_REL.task_id,
+    prompt_templates="",
+)
+
 # Isaac Lab's mapping.
 _SEMANTIC_COLORS = {"cube_1": (120, 230, 255), "cube_2": (255, 36, 66), "cube_3": (55, 255, 139), **SCENE_COLORS}
 
@@ -165,6 +186,13 @@ STACK_CUBE_VISUOMOTOR = dataclasses.replace(
     task_id="MuJoCo-Stack-Cube-Franka-IK-Rel-Visuomotor-v0",
     description="The same, seen by a camera at the table and one at the wrist.",
     cameras=(TABLE_CAM, WRIST_CAM),
+    semantic_colors=_SEMANTIC_COLORS,
+)
+STACK_CUBE_INSTANCES_VISUOMOTOR = dataclasses.replace(
+    STACK_CUBE_INSTANCES_REL,
+    task_id="MuJoCo-Stack-Cube-Instance-Randomize-Franka-IK-Rel-Visuomotor-v0",
+    description="The same, seen by a camera at the table and one at the wrist.",
+    cameras=STACK_CUBE_VISUOMOTOR.cameras,
     semantic_colors=_SEMANTIC_COLORS,
 )
 STACK_CUBE_VISUOMOTOR_COSMOS = dataclasses.replace(

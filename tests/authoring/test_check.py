@@ -42,6 +42,10 @@ def with_reset(task: TaskSpec, **changes) -> TaskSpec:
     return replace(task, reset=replace(task.reset, **changes))
 
 
+def with_instances(*instances: ObjectSpec) -> TaskSpec:
+    return replace(LIFT, objects=(replace(CUBE, instances=instances),))
+
+
 def twins(count: int) -> tuple[ObjectSpec, ...]:
     return tuple(replace(CUBE, name=f"cube_{i}" if i else "cube") for i in range(count))
 
@@ -75,6 +79,9 @@ FAULTS = {
     "a subtask about nothing": ("names", with_subtasks(LIFT, {"object_ref": "ball"}, {}), "about ball"),
     "a goal about nothing": ("names", replace(LIFT, goal=Lift("ball", 0.1)), "the goal is about ball"),
     "two objects of one name": ("names", replace(LIFT, objects=(CUBE, CUBE)), "two objects cube"),
+    "two instances of one name": ("names", with_instances(*[replace(CUBE, name="cube/a")] * 2), "two objects cube/a"),
+    "an instance called otherwise": ("names", with_instances(replace(CUBE, name="ball")), "an instance of cube is called ball"),
+    "an instance of another size": ("names", with_instances(replace(CUBE, name="cube/a", edge=0.05)), "not like cube but for its looks"),
     "another end-effector": ("names", replace(LIFT, subtasks={"arm": LIFT.subtasks["franka"]}), "subtasks are of arm"),
     "no subtask": ("subtasks", replace(LIFT, subtasks={"franka": ()}), "no subtask"),
     "a subtask without an end": ("subtasks", with_subtasks(LIFT, {"term_signal": None}, {}), "no term_signal"),

@@ -252,6 +252,7 @@ def test_a_full_disk_leaves_the_old_output(tmp_path, monkeypatch):
         (foreign.MIMIC, "isaaclab3", foreign.MIMIC),
         ("isaaclab_tasks:Isaac-Lift-Cube-Franka-v0", "isaaclab3", "isaaclab_tasks:Isaac-Lift-Cube-Franka-v0"),
         ("Isaac-Stack-Cube-Bin-Franka-IK-Rel-Mimic-v0", "isaaclab3", "IsaacContrib-Stack-Cube-Bin-Franka-IK-Rel-Mimic"),
+        ("Isaac-Stack-Cube-Instance-Randomize-Franka-IK-Rel-v0", "isaaclab3", "IsaacContrib-Stack-Cube-Instance-Randomize-Franka-IK-Rel"),
         ("MuJoCo-Stack-Cube-Franka-IK-Rel-v0", "isaaclab2", "MuJoCo-Stack-Cube-Franka-IK-Rel-v0"),
         ("StackThree_D0", "isaaclab3", "StackThree_D0"),
     ],

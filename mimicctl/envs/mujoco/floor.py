@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from mimicctl.envs.mujoco.objects import add_object
+from mimicctl.envs.mujoco.objects import add_objects
 from mimicctl.envs.mujoco.panda import FIXTURE_TYPE, OBJECT_TYPE
 from mimicctl.envs.mujoco.scene import object_addresses, set_solver
 from mimicctl.envs.mujoco.tiago import BASE_JOINTS, load_tiago
@@ -53,7 +53,9 @@ def build_floor_spec(task: TaskSpec, *, meshes: bool = False) -> mujoco.MjSpec:
         conaffinity=OBJECT_TYPE,
     )
     for item in task.objects:
-        _add_mark(spec, item) if item.is_mark else add_object(spec, item)
+        if item.is_mark:
+            _add_mark(spec, item)
+    add_objects(spec, [item for item in task.objects if not item.is_mark])
     return spec
 
 

@@ -76,8 +76,7 @@ class CubesReader(FrankaReader):
         stacked = self.stacked(rows, middle, bottom, SUCCESS_XY) & self.stacked(rows, top, middle, SUCCESS_XY)
         if not np.any(stacked):
             return stacked
-        first = [self.layout.objects[name][1] for name in (bottom, middle, top)]
-        velocities = np.stack([self.qvel(rows)[..., i : i + 3] for i in first], axis=-2)
+        velocities = np.stack([self.object_velocity(rows, name)[..., :3] for name in (bottom, middle, top)], axis=-2)
         return stacked & np.all(np.linalg.norm(velocities, axis=-1) < REST_SPEED, axis=-1)
 
     # What the file holds --------------------------------------------------------------------------------

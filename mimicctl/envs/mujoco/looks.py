@@ -152,7 +152,7 @@ def link_parts(body: str, mesh_cell: float) -> list[Part]:
 
 def _decorate(spec: mujoco.MjSpec, task: TaskSpec) -> None:
     """What objects have for the eye alone."""
-    for item in task.objects:
+    for item in task.bodies:
         for number, part in enumerate(item.parts):
             if not part.solid:
                 add_part(spec, spec.body(item.name), f"{item.name}/{number}", part, contype=0, conaffinity=0, mass=0.0)

@@ -73,8 +73,9 @@ class PandaMotionPlanner:
     ) -> Way | None:
         end = segment[0]
         self._data.qpos[:] = self._reader.qpos(snapshot)
-        self._held = held
+        self._held = None
         if held is not None:
+            self._held = self._reader.task.object(held).bodies[int(self._reader.instance_in_focus(snapshot, held))].name
             self._grasp = poses.inverse(self._reader.eef_pose(snapshot)) @ self._reader.object_pose(snapshot, held)
         for self._clearance in _CLEARANCES:
             corners = self._corners(snapshot, start, end, seed)

@@ -1,8 +1,9 @@
-"""The free objects of a scene as MuJoCo geoms: cubes, trays, steering wheels, and what is made of parts."""
+"""The free objects of a scene as MuJoCo bodies: cubes, trays, steering wheels, what is made of parts; and where those are parked that an episode has no use for."""
 
 from __future__ import annotations
 
 import itertools
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -29,12 +30,35 @@ _SPOKE_RGBA, _POST_RGBA, _RIM_PARTS = (0.60, 0.60, 0.62, 1.0), (0.60, 0.10, 0.10
 _ROUND = 24
 """Corners of a frustum's rim."""
 
+_PARKED = (10.0, 10.0, 10.0)
+"""Where the first of those stands that are not in the scene [m]. It is Isaac Lab's place for them; there they fall from it."""
+_PARKED_APART, _SHELF = 0.5, 0.05
+"""From one of them to the next, and half the thickness of what they stand on [m]."""
 
-def add_object(spec: mujoco.MjSpec, item: ObjectSpec) -> None:
-    """A body with a free joint, and geoms that are named after the object."""
+
+def add_objects(spec: mujoco.MjSpec, items: Sequence[ObjectSpec]) -> None:
+    """Every object; one of instances as all of them, which stand on a shelf out of sight until an episode puts one into the scene."""
     import mujoco
 
-    body = spec.worldbody.add_body(name=item.name, pos=[0.5, 0.0, item.rest_height])
+    for item in items:
+        if not item.instances:
+            add_object(spec, item, (0.5, 0.0, item.rest_height))
+    x, y, z = _PARKED
+    parked = [instance for item in items for instance in item.instances]
+    for number, instance in enumerate(parked):
+        add_object(spec, instance, (x, y + number * _PARKED_APART, z + instance.rest_height))
+    if parked:
+        half = len(parked) * _PARKED_APART / 2
+        centre, size = (x, y + half - _PARKED_APART / 2, z - _SHELF), (_PARKED_APART / 2, half, _SHELF)
+        unseen, fixed = (0.0, 0.0, 0.0, 0.0), {"contype": panda.FIXTURE_TYPE, "conaffinity": panda.OBJECT_TYPE}
+        spec.worldbody.add_geom(name="shelf", type=mujoco.mjtGeom.mjGEOM_BOX, pos=centre, size=size, rgba=unseen, friction=FRICTION, solref=SOLREF, **fixed)
+
+
+def add_object(spec: mujoco.MjSpec, item: ObjectSpec, place: tuple[float, float, float]) -> None:
+    """A body with a free joint at `place` [m], and geoms that are named after the object."""
+    import mujoco
+
+    body = spec.worldbody.add_body(name=item.name, pos=place)
     body.add_freejoint(name=item.name)
     if item.tray is not None:
         _add_tray(body, item)

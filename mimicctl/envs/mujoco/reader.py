@@ -5,7 +5,7 @@ All functions are pure and take any batch shape (..., K).
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -21,7 +21,7 @@ class HasObjects(Protocol):
 
     @property
     def objects(self) -> dict[str, tuple[int, int]]:
-        """Object name to (first qpos index, first qvel index) of its free joint."""
+        """Name of an object, or of each of its instances, to (first qpos index, first qvel index) of its free joint."""
 
 
 @dataclass(frozen=True)
@@ -44,21 +44,43 @@ class SceneReader:
         return rows[..., self.nq : self.nq + self.nv]
 
     def object_position(self, rows: np.ndarray, name: str) -> np.ndarray:
-        first = self.layout.objects[name][0]
-        return self.qpos(rows)[..., first : first + 3]
+        return self._in_focus(rows, name, self.body_position)
 
     def object_quat(self, rows: np.ndarray, name: str) -> np.ndarray:
-        first = self.layout.objects[name][0]
-        return poses.xyzw_from_wxyz(self.qpos(rows)[..., first + 3 : first + 7])
+        return self._in_focus(rows, name, self.body_quat)
 
     def object_pose(self, rows: np.ndarray, name: str) -> np.ndarray:
         return poses.pose_from_quat(self.object_position(rows, name), self.object_quat(rows, name))
 
     def object_velocity(self, rows: np.ndarray, name: str) -> np.ndarray:
+        """(..., 6) as `body_velocity`."""
+        return self._in_focus(rows, name, self.body_velocity)
+
+    def instance_in_focus(self, rows: np.ndarray, name: str) -> np.ndarray:
+        """(...) number of the instance that an object is. The others stand on their shelf, higher than anything can get here."""
+        heights = [self.body_position(rows, body.name)[..., 2] for body in self.task.object(name).bodies]
+        return np.argmin(np.stack(heights, axis=-1), axis=-1)
+
+    def _in_focus(self, rows: np.ndarray, name: str, read: Callable[[np.ndarray, str], np.ndarray]) -> np.ndarray:
+        """What `read` tells of an object's body, or of that of its instances which is in focus."""
+        if name in self.layout.objects:
+            return read(rows, name)
+        each = np.stack([read(rows, body.name) for body in self.task.object(name).bodies], axis=-2)
+        return np.take_along_axis(each, self.instance_in_focus(rows, name)[..., None, None], axis=-2)[..., 0, :]
+
+    def body_position(self, rows: np.ndarray, name: str) -> np.ndarray:
+        first = self.layout.objects[name][0]
+        return self.qpos(rows)[..., first : first + 3]
+
+    def body_quat(self, rows: np.ndarray, name: str) -> np.ndarray:
+        first = self.layout.objects[name][0]
+        return poses.xyzw_from_wxyz(self.qpos(rows)[..., first + 3 : first + 7])
+
+    def body_velocity(self, rows: np.ndarray, name: str) -> np.ndarray:
         """(..., 6) linear, angular, both in the world frame (MuJoCo keeps the angular part in the body's)."""
         first = self.layout.objects[name][1]
         velocity = self.qvel(rows)[..., first : first + 6]
-        turn = poses.matrix_from_quat(self.object_quat(rows, name))
+        turn = poses.matrix_from_quat(self.body_quat(rows, name))
         return np.concatenate([velocity[..., :3], (turn @ velocity[..., 3:, None])[..., 0]], axis=-1)
 
     def relative_yaws(self, rows: np.ndarray, eef_rotation: np.ndarray, items: Sequence[ObjectSpec]) -> np.ndarray:
@@ -70,12 +92,12 @@ class SceneReader:
         return np.concatenate([poses.relative_yaw(eef_rotation, rotation, symmetry) for rotation, symmetry in turned], axis=-1)
 
     def object_states(self, rows: np.ndarray) -> dict[str, np.ndarray]:
-        """State path to (..., D) of every object."""
+        """State path to (..., D) of every object; of one of instances, of each: who reads them sees which one is in focus."""
         state = {}
-        for item in self.task.objects:
-            pose = np.concatenate([self.object_position(rows, item.name), self.object_quat(rows, item.name)], axis=-1)
-            state[f"rigid_object/{item.name}/root_pose"] = pose
-            state[f"rigid_object/{item.name}/root_velocity"] = self.object_velocity(rows, item.name)
+        for body in self.task.bodies:
+            pose = np.concatenate([self.body_position(rows, body.name), self.body_quat(rows, body.name)], axis=-1)
+            state[f"rigid_object/{body.name}/root_pose"] = pose
+            state[f"rigid_object/{body.name}/root_velocity"] = self.body_velocity(rows, body.name)
         return state
 
     # Back from the file ---------------------------------------------------------------------------------

@@ -65,7 +65,8 @@ class RobotEnv(ABC):
             qpos = self.model.qpos0.copy()
             self._place_robot(qpos, rng)
             for item, pose in zip(self.task.objects, draw_object_poses(self.task, rng), strict=True):
-                first = self.reader.layout.objects[item.name][0]
+                body = item.bodies[rng.integers(len(item.bodies))]  # the others stay parked
+                first = self.reader.layout.objects[body.name][0]
                 qpos[first : first + 3] = poses.position(pose)
                 qpos[first + 3 : first + 7] = poses.wxyz_from_xyzw(poses.quat_from_matrix(poses.rotation(pose)))
             self._start(env_id, qpos, np.zeros(self.model.nv))

@@ -10,7 +10,7 @@ import numpy as np
 from mimicctl.envs.mujoco import panda
 from mimicctl.envs.mujoco.cable_robot import load_cable_robot
 from mimicctl.envs.mujoco.humanoids import BODIES
-from mimicctl.envs.mujoco.objects import FRICTION, SOLREF, add_object
+from mimicctl.envs.mujoco.objects import FRICTION, SOLREF, add_objects
 from mimicctl.tasks.spec import TaskSpec
 
 if TYPE_CHECKING:
@@ -28,7 +28,7 @@ class Layout:
 
     Attributes:
         arm_qpos, finger_qpos: indices into qpos, and, the arm's joints being hinges and slides, into qvel.
-        objects: object name to (first qpos index, first qvel index) of its free joint.
+        objects: name of an object, or of each of its instances, to (first qpos index, first qvel index) of its free joint.
         hand_body: body id of the hand.
     """
 
@@ -67,8 +67,7 @@ def build_spec(task: TaskSpec, *, meshes: bool = False) -> mujoco.MjSpec:
     for obstacle in task.obstacles:
         box = mujoco.mjtGeom.mjGEOM_BOX
         spec.worldbody.add_geom(name=obstacle.name, type=box, pos=obstacle.centre, size=obstacle.half_size, rgba=obstacle.rgba, solref=SOLREF, **table_type)
-    for item in task.objects:
-        add_object(spec, item)
+    add_objects(spec, task.objects)
     return spec
 
 
@@ -117,6 +116,6 @@ def layout_of(model: mujoco.MjModel, task: TaskSpec, prefix: str = "") -> Layout
 
 
 def object_addresses(model: mujoco.MjModel, task: TaskSpec) -> dict[str, tuple[int, int]]:
-    """Object name to (first qpos index, first qvel index) of its free joint."""
-    joints = {item.name: model.joint(item.name) for item in task.objects}
+    """Name of an object, or of each of its instances, to (first qpos index, first qvel index) of its free joint."""
+    joints = {body.name: model.joint(body.name) for body in task.bodies}
     return {name: (int(joint.qposadr[0]), int(joint.dofadr[0])) for name, joint in joints.items()}
