@@ -6,6 +6,8 @@ import { SceneView } from "./scene.js";
 const NUMBERS_A_BODY = 7;
 /** [m] A scene of this radius is seen from where the view begins. */
 const REACH = 1.2;
+/** [m] What is higher up is parked: an instance that the episode has no use for. */
+const PARKED = 5;
 
 /** A tile with the scene. It is kept from demo to demo, since a browser has few 3-D contexts to give. */
 export class SceneTile {
@@ -55,6 +57,7 @@ export class SceneTile {
     const high = [-Infinity, -Infinity, -Infinity];
     for (let body = NUMBERS_A_BODY; body < this.size; body += NUMBERS_A_BODY) { // the first body is the world
       for (let at = body; at < this.frames.length; at += this.size) {
+        if (this.frames[at + 2] > PARKED) continue;
         for (let k = 0; k < 3; k++) {
           low[k] = Math.min(low[k], this.frames[at + k]);
           high[k] = Math.max(high[k], this.frames[at + k]);
