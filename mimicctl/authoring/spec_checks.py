@@ -10,7 +10,7 @@ import numpy as np
 from mimicctl.authoring.wrong import Wrong
 from mimicctl.errors import UserError
 from mimicctl.generation.schedule import rehearse
-from mimicctl.tasks import Arrive, Lift, LiftTogether, ObjectSpec, PlaceIn, Pour, PutInto, Stack, TaskSpec
+from mimicctl.tasks import Arrive, HandOver, Lift, LiftTogether, ObjectSpec, PlaceIn, Pour, PutInto, Stack, TaskSpec
 
 _EEFS = {
     "franka": ("franka",),
@@ -39,7 +39,7 @@ def _names(task: TaskSpec) -> str:
             wanted = [("the goal", name) for name in order]
         case Lift(name) | LiftTogether(name) | PlaceIn(name):
             wanted = [("the goal", name)]
-        case PutInto(name, container):
+        case PutInto(name, container) | HandOver(name, container):
             wanted = [("the goal", name), ("the goal", container)]
         case Pour(contents, beaker, bowl, bin_, scale):
             wanted = [("the goal", name) for name in (contents, beaker, bowl, bin_, scale)]

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 
 from mimicctl.devices.base import AXES, AxisSource, Command, Device, Event, OperatorView, Reading
 from mimicctl.errors import UserError
-from mimicctl.tasks import Arrive, Lift, LiftTogether, PlaceIn, Pour, PutInto, Stack, TaskSpec
+from mimicctl.tasks import Arrive, HandOver, Lift, LiftTogether, PlaceIn, Pour, PutInto, Stack, TaskSpec
 
 if TYPE_CHECKING:
     from mimicctl.config import RecordSettings
@@ -176,6 +176,7 @@ def _scripted(task: TaskSpec, speed: str, seed: int) -> Device:
     from mimicctl.devices.scripted import PickAndLift, PickAndPlace, PickAndPutInto, ScriptedOperator
     from mimicctl.devices.scripted_carry import ScriptedCarrier
     from mimicctl.devices.scripted_drive import ScriptedDriver
+    from mimicctl.devices.scripted_hand_over import ScriptedHandOver
     from mimicctl.devices.scripted_pair import ScriptedPair
     from mimicctl.devices.scripted_place import ScriptedPlace
     from mimicctl.devices.scripted_pour import ScriptedPour
@@ -198,6 +199,8 @@ def _scripted(task: TaskSpec, speed: str, seed: int) -> Device:
             return ScriptedPlace(task, speed=speed, seed=seed)
         case Pour():
             return ScriptedPour(task, speed=speed, seed=seed)
+        case HandOver():
+            return ScriptedHandOver(task, speed=speed, seed=seed)
         case LiftTogether():
             return ScriptedPair(task.goal, speed=speed, seed=seed)
         case Arrive(mark):

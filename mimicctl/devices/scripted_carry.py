@@ -11,7 +11,7 @@ from mimicctl import poses
 from mimicctl.devices.base import Command, OperatorView
 from mimicctl.devices.scripted_drive import PACES, ScriptedBase, wrapped, yaw_of
 from mimicctl.devices.scripted_hand import ALIGNED, CLOSE, MANNERS, OPEN, PASSING, ScriptedHand
-from mimicctl.devices.scripted_place import CLOSING, HANDS, OVER
+from mimicctl.devices.scripted_place import HANDS, OVER
 from mimicctl.tasks.spec import PutInto, TaskSpec
 
 # Where what it works on is, from where it stands: ahead, and to its right, since it works with its right hand [m].
@@ -121,7 +121,7 @@ class ScriptedCarrier:
         over[2, 3] += OVER
         yield from hand.reach(lambda: over, OPEN, PASSING)
         yield from hand.reach(lambda: grip, OPEN, ALIGNED)
-        yield from self._work(OPEN, CLOSE)
+        yield from hand.work_fingers(OPEN, CLOSE)
         yield from hand.reach(lambda: over, CLOSE, PASSING)
         yield from hand.reach(lambda: self._body @ self._rest["right"], CLOSE, PASSING)
 
@@ -137,14 +137,9 @@ class ScriptedCarrier:
         above[2, 3] += OVER
         yield from hand.reach(lambda: above, CLOSE, PASSING, curved=True)
         yield from hand.reach(lambda: low, CLOSE, ALIGNED)
-        yield from self._work(CLOSE, OPEN)
+        yield from hand.work_fingers(CLOSE, OPEN)
         back = low @ poses.compose(np.eye(3), np.array([-0.06, 0.0, 0.0]))
         yield from hand.reach(lambda: back, OPEN, PASSING)
-
-    def _work(self, before: float, after: float) -> Iterator[Command]:
-        for gripper in np.linspace(before, after, CLOSING):
-            yield Command(np.zeros(6), float(gripper))
-        yield from self._hands["right"].look(after)
 
     # What goes on beside it -------------------------------------------------------------------------------------
 

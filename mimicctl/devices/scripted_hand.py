@@ -22,6 +22,9 @@ PASSING, ALIGNED, THERE = 0.02, 0.006, 0.002
 APPROACH_HEIGHT = 0.09
 """[m] From which a hand goes down."""
 
+FINGERS_CLOSING = 18
+"""Control steps that a hand with fingers takes to close or open; any faster, and they flick what they let go of."""
+
 _PATIENCE, _PROGRESS, _NEAR_ENOUGH = 12, 2e-4, 3.0
 """A hand that has come no nearer in so many steps, by so much [m], is held up by what it touches; so many times the tolerance will do then."""
 
@@ -119,6 +122,12 @@ class ScriptedHand:
             if abs(self.seen().gripper_opening - before) < _FINGERS_STOPPED:
                 break
         yield from self.look(gripper)
+
+    def work_fingers(self, before: float, after: float) -> Iterator[Command]:
+        """Close or open them slowly, and wait a moment."""
+        for gripper in np.linspace(before, after, FINGERS_CLOSING):
+            yield Command(np.zeros(6), float(gripper))
+        yield from self.look(after)
 
     def look(self, gripper: float, longer: int = 0) -> Iterator[Command]:
         """Wait for as long as it takes a person to see that all is well, and some control steps longer."""

@@ -19,10 +19,12 @@ class _Hand:
 
     Attributes:
         palm_down: (3, 3) the wrist when palm is down and fingers ahead.
+        thumb_up: (3, 3) the wrist, of a left hand too, when the thumb is up and fingers are ahead.
         bar: (3,) from the wrist to a bar across the palm, under the roots of the fingers [m].
     """
 
     palm_down: np.ndarray
+    thumb_up: np.ndarray
     bar: np.ndarray
 
     @property
@@ -32,12 +34,14 @@ class _Hand:
 
 
 HANDS = {
-    "g1": _Hand(poses.matrix_from_rotvec(np.array([-np.pi / 2, 0.0, 0.0])), np.array([0.1115, 0.031, 0.0])),
-    "gr1t2": _Hand(np.array([[0.0, 0.0, -1.0], [1.0, 0.0, 0.0], [0.0, -1.0, 0.0]]), np.array([0.0, 0.034, -0.086])),
+    "g1": _Hand(poses.matrix_from_rotvec(np.array([-np.pi / 2, 0.0, 0.0])), np.eye(3), np.array([0.1115, 0.031, 0.0])),
+    "gr1t2": _Hand(
+        np.array([[0.0, 0.0, -1.0], [1.0, 0.0, 0.0], [0.0, -1.0, 0.0]]),
+        poses.matrix_from_rotvec(np.array([0.0, -np.pi / 2, 0.0])),
+        np.array([0.0, 0.034, -0.086]),
+    ),
 }
 OVER = 0.08
-# Control steps that the fingers take; any faster, and they flick what they let go of.
-CLOSING = 18
 
 
 class ScriptedPlace:
@@ -91,7 +95,7 @@ class ScriptedPlace:
         yield from hand.reach(lambda: aside, OPEN, PASSING)
         yield from hand.reach(lambda: self._object_pose @ over, OPEN, PASSING)
         yield from hand.reach(lambda: self._object_pose @ grip, OPEN, ALIGNED)
-        yield from self._work(OPEN, CLOSE)
+        yield from hand.work_fingers(OPEN, CLOSE)
         held = hand.seen().eef_pose.copy()
         lifted = held.copy()
         lifted[2, 3] += OVER
@@ -103,7 +107,7 @@ class ScriptedPlace:
         low[2, 3] = held[2, 3] + 0.02
         yield from hand.reach(lambda: above, CLOSE, PASSING, curved=True)
         yield from hand.reach(lambda: low, CLOSE, ALIGNED)
-        yield from self._work(CLOSE, OPEN)
+        yield from hand.work_fingers(CLOSE, OPEN)
         back = low.copy()
         back[:3, 3] += (-0.06, 0.0, 0.0)
         yield from hand.reach(lambda: back, OPEN, PASSING)
@@ -111,8 +115,3 @@ class ScriptedPlace:
         yield from hand.reach(lambda: back, OPEN, ALIGNED)
         while True:
             yield Command(np.zeros(6), OPEN)
-
-    def _work(self, before: float, after: float) -> Iterator[Command]:
-        for gripper in np.linspace(before, after, CLOSING):
-            yield Command(np.zeros(6), float(gripper))
-        yield from self._hand.look(after)

@@ -25,13 +25,11 @@ class Holds:
         beaker: (4, 4) of the left eef in the frame of the beaker, which is in its middle: from its left, the fingers ahead.
         rim: (4, 4) of the right eef in a frame at the near end of the bowl's rim, axes the bowl's: palm down, the fingers inside and the thumb outside.
         pinch: the gripper command that holds the rim; what closes the hand farther pulls the bowl into it.
-        closing: control steps that the fingers take; any faster, and they flick what they let go of.
     """
 
     beaker: np.ndarray
     rim: np.ndarray
     pinch: float
-    closing: int
 
 
 def _pose(turn: np.ndarray, held: tuple[float, float, float]) -> np.ndarray:
@@ -40,13 +38,12 @@ def _pose(turn: np.ndarray, held: tuple[float, float, float]) -> np.ndarray:
 
 
 _HOLDS = {
-    "g1": Holds(beaker=_pose(np.eye(3), (0.107, -0.045, -0.012)), rim=_pose(HANDS["g1"].palm_down, (0.118, 0.062, 0.0)), pinch=-0.6, closing=18),
+    "g1": Holds(beaker=_pose(HANDS["g1"].thumb_up, (0.107, -0.045, -0.012)), rim=_pose(HANDS["g1"].palm_down, (0.118, 0.062, 0.0)), pinch=-0.6),
     "gr1t2": Holds(
-        beaker=_pose(poses.matrix_from_rotvec(np.array([0.0, -np.pi / 2, 0.0])), (0.0, -0.056, -0.085)),
+        beaker=_pose(HANDS["gr1t2"].thumb_up, (0.0, -0.056, -0.085)),
         # The thumb closes beside the forefinger, and the rim between them.
         rim=_pose(HANDS["gr1t2"].palm_down, (0.03, 0.07, -0.075)),
         pinch=-0.8,
-        closing=18,
     ),
 }
 
@@ -123,7 +120,7 @@ class ScriptedPour:
         aside = poses.compose(np.eye(3), np.array([0.0, _ASIDE, 0.0])) @ grip
         yield from hand.reach(lambda: self._pose_of(goal.beaker) @ aside, OPEN, PASSING)
         yield from hand.reach(lambda: self._pose_of(goal.beaker) @ grip, OPEN, ALIGNED)
-        yield from self._work(hand, OPEN, CLOSE)
+        yield from hand.work_fingers(OPEN, CLOSE)
         over = poses.position(self._pose_of(goal.bowl)) + np.array([0.0, beaker[2], bowl[2] + _CLEAR + beaker[2]])
         lifted = hand.seen().eef_pose.copy()
         lifted[2, 3] += over[2] - self._pose_of(goal.beaker)[2, 3]
@@ -152,7 +149,7 @@ class ScriptedPour:
         self._room = True
         yield from hand.reach(upright(above, _OUTWARDS), CLOSE, PASSING, curved=True)
         yield from hand.reach(upright(above - np.array([0.0, 0.0, 2 * _CLEAR + _INTO_BIN]), _OUTWARDS), CLOSE, PASSING)
-        yield from self._work(hand, CLOSE, OPEN)
+        yield from hand.work_fingers(CLOSE, OPEN)
         back = hand.seen().eef_pose.copy()
         back[:3, 3] += (-0.04, _ASIDE / 2, 0.05)
         yield from hand.reach(lambda: back, OPEN, PASSING)
@@ -178,7 +175,7 @@ class ScriptedPour:
         over[2, 3] += _OVER
         yield from hand.reach(lambda: self._pose_of(goal.bowl) @ over, OPEN, PASSING)
         yield from hand.reach(lambda: self._pose_of(goal.bowl) @ grip, OPEN, ALIGNED)
-        yield from self._work(hand, OPEN, pinch)
+        yield from hand.work_fingers(OPEN, pinch)
         grasped = self._pose_of(goal.bowl)
         start, yaw = poses.position(grasped).copy(), np.arctan2(grasped[1, 0], grasped[0, 0])
         # The fingers lift its near end; it is brought level.
@@ -189,7 +186,7 @@ class ScriptedPour:
         for place, tolerance in ((np.array([*start[:2], above[2]]), PASSING), (above, PASSING), (low, ALIGNED)):
             level = poses.yaw_pose(place, yaw) @ held
             yield from hand.reach(lambda pose=level: pose, pinch, tolerance)
-        yield from self._work(hand, pinch, OPEN)
+        yield from hand.work_fingers(pinch, OPEN)
         back = hand.seen().eef_pose.copy()
         back[2, 3] += _AWAY
         yield from hand.reach(lambda: back, OPEN, PASSING)
@@ -205,11 +202,6 @@ class ScriptedPour:
         goal = self._goal
         gap = poses.position(self._pose_of(goal.contents)) - poses.position(self._pose_of(goal.bowl))
         return bool(np.all(np.abs(gap[:2]) < goal.in_bowl[:2]) and gap[2] < 0.0)
-
-    def _work(self, hand: ScriptedHand, before: float, after: float) -> Iterator[Command]:
-        for gripper in np.linspace(before, after, self._holds.closing):
-            yield Command(np.zeros(6), float(gripper))
-        yield from hand.look(after)
 
 
 def _leaning(pose: np.ndarray) -> np.ndarray:

@@ -12,6 +12,7 @@ from pathlib import Path
 from mimicctl.errors import UserError, listed
 from mimicctl.tasks.discovery import Found, find_tasks
 from mimicctl.tasks.drive import DRIVE_TIAGO
+from mimicctl.tasks.exhaust_pipe import EXHAUST_PIPE_GR1T2
 from mimicctl.tasks.lift_cube import LIFT_CUBE_ABS, LIFT_CUBE_REL
 from mimicctl.tasks.lift_tray import LIFT_TRAY_ABS
 from mimicctl.tasks.locomanipulation import PICK_PLACE_LOCOMANIPULATION_G1
@@ -24,6 +25,7 @@ from mimicctl.tasks.spec import (
     Goal,
     Grip,
     HandBox,
+    HandOver,
     IsaacLab,
     Label,
     Lift,
@@ -68,6 +70,7 @@ __all__ = [
     "Goal",
     "Grip",
     "HandBox",
+    "HandOver",
     "IsaacLab",
     "Label",
     "Lift",
@@ -132,6 +135,7 @@ _REGISTRY = {
         PICK_PLACE_GR1T2,
         NUT_POUR_GR1T2,
         NUT_POUR_GR1T2_VISUOMOTOR,
+        EXHAUST_PIPE_GR1T2,
         PICK_PLACE_LOCOMANIPULATION_G1,
         DRIVE_TIAGO,
         PICK_STRINGMAN,

@@ -155,6 +155,42 @@ class Pour:
 
 
 @dataclass(frozen=True)
+class HandOver:
+    """One object in a bin, which the first hand picked up and the second put there, with both hands open.
+
+    Attributes:
+        object_name, bin: names.
+        handles: eef name to the middle of the part that it holds, in the object's frame, whose z axis goes along both; the first gives, the second takes [m].
+        half_width: of these parts, which are round [m].
+        in_bin: how far the object's origin may be from the middle of the bin's base, in the env frame: in x and y from and to, and up [m].
+    """
+
+    object_name: str
+    bin: str
+    handles: dict[str, tuple[float, float, float]]
+    half_width: float
+    in_bin: tuple[tuple[float, float], tuple[float, float], float]
+
+    @property
+    def giver(self) -> str:
+        return next(iter(self.handles))
+
+    @property
+    def taker(self) -> str:
+        return list(self.handles)[1]
+
+    @property
+    def text(self) -> str:
+        return f"{self.object_name} in {self.bin}, both hands open"
+
+    def inside(self, gap: Any) -> Any:
+        """(...) bool: whether an object `gap` (..., 3), an array, from the middle of the bin's base is in the bin."""
+        (low_x, high_x), (low_y, high_y), up = self.in_bin
+        x, y, z = gap[..., 0], gap[..., 1], gap[..., 2]
+        return (x > low_x) & (x < high_x) & (y > low_y) & (y < high_y) & (z < up)
+
+
+@dataclass(frozen=True)
 class OwnSuccess:
     """What the simulator's own success term asks for, which is not known here."""
 
@@ -163,5 +199,5 @@ class OwnSuccess:
         return "Isaac Lab's success term"
 
 
-Goal = Stack | Lift | PutInto | LiftTogether | PlaceIn | Pour | Arrive | OwnSuccess
+Goal = Stack | Lift | PutInto | LiftTogether | PlaceIn | Pour | HandOver | Arrive | OwnSuccess
 """What success asks for."""

@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from mimicctl.tasks.franka import SCENE_COLORS
-from mimicctl.tasks.objects import RGBA, ObjectSpec, Part
+from mimicctl.tasks.objects import RGBA, ObjectSpec, Part, open_box
 from mimicctl.tasks.pick_place import G1_FINGERS, GR1T2_FINGERS
 from mimicctl.tasks.spec import CameraSpec, Pour, ResetRange, Subtask, TaskSpec
 
@@ -81,17 +81,7 @@ _SCALE = ObjectSpec(
 _BIN_WALL, _BIN_HALF = 0.003, (0.110, 0.080, 0.030)
 """Half the thickness of the bin's walls and floor, and half of its outside [m]."""
 
-
-def _bin_parts() -> tuple[Part, ...]:
-    (x, y, z), wall = _BIN_HALF, _BIN_WALL
-    parts = [Part("box", (0.0, 0.0, wall - z), (x, y, wall), _BLUE)]
-    for side in (-1, 1):
-        parts.append(Part("box", (side * (x - wall), 0.0, wall), (wall, y, z - wall), _BLUE))
-        parts.append(Part("box", (0.0, side * (y - wall), wall), (x - 2 * wall, wall, z - wall), _BLUE))
-    return tuple(parts)
-
-
-_BIN = ObjectSpec("black_sorting_bin", "blue bin", edge=0.23, mass=1.0, rgba=_BLUE, parts=_bin_parts())
+_BIN = ObjectSpec("black_sorting_bin", "blue bin", edge=0.23, mass=1.0, rgba=_BLUE, parts=open_box(_BIN_HALF, _BIN_WALL, _BLUE))
 
 _OBJECTS = (_BEAKER, _NUT, _BOWL, _SCALE, _BIN)
 

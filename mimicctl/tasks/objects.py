@@ -50,15 +50,16 @@ class Part:
 
     Attributes:
         kind: "frustum": an elliptic cylinder that tapers; "shell": the same with nothing in it, no floor and no lid; "gable": a box whose upper side is a
-            ridge along y. The others are MuJoCo's.
+            ridge along y. The others are MuJoCo's; `rod` makes a capsule.
         centre: of its bounding box, in the object's frame, whose axes are its own [m].
         half_size: of its bounding box [m].
         taper: of a frustum or shell: how wide its upper side is, as a share of the lower one.
         wall, sides: of a shell: thickness, towards the middle [m], and of how many flat pieces it is made.
+        axis: of a capsule: from its centre to that of one of its round ends [m].
         solid: whether it can be touched; what is not is there for the eye, and weighs nothing.
     """
 
-    kind: Literal["box", "cylinder", "ellipsoid", "frustum", "shell", "gable"]
+    kind: Literal["box", "cylinder", "ellipsoid", "capsule", "frustum", "shell", "gable"]
     centre: tuple[float, float, float]
     half_size: tuple[float, float, float]
     rgba: RGBA
@@ -66,6 +67,23 @@ class Part:
     wall: float = 0.0
     sides: int = 16
     solid: bool = True
+    axis: tuple[float, float, float] = (0.0, 0.0, 0.0)
+
+
+def rod(start: tuple[float, float, float], end: tuple[float, float, float], radius: float, rgba: RGBA) -> Part:
+    """A round bar from one place in the object's frame to another, with half a ball at either end [m]."""
+    centre, axis = (tuple((b + sign * a) / 2 for a, b in zip(start, end, strict=True)) for sign in (1, -1))
+    return Part("capsule", centre, tuple(abs(along) + radius for along in axis), rgba, axis=axis)
+
+
+def open_box(half_size: tuple[float, float, float], wall: float, rgba: RGBA) -> tuple[Part, ...]:
+    """A floor and four walls, `half_size` outside and twice `wall` thick [m]."""
+    x, y, z = half_size
+    parts = [Part("box", (0.0, 0.0, wall - z), (x, y, wall), rgba)]
+    for side in (-1, 1):
+        parts.append(Part("box", (side * (x - wall), 0.0, wall), (wall, y, z - wall), rgba))
+        parts.append(Part("box", (0.0, side * (y - wall), wall), (x - 2 * wall, wall, z - wall), rgba))
+    return tuple(parts)
 
 
 @dataclass(frozen=True)

@@ -10,7 +10,7 @@ import math
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
-from mimicctl.tasks.goals import Arrive, Goal, Lift, LiftTogether, OwnSuccess, PlaceIn, Pour, PutInto, Stack
+from mimicctl.tasks.goals import Arrive, Goal, HandOver, Lift, LiftTogether, OwnSuccess, PlaceIn, Pour, PutInto, Stack
 from mimicctl.tasks.objects import Grip, Label, ObjectSpec, Obstacle, Part, Tray, Wheel
 
 # What success asks for and what a scene is made of have modules of their own.
@@ -18,6 +18,7 @@ __all__ = [
     "Arrive",
     "Goal",
     "Grip",
+    "HandOver",
     "Label",
     "Lift",
     "LiftTogether",

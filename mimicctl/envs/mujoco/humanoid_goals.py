@@ -8,7 +8,7 @@ import numpy as np
 
 from mimicctl import poses
 from mimicctl.errors import UserError
-from mimicctl.tasks.spec import PlaceIn, Pour, TaskSpec
+from mimicctl.tasks.spec import HandOver, PlaceIn, Pour, TaskSpec
 
 if TYPE_CHECKING:
     from mimicctl.envs.mujoco.humanoid_reader import HumanoidReader
@@ -28,6 +28,8 @@ def signals(reader: HumanoidReader, rows: np.ndarray) -> dict[str, np.ndarray]:
         case Pour(_, beaker, bowl):
             grasps = {"grasp_left": lifted(reader, rows, beaker, "left"), "grasp_right": lifted(reader, rows, bowl, "right")}
             return grasps | {"idle_right": set_out(reader, rows, "right")}
+        case HandOver() as goal:
+            return {f"idle_{goal.taker}_1": set_out(reader, rows, goal.taker)}
     raise _unknown(reader.task)
 
 
@@ -42,13 +44,20 @@ def success(reader: HumanoidReader, rows: np.ndarray) -> np.ndarray:
             in_bin = base(reader, rows, goal.beaker) - base(reader, rows, goal.bin)
             on_scale = base(reader, rows, goal.bowl) - base(reader, rows, goal.scale)
             put = within(in_bowl, goal.in_bowl) & within(in_bin, goal.in_bin) & within(on_scale, goal.on_scale)
-            return put & (reader.openness(rows, "left") > _HAND_OPEN) & (reader.openness(rows, "right") > _HAND_OPEN)
+            return put & _let_go(reader, rows)
+        case HandOver() as goal:
+            return goal.inside(reader.object_position(rows, goal.object_name) - base(reader, rows, goal.bin)) & _let_go(reader, rows)
     raise _unknown(reader.task)
+
+
+def _let_go(reader: HumanoidReader, rows: np.ndarray) -> np.ndarray:
+    """(...) bool: both hands are open."""
+    return (reader.openness(rows, "left") > _HAND_OPEN) & (reader.openness(rows, "right") > _HAND_OPEN)
 
 
 def _unknown(task: TaskSpec) -> UserError:
     what = f"{task.task_id} asks for {type(task.goal).__name__}, and no humanoid that stands still has signals for that."
-    return UserError(what, where="its goal", do="give it PlaceIn or Pour")
+    return UserError(what, where="its goal", do="give it PlaceIn, Pour or HandOver")
 
 
 def base(reader: HumanoidReader, rows: np.ndarray, name: str) -> np.ndarray:

@@ -84,6 +84,10 @@ def add_part(spec: mujoco.MjSpec, body: mujoco.MjsBody, name: str, part: Part, *
     import mujoco
 
     kinds, (x, y, z) = mujoco.mjtGeom, part.half_size
+    if part.kind == "capsule":
+        ends = [middle + sign * along for sign in (-1, 1) for middle, along in zip(part.centre, part.axis, strict=True)]
+        body.add_geom(name=name, type=kinds.mjGEOM_CAPSULE, fromto=ends, size=[x - abs(part.axis[0]), 0, 0], rgba=part.rgba, mass=mass, **fields)
+        return
     if part.kind == "shell":
         for side, corners in enumerate(_shell(part)):
             _add_hull(spec, body, f"{name}_{side}", part, corners, mass=mass / part.sides, **fields)
