@@ -34,7 +34,7 @@ from mimicctl.envs.mujoco.rendering import TableView
 from mimicctl.errors import UserError
 from mimicctl.generation.engine import generate
 from mimicctl.schema import Episode
-from mimicctl.tasks import Arrive, Lift, LiftTogether, PutInto, Stack, TaskSpec, list_tasks, origin_of
+from mimicctl.tasks import Arrive, HandOver, Lift, LiftTogether, PutInto, Stack, TaskSpec, list_tasks, origin_of
 
 DOCS = Path(__file__).parent
 PAGE, PICTURES = DOCS / "tasks.md", DOCS / "pictures"
@@ -42,7 +42,7 @@ BEGIN, END = "<!-- made by docs/overview.py -->\n", "<!-- /made -->\n"
 SIZE = (320, 240)
 SEED = 4
 
-MOMENTS = {Stack: 0.72, Lift: 1.0, LiftTogether: 1.0, PutInto: 0.68, Arrive: 0.25}
+MOMENTS = {Stack: 0.72, Lift: 1.0, LiftTogether: 1.0, PutInto: 0.68, HandOver: 0.5, Arrive: 0.25}
 """By goal: how far into an attempt one sees best what it is about, as a share of its steps."""
 
 OVER_OBSTACLES = 0.4
