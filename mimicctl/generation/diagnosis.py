@@ -8,7 +8,7 @@ import numpy as np
 
 from mimicctl import poses
 from mimicctl.envs.base import MimicEnv
-from mimicctl.tasks import Arrive, PlaceIn, Subtask, TaskSpec
+from mimicctl.tasks import Arrive, HandOver, PlaceIn, Subtask, TaskSpec
 from mimicctl.tasks.spec import BODY
 
 NEVER_REACHED = "never reached the object"
@@ -68,8 +68,11 @@ def diagnose(env: MimicEnv, snapshots: np.ndarray, task: TaskSpec, success: bool
         completed, begun, _ = findings[eef]
         return completed == len(refs) - 1, not {*refs} - {None, BODY}, refs[completed] == BODY, begun, eef == BODY
 
+    reached = {name: completed for name, (completed, *_) in findings.items()}
+    if isinstance(env.task.goal, HandOver):
+        return Verdict(reached, *_handing_failure(env, snapshots, env.task.goal, findings[env.task.goal.taker][1]))
     eef = min(findings, key=guilt)
-    return Verdict({name: completed for name, (completed, *_) in findings.items()}, findings[eef][2], eef)
+    return Verdict(reached, findings[eef][2], eef)
 
 
 def _finding(env: MimicEnv, snapshots: np.ndarray, signals: dict[str, np.ndarray], eef: str, subtasks: tuple[Subtask, ...]) -> tuple[int, int, str]:
@@ -153,6 +156,17 @@ def _placing_failure(objects: dict[str, np.ndarray], eef: np.ndarray, held: str,
     fell = objects[held][left, 2] - objects[held][-1, 2]
     # What is lifted is not to be put down anywhere.
     return LOST_GRASP if fell > _DROPPED or failed.object_ref == held else OFF_TARGET
+
+
+def _handing_failure(env: MimicEnv, snapshots: np.ndarray, goal: HandOver, offered: int) -> tuple[str, str]:
+    """Why the object is not where it should be, and which hand's doing that is; the second one set out at the step `offered`, if at all."""
+    objects = {name: poses.position(pose) for name, pose in env.object_poses(snapshots).items()}
+    thing, bin_ = objects[goal.object_name], objects[goal.bin]
+    before = thing[: offered + 1] if offered else thing
+    if np.max(before[:, 2]) < thing[0, 2] + _DROPPED:
+        return KNOCKED_AWAY if _travel(before) > _MOVED else MISSED_GRASP, goal.giver
+    above_bin = np.all(np.abs(thing[-1, :2] - bin_[-1, :2]) < env.task.object(goal.bin).half_size[:2])
+    return OFF_TARGET if above_bin else LOST_GRASP, goal.taker
 
 
 def _driving_failure(objects: dict[str, np.ndarray], base: np.ndarray, goal: Arrive) -> str:

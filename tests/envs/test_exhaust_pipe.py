@@ -19,6 +19,7 @@ from mimicctl.envs import make_env
 from mimicctl.envs.mujoco.assets import gr1_files
 from mimicctl.envs.replay import by_actions, divergence
 from mimicctl.errors import UserError
+from mimicctl.generation.diagnosis import LOST_GRASP, MISSED_GRASP, OFF_TARGET, diagnose
 from mimicctl.generation.engine import generate
 from mimicctl.tasks import find_task
 from mimicctl.tasks.objects import ObjectSpec, rod
@@ -114,6 +115,26 @@ def test_a_hand_that_has_not_let_go_is_no_success(env, side):
     row = done(env)
     row[env.layout.hands[side]] = env.body.closed[side]
     assert not env.success(row)
+
+
+@pytest.mark.humanoid
+@pytest.mark.parametrize(
+    ("raised", "end", "verdict"),
+    [
+        (0.1, (-0.10, 0.0, 0.06), ("right", OFF_TARGET)),  # its foot lies on the wall of the bin
+        (0.1, (-0.10, 0.4, 0.0), ("right", LOST_GRASP)),
+        (0.0, (-0.10, 0.4, 0.0), ("left", MISSED_GRASP)),
+    ],
+)
+def test_a_failure_is_put_down_to_the_hand_that_had_it(env, raised, end, verdict):
+    env.reset([0], [np.random.SeedSequence(1)])
+    start = env.snapshot([0])[0]
+    offered, last = start.copy(), done(env, end)
+    offered[env.layout.objects[PIPE.name][0] + 2] += raised
+    for row in (offered, last):
+        row[env.reader.wrist_columns("right")][:3] += 0.1
+    found = diagnose(env, np.stack([start, offered, last]), TASK, success=False)
+    assert (found.eef, found.reason) == verdict and found.reached == {"left": 0, "right": 1}
 
 
 @pytest.mark.humanoid
