@@ -131,7 +131,7 @@ class ObjectSpec:
         rgba: colour.
         yaw_symmetry: turning it by 1/n of a full turn about its z axis changes nothing.
         tray, wheel: its shape; None of them: a cube, a mark, or made of parts.
-        parts: its shape; the frame is in the middle of the bounding box of those that are solid, its mass spread evenly over their volume.
+        parts: its shape; the frame is half-way up the bounding box of those that are solid, its mass spread evenly over their volume.
         labels: what is printed on it.
         friction: of its surface; where two things touch, that of the rougher one counts.
         grip: where it is held; None: at its middle, between two faces of a cube.
