@@ -221,7 +221,7 @@ class TrainSettings(Section):
     dataset: str = Field("", description="Dataset to learn from; empty: the last generated one.")
     recipe: str = Field(
         "auto",
-        description="Named recipe; mimicctl train --list shows them. auto: image-mlp where there are images, mlp-base for a base, mlp-dual for two arms, mlp-humanoid for a humanoid, mlp-locomanipulation for one that goes from place to place, mlp-hanging for a gripper on cables, else mlp.",
+        description="Named recipe; mimicctl train --list shows them. auto: image-mlp where there are images, mlp-base for a base, mlp-abs for an arm under absolute control, mlp-dual for two arms, mlp-humanoid for a humanoid, mlp-locomanipulation for one that goes from place to place, mlp-hanging for a gripper on cables, else mlp.",
     )
     config_json: str = Field("", description="A robomimic JSON config, used instead of a recipe.")
     name: str = Field("", description="Name of the run; empty: the recipe's.")

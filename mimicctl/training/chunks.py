@@ -7,7 +7,7 @@ take a policy without memory through pauses, of which it cannot know how long th
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, Self
 
@@ -15,7 +15,7 @@ import numpy as np
 
 from mimicctl import poses
 from mimicctl.errors import UserError
-from mimicctl.tasks.spec import BODY, TaskSpec
+from mimicctl.tasks.spec import BODY, LETTER_WIDTH, TaskSpec
 from mimicctl.training.loader import Frames
 
 _WRIST = 7
@@ -36,17 +36,23 @@ class Chunks:
         steps: actions of a chunk.
         wrists: observations, position and quaternion, that say where the wrists of the first columns of an action are, in their order.
         centre, scale: (steps, D) what 0 stands for, and how much 1 is more. A number whose scale is 0 is always its centre, and the network does not give it.
+        layout: what each number of a chunk that the network gives has of a direction, as `TaskSpec.action_layout`; "" where that is not known, or a turned chunk could leave
+            its ranges.
     """
 
     steps: int
     wrists: tuple[tuple[str, str], ...]
     centre: np.ndarray
     scale: np.ndarray
+    layout: str = ""
 
     @classmethod
-    def of(cls, frames: Frames, steps: int, task: TaskSpec | None) -> Self:
+    def of(cls, frames: Frames, steps: int, task: TaskSpec | None, *, turned: bool = False) -> Self:
         """With the ranges of these demonstrations. Of a task that is not known or not of absolute control, and where it is not observed where wrists are, all numbers are as
         they are in the actions.
+
+        Args:
+            turned: the scene is (`training.turning`). The numbers of a vector, or of a quaternion, then have one range about 0, which they don't leave when it is turned.
 
         Raises:
             UserError: no number of the actions ever changes.
@@ -56,10 +62,14 @@ class Chunks:
             wrists = ()
         numbers = _numbers(frames, steps, wrists)
         low, high = numbers.min(axis=0), numbers.max(axis=0)
+        layout = "vv" * len(wrists) + task.action_layout[2 * len(wrists) :] if turned and task is not None else ""
+        for columns in (columns for letter, columns in _columns(layout) if letter != "."):
+            high[:, columns] = np.linalg.norm(numbers[..., columns], axis=-1).max(axis=0)[:, None]
+            low[:, columns] = -high[:, columns]
         scale = np.where(high - low > _STILL, (high - low) / (2 * _WITHIN), 0.0)
         if not scale.any():
             raise UserError("All actions are the same, so there is nothing to learn.", do="record or generate demonstrations in which something moves")
-        return cls(steps, wrists, (low + high) / 2, scale)
+        return cls(steps, wrists, (low + high) / 2, scale, "".join(letter for step in scale for letter, columns in _columns(layout) if step[columns].all()))
 
     @classmethod
     def from_facts(cls, facts: Mapping[str, Any]) -> Self:
@@ -97,6 +107,14 @@ class Chunks:
             target = poses.apply_delta(now, numbers[..., _DELTA * place : _DELTA * (place + 1)])
             parts += [poses.position(target), poses.quat_from_matrix(poses.rotation(target))]
         return np.concatenate([*parts, numbers[..., _DELTA * len(self.wrists) :]], axis=-1)
+
+
+def _columns(layout: str) -> Iterator[tuple[str, slice]]:
+    """Each letter of a layout and its columns."""
+    begin = 0
+    for letter in layout:
+        yield letter, slice(begin, begin + LETTER_WIDTH[letter])
+        begin += LETTER_WIDTH[letter]
 
 
 def _wrists_of(task: TaskSpec | None) -> tuple[tuple[str, str], ...]:

@@ -116,6 +116,13 @@ RECIPES = {
         _ON_STATES,
         replace(
             _ON_STATES,
+            name="mlp-abs",
+            description="the mlp recipe for an arm that is told where to be: minutes on a laptop CPU",
+            # Where to be is a centimetre ahead of where the hand is, and would be lost in the range of the whole table.
+            **_IN_CHUNKS,
+        ),
+        replace(
+            _ON_STATES,
             name="mlp-dual",
             description="the mlp recipe for two arms: minutes on a laptop CPU",
             obs_keys=("left_eef_pos", "left_eef_quat", "right_eef_pos", "right_eef_quat", "gripper_pos", "object", "joint_vel"),
@@ -162,11 +169,12 @@ RECIPES = {
             _ON_STATES,
             name="mlp-base",
             description="the mlp recipe for a mobile base, from what lies about it: minutes on a laptop CPU",
-            obs_keys=("base_velocity", "object"),
+            # Not its velocity: a policy that sees it stands still because it stands still.
+            obs_keys=("object",),
             optional_keys=(),
-            epochs=10,
             # All in the base's own frame: a scene that is turned reads the same.
             turn=0.0,
+            **_IN_CHUNKS,
         ),
         Recipe(
             "mlp-plain",

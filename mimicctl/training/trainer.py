@@ -99,13 +99,15 @@ class _Run:
             taint(path, self.taint)
 
 
-_SPECIAL = ("mlp-base", "mlp-dual", "mlp-locomanipulation", "mlp-humanoid", "mlp-hanging")
-"""Recipes for some robots; one that sees more comes before one that sees part of it."""
+_SPECIAL = ("mlp-dual", "mlp-locomanipulation", "mlp-humanoid", "mlp-hanging")
+"""Recipes for some robots, by what they see; one that sees more comes before one that sees part of it."""
+_BY_CONTROL = {"abs": "mlp-abs", "velocity": "mlp-base"}
+"""Those that see no more than others do, by what the actions of a task are (`TaskSpec.control`)."""
 
 
 def choose_recipe(settings: TrainSettings, dataset_path: Path) -> Recipe:
-    """The named recipe, with the settings' changes and what it observes of this dataset. "auto" is the one for images, for a base, for two arms, for a humanoid, on its
-    way or not, or for what hangs and swings, where there is all that it sees, and else the one for an arm.
+    """The named recipe, with the settings' changes and what it observes of this dataset. "auto" is the one for images, for two arms, for a humanoid, on its way or
+    not, or for what hangs and swings, where there is all that it sees, and else the one for what the actions are: velocities of a base, or an arm's absolute or relative ones.
 
     Raises:
         UserError: there is none of that name, or the dataset cannot be read.
@@ -115,9 +117,10 @@ def choose_recipe(settings: TrainSettings, dataset_path: Path) -> Recipe:
         raise UserError(f'There is no recipe "{name}".', where="--recipe", do=f"choose {AUTO} or one of {', '.join(RECIPES)}")
     with Dataset(dataset_path) as dataset:
         seen = set(dataset.group(dataset.demos[0]).get("obs", ()))
+        task = twin_of(str(dataset.env_args.get("env_name", "")))
     if name == AUTO:
         wanted = {"image-mlp": RECIPES["image-mlp"].rgb_keys} | {special: RECIPES[special].obs_keys for special in _SPECIAL}
-        name = next((special for special, keys in wanted.items() if seen.issuperset(keys)), "mlp")
+        name = next((special for special, keys in wanted.items() if seen.issuperset(keys)), _BY_CONTROL.get(task.control if task else "", "mlp"))
     recipe = RECIPES[name]
     observed = (*recipe.obs_keys, *(key for key in recipe.optional_keys if key in seen))
     return with_changes(dataclasses.replace(recipe, obs_keys=observed), settings)
@@ -221,7 +224,8 @@ def _prepare(
         # In chunks each number is brought to [-1, 1] by its own range.
         spread = action_range(dataset) if settings.normalize_actions and not recipe.chunk else None
         frames = {key: load_frames(dataset, masks[key], recipe.obs_keys, recipe.labels) for key in ("train", "valid")}
-        chunks = Chunks.of(frames["train"], recipe.chunk, twin_of(str(dataset.env_args.get("env_name", "")))) if recipe.chunk else None
+        task = twin_of(str(dataset.env_args.get("env_name", "")))
+        chunks = Chunks.of(frames["train"], recipe.chunk, task, turned=recipe.turn > 0) if recipe.chunk else None
         if chunks is not None:
             frames = {key: dataclasses.replace(part, actions=chunks.written(part)) for key, part in frames.items()}
         _add_images(dataset, masks, frames, recipe, folder, on_images)
@@ -242,7 +246,7 @@ def _prepare(
     convolutions = hasten(algo.nets) if device == "cpu" and recipe.rgb_keys else "float32"
     # The keys in the order of the loader's columns.
     widths = {key: values.shape[1] for key, values in frames["train"].obs.items()}
-    layout = packed_layout(str(env_args.get("env_name", "")), widths, action_dim, list(widths))
+    layout = packed_layout(str(env_args.get("env_name", "")), widths, action_dim, list(widths), chunks)
     if recipe.turn and layout is None:
         recipe = dataclasses.replace(recipe, turn=0.0)
     altered = {"turning": Turning(layout, recipe.turn, device) if recipe.turn else None, "noise": recipe.obs_noise}

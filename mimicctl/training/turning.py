@@ -16,6 +16,8 @@ from mimicctl.tasks.spec import LETTER_WIDTH, layout_width
 if TYPE_CHECKING:
     import torch
 
+    from mimicctl.training.chunks import Chunks
+
 
 class Turning:
     """Turns packed frames about z.
@@ -60,8 +62,8 @@ def _pairs(layout: str) -> Iterator[tuple[int, int, float]]:
         column += LETTER_WIDTH[part]
 
 
-def packed_layout(task_id: str, widths: Mapping[str, int], action_dim: int, keys: Sequence[str]) -> str | None:
-    """Layout of the observations `keys` followed by the actions; None for a task, or a key of it, that says nothing of its parts.
+def packed_layout(task_id: str, widths: Mapping[str, int], action_dim: int, keys: Sequence[str], chunks: Chunks | None = None) -> str | None:
+    """Layout of the observations `keys` followed by the actions, or by chunks of them; None for a task, or a key of it, that says nothing of its parts.
 
     Args:
         widths: columns of each key.
@@ -69,7 +71,7 @@ def packed_layout(task_id: str, widths: Mapping[str, int], action_dim: int, keys
     task = twin_of(task_id)
     if task is None:
         return None
-    parts = [task.obs_layout.get(key) for key in keys] + [task.action_layout]
+    parts = [task.obs_layout.get(key) for key in keys] + [chunks.layout if chunks else task.action_layout]
     if None in parts:
         return None
     fits = [layout_width(part) for part in parts] == [*(widths[key] for key in keys), action_dim]

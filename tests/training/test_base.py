@@ -1,4 +1,4 @@
-"""Policies for a base, for two arms and for what hangs: chosen by what the dataset observes, trained, rolled out."""
+"""Policies for a base, for one arm under absolute control, for two and for what hangs: chosen by what the dataset observes or by its actions, trained, rolled out."""
 
 from __future__ import annotations
 
@@ -12,17 +12,20 @@ from mimicctl.training.recipes import RECIPES
 
 pytestmark = pytest.mark.train
 
-DRIVE, TRAY, HANGING = "MuJoCo-Drive-Tiago-v0", "MuJoCo-Lift-Tray-Dual-Franka-IK-Abs-v0", "MuJoCo-Pick-Stringman-v0"
+DRIVE, LIFT, TRAY, HANGING = (
+    f"MuJoCo-{name}-v0" for name in ("Drive-Tiago", "Lift-Cube-Franka-IK-Abs", "Lift-Tray-Dual-Franka-IK-Abs", "Pick-Stringman")
+)
 
 
 @pytest.mark.parametrize(
     ("task", "recipe", "stuck"),
     [
         (DRIVE, "mlp-base", {"drive to the mark": 2}),
+        (LIFT, "mlp-abs", {"grasp": 2, "lift": 0}),
         (TRAY, "mlp-dual", {"left: grasp": 2, "right: grasp": 2, "lift": 0}),
         (HANGING, "mlp-hanging", {"grasp": 2, "place": 0}),
     ],
-    ids=["base", "two arms", "hanging"],
+    ids=["base", "one arm, absolute", "two arms", "hanging"],
 )
 def test_it_is_trained_and_rolled_out_without_further_flags(mimicctl, tmp_path, monkeypatch, task, recipe, stuck):
     from mimicctl.training.trainer import train

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import dataclasses
+
 import numpy as np
 import pytest
 from scipy.spatial.transform import Rotation
 
 from mimicctl.tasks import DEFAULT_TASK, find_task
+from tests.training.test_chunks import frames_of
 
 torch = pytest.importorskip("torch")
 pytestmark = pytest.mark.train
@@ -74,3 +77,21 @@ def test_a_dataset_of_other_widths_is_not_turned():
     from mimicctl.training.turning import packed_layout
 
     assert packed_layout(DEFAULT_TASK, {"eef_pos": 4}, find_task(DEFAULT_TASK).action_dim, ["eef_pos"]) is None
+
+
+@pytest.mark.parametrize(("control", "prefixes", "step"), [("Rel", (), "vv."), ("Abs", ("",), "vv")])
+def test_chunks_turn_as_the_demonstrations_do_that_they_are_written_of(monkeypatch, control, prefixes, step):
+    from mimicctl.training.chunks import Chunks
+    from mimicctl.training.turning import packed_layout
+
+    task, angle = find_task(f"MuJoCo-Stack-Cube-Franka-IK-{control}-v0"), 0.5
+    frames = frames_of(task.task_id, prefixes)
+    chunks = Chunks.of(frames, 3, task, turned=True)
+    before = chunks.written(frames)
+    layout = packed_layout(task.task_id, {}, before.shape[1], [], chunks)
+    assert layout == 3 * step
+    obs = {key: turned_once("v" if key == "eef_pos" else "q", values, monkeypatch, angle) for key, values in frames.obs.items()}
+    turned = chunks.written(dataclasses.replace(frames, obs=obs, actions=turned_once(task.action_layout, frames.actions, monkeypatch, angle)))
+    np.testing.assert_allclose(turned, turned_once(layout, before, monkeypatch, angle), atol=1e-4)
+    # A network gives no more than 1.
+    assert np.abs(turned).max() < 0.96
