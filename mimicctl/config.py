@@ -31,11 +31,17 @@ class RecordSettings(Section):
     """`mimicctl record` and `teleop`."""
 
     device: str = Field(
-        "keyboard", description="What drives the robot: keyboard, gamepad, spacemouse, udp, websocket, hands, scripted, or one that another package adds."
+        "keyboard",
+        description="What drives the robot: keyboard, gamepad, spacemouse, udp, websocket, hands, isaac-teleop, scripted, or one that another package adds.",
     )
     spacemouse_serial: str = Field("", description="Serial number of the SpaceMouse to use; empty: the one that moves first.")
     udp_address: str = Field("127.0.0.1:8900", description="host:port that the udp device listens on.")
     websocket_address: str = Field("127.0.0.1:8901", description="host:port that the websocket and hands devices listen on.")
+    cloudxr_env: str = Field(
+        "cloudxrjs",
+        min_length=1,
+        description="The CloudXR that isaac-teleop starts: cloudxrjs (Quest, Pico), avp (Vision Pro), standalone (no headset) or a file; none: what runs already.",
+    )
     output_file: str = Field("datasets/dataset.hdf5", description="Where recordings go.")
     num_demos: int = Field(10, ge=0, description="Successful demonstrations wanted; 0 for no end.")
     num_success_steps: int = Field(10, ge=1, description="Control steps that success must hold to be saved.")

@@ -47,7 +47,7 @@ Invert = Annotated[Optional[str], typer.Option(help="Axes that go the other way,
 DeviceOption = Annotated[
     Optional[str],
     typer.Option(
-        help="keyboard, gamepad, spacemouse, udp, websocket, hands, scripted, or one of another package (keyboard).",
+        help="keyboard, gamepad, spacemouse, udp, websocket, hands, isaac-teleop, scripted, or one of another package (keyboard).",
         show_default=False,
     ),
 ]

@@ -59,7 +59,7 @@ _SE2_FEELS = {"gamepad": _Feel((1.0, 1.0), 0.1, _FLAT)}
 
 def device_names() -> list[str]:
     """What --device takes."""
-    return [*_FEELS, "hands", "scripted", *(found.name for found in entry_points(group=GROUP))]
+    return [*_FEELS, "hands", "isaac-teleop", "scripted", *(found.name for found in entry_points(group=GROUP))]
 
 
 def make_device(task: TaskSpec, settings: RecordSettings, seed: int) -> Device:
@@ -73,6 +73,10 @@ def make_device(task: TaskSpec, settings: RecordSettings, seed: int) -> Device:
     """
     if settings.device == "scripted":
         return _scripted(task, settings.speed, seed)
+    if settings.device == "isaac-teleop":
+        from mimicctl.devices.isaac_teleop import IsaacTeleop
+
+        return IsaacTeleop(task, settings)
     refuse_body(task, f"--device {settings.device}")
     if settings.device == "hands":
         from mimicctl.devices.hand_socket import hands_over_websocket

@@ -37,12 +37,16 @@ class Command:
         gripper: +1 open, -1 close; of a hand whose fingers are followed (H,), one number a joint.
         events: what else the operator asked for since the last command.
         others: the same for each eef of the task beside its first, by name; their events do not count.
+        action: (A,) float32 for the env as it is, of a device that makes actions itself; the rest but the events does not count then.
+        idle: nobody drives at this moment. The env stands still.
     """
 
     delta: np.ndarray
     gripper: float | np.ndarray
     events: tuple[Event, ...] = ()
     others: Mapping[str, Command] = field(default_factory=dict)
+    action: np.ndarray | None = None
+    idle: bool = False
 
 
 @dataclass(frozen=True)

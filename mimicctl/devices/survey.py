@@ -8,7 +8,7 @@ import sys
 from dataclasses import dataclass
 from importlib.metadata import entry_points
 
-from mimicctl.devices import GROUP
+from mimicctl.devices import GROUP, isaac_teleop
 from mimicctl.errors import UserError
 
 
@@ -38,6 +38,7 @@ def survey() -> list[Found]:
         Found("udp", "hardware of your own that sends messages"),
         _websocket("websocket", "the same over a WebSocket"),
         _websocket("hands", "tracked hands or controllers, from a program that has them"),
+        _isaac_teleop(),
         Found("scripted", "an operator made of code"),
         *others,
     ]
@@ -47,6 +48,12 @@ def _websocket(device: str, what: str) -> Found:
     if importlib.util.find_spec("aiohttp") is None:
         return Found(device, "aiohttp is not installed", False, 'pip install "mimicctl[teleop]"')
     return Found(device, what)
+
+
+def _isaac_teleop() -> Found:
+    if lacks := isaac_teleop.missing():
+        return Found(isaac_teleop.NAME, lacks, False, isaac_teleop.INSTALL)
+    return Found(isaac_teleop.NAME, "headsets and leader arms, for tasks of Isaac Lab that have a pipeline for them")
 
 
 def _keyboard() -> Found:

@@ -245,17 +245,19 @@ class _Session:
             self._look(snapshots[-1])
             self._on_step(progress)
             command = self._command()
-            action = self._autopilot.act(snapshots[-1]) if self._autopilot else self._obey(snapshots[-1], command)
-            env.step(action[None], [0])
-            actions.append(action)
-            snapshots.append(env.snapshot([0])[0])
-            progress.held = progress.held + 1 if env.success(snapshots[-1]) else 0
-            progress.done |= progress.held >= progress.rules.hold_needed
-            progress.steps += 1
+            if (action := self._action(snapshots[-1], command)) is not None:
+                env.step(action[None], [0])
+                actions.append(action)
+                snapshots.append(env.snapshot([0])[0])
+                progress.held = progress.held + 1 if env.success(snapshots[-1]) else 0
+                progress.done |= progress.held >= progress.rules.hold_needed
+                progress.steps += 1
             outcome = self._verdict(snapshots[-1], command.events)
             self._pacer.wait()
             progress.rate = self._pacer.rate
         self._on_step(progress)
+        if not actions:
+            return Outcome.DISCARDED, None
         episode = env.episode(np.stack(snapshots), np.stack(actions), with_datagen_info=False)
         episode.success = progress.held >= progress.rules.hold_needed
         return outcome, episode
@@ -290,13 +292,20 @@ class _Session:
             self._idle.wait()
         return self.pass_time(Phase.COUNTDOWN, rules.countdown)
 
-    def _obey(self, snapshot: np.ndarray, command: Command) -> np.ndarray:
+    def _action(self, snapshot: np.ndarray, command: Command) -> np.ndarray | None:
+        """(A,) of the env's next step; None while nobody drives."""
+        if self._autopilot:
+            return self._autopilot.act(snapshot)
+        if command.idle or command.action is not None:
+            return command.action
         each = commands_of(self._env.task, command)
         deltas, grippers = ({eef: getattr(one, part) for eef, one in each.items()} for part in ("delta", "gripper"))
         return self._env.command_to_action(snapshot, deltas, grippers)
 
     def _moves(self, command: Command) -> bool:
         """Whether it moves anything; a base has no gripper that closing would move."""
+        if command.idle or command.action is not None:
+            return not command.idle
         each = commands_of(self._env.task, command).values()
         return any(one.delta.any() or (np.any(np.less(one.gripper, 0)) and not self._env.task.on_floor) for one in each)
 
