@@ -88,6 +88,7 @@ def isaaclab(session: nox.Session) -> None:
     """The real Isaac Lab 3.0, on OvPhysX and Newton, without a GPU and on stand-in assets (8.5 GB, a quarter of an hour)."""
     session.install("isaaclab==3.0.0", "ovphysx==0.6.4.72118723", "ovstage==0.2.1.385922", "-e", ".[train,video]", "pytest<9", "hypothesis", "scipy")
     session.install("--no-deps", "robomimic==0.3.0")
+    session.install("isaacteleop==1.4.145", "mcap", "flatbuffers")  # what isaaclab[teleop] asks for, and what the tests write for it to replay
     session.run("python", "-m", "pytest", "-m", "isaaclab", "tests/envs", "tests/isaaclab", "-rs", *session.posargs)
 
 
