@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from mimicctl.config import RecordSettings
 
 NAME = "isaac-teleop"
-INSTALL = 'pip install "isaaclab[teleop]==3.0.0", beside Isaac Lab 3'
+INSTALL = 'in the Python 3.12 of Isaac Lab 3: pip install "isaaclab[teleop]==3.0.0"'
 _DRIVABLE = "Isaac-Stack-Cube-Franka-IK-Abs-v0"
 """A task that has a pipeline, to name where another has none."""
 
@@ -145,7 +145,8 @@ def _not_started(error: BaseException, profile: str) -> UserError:
         return UserError(f"The pipeline of the task needs what is not installed: {first}.", where=sys.prefix, do=INSTALL)
     # Its versions exit or raise.
     if isinstance(error, SystemExit) or "EULA" in first:
-        return UserError("The licence of NVIDIA CloudXR is not accepted.", where=where, do="answer its question in a terminal, or set ISAACLAB_CXR_ACCEPT_EULA=1")
+        do = "answer its question in a terminal, or set ISAACLAB_CXR_ACCEPT_EULA=1"
+        return UserError("The licence of NVIDIA CloudXR is not accepted.", where=where, do=do)
     if profile == _RUNNING:
         return UserError(f"Isaac Teleop finds no runtime: {first}.", where=where, do="start CloudXR and set NV_CXR_RUNTIME_DIR and XR_RUNTIME_JSON as it says")
     do = f"CloudXR needs an NVIDIA GPU, and a headset that is connected unless record.cloudxr_env is {_HEADSETLESS}; docs/teleop.md has the other ways"

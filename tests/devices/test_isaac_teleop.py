@@ -13,7 +13,6 @@ from types import ModuleType, SimpleNamespace
 
 import numpy as np
 import pytest
-import torch
 
 from mimicctl.config import RecordSettings, RunConfig
 from mimicctl.dataset.reader import Dataset
@@ -39,6 +38,16 @@ class Said:
     should_reset: bool = False
 
 
+class Tensor(np.ndarray):
+    """What is asked of one of torch's."""
+
+    def cpu(self) -> Tensor:
+        return self
+
+    def numpy(self) -> np.ndarray:
+        return self.view(np.ndarray)
+
+
 class StandIn:
     """For Isaac Lab's IsaacTeleopDevice: steps of (action or None, what the client said), the last one for ever.
 
@@ -61,11 +70,11 @@ class StandIn:
     def reset(self) -> None:
         self._pulse = not self.last_control_events.should_reset
 
-    def advance(self) -> torch.Tensor | None:
+    def advance(self) -> Tensor | None:
         action, said = self.steps.pop(0) if len(self.steps) > 1 else self.steps[0]
         self.last_control_events = Said(said.is_active, said.should_reset or getattr(self, "_pulse", False))
         self._pulse = False
-        return None if action is None else torch.tensor(action)
+        return None if action is None else np.array(action, dtype=np.float32).view(Tensor)
 
 
 @pytest.fixture

@@ -87,7 +87,8 @@ def test_isaac_labs_device_is_as_it_is_taken_here(isaac):
 
     device = isaaclab_teleop.IsaacTeleopDevice
     assert all(hasattr(device, name) for name in ("__enter__", "__exit__", "advance", "reset", "request_start", "last_control_events"))
-    assert {"sim_device", "cloudxr_env_file", "use_kit_xr_bridge", "mcap_replay_path"} <= set(inspect.signature(isaaclab_teleop.create_isaac_teleop_device).parameters)
+    taken = inspect.signature(isaaclab_teleop.create_isaac_teleop_device).parameters
+    assert {"sim_device", "cloudxr_env_file", "use_kit_xr_bridge", "mcap_replay_path"} <= set(taken)
     assert set(isaaclab_teleop.ControlEvents.__dataclass_fields__) == {"is_active", "should_reset"}
     for profile in ("CLOUDXR_JS_ENV", "CLOUDXR_AVP_ENV", "CLOUDXR_STANDALONE_ENV"):
         assert Path(getattr(isaaclab_teleop, profile)).is_file()
