@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import multiprocessing
 from collections.abc import Mapping
 from multiprocessing.connection import Connection
 from typing import TYPE_CHECKING, Any
@@ -86,9 +87,16 @@ class Sight:
 
 
 class SightElsewhere:
-    """Draws a view of envs on Isaac Lab, in a process of its own: a process has one simulation, and the envs' is in this one."""
+    """Draws a view of envs on Isaac Lab, in a process of its own: a process has one simulation, and the envs' is in this one.
+
+    Raises:
+        UserError: this is a worker process.
+    """
 
     def __init__(self, view: View, env: MimicEnv) -> None:
+        if multiprocessing.current_process().daemon:  # which may start none itself
+            what = "On Isaac Lab a policy that sees images is rolled out in one process, beside the one that draws for it."
+            raise UserError(what, where="--workers", do="leave it out, and give more --num-envs")
         self._env = env
         self._connection, theirs = SPAWN.Pipe()
         self._process = SPAWN.Process(target=_draw, args=(view, env.num_envs, told_of_tasks(), theirs), daemon=True)

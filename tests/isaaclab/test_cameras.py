@@ -101,6 +101,8 @@ def test_a_policy_that_sees_is_trained_and_rolled_out(isaac, folder, seen):
     assert found["task"] == "IsaacContrib-Stack-Cube-Franka-IK-Rel-Visuomotor"
     assert [rollout["steps"] for rollout in found["checkpoints"][0]["results"]] == [4, 4]
 
+    _, said = isaac("eval", "play", "--checkpoint", checkpoint, "--workers", "2", "--rollouts", "2", "--horizon", "4", code=2)
+    assert "in one process" in said
     _, said = isaac("eval", "play", "--checkpoint", checkpoint, "--task", TASK, "--rollouts", "1", code=2)
     assert "sees camera images (table_cam), and IsaacContrib-Stack-Cube-Franka-IK-Rel has no cameras" in said
 
