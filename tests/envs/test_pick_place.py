@@ -20,7 +20,7 @@ from mimicctl.generation.diagnosis import TIMEOUT, diagnose
 from mimicctl.generation.engine import generate
 from mimicctl.generation.report import summarise
 from mimicctl.tasks import find_task
-from mimicctl.training.trainer import choose_recipe
+from mimicctl.training.choosing import choose_recipe
 
 pytestmark = pytest.mark.humanoid
 

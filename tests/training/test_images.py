@@ -235,7 +235,7 @@ def test_a_dataset_with_images_is_learnt_from_by_its_images(data, tmp_path, monk
 
 
 def test_a_dataset_with_other_images_is_learnt_from_by_its_states(data, tmp_path):
-    from mimicctl.training.trainer import choose_recipe
+    from mimicctl.training.choosing import choose_recipe
 
     with h5py.File(data, "r+") as file:
         del file["data/demo_0/obs/wrist_cam"]

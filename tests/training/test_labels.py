@@ -11,8 +11,8 @@ from mimicctl.dataset.reader import Dataset
 from mimicctl.dataset.writer import DatasetWriter
 from mimicctl.errors import UserError
 from mimicctl.schema import INTENDED_ACTIONS
+from mimicctl.training.choosing import choose_recipe
 from mimicctl.training.loader import check_demos, load_frames
-from mimicctl.training.trainer import choose_recipe
 from tests import foreign
 from tests.episodes import make_episode
 
