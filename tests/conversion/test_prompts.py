@@ -78,7 +78,9 @@ def test_templates_of_the_shipped_tasks_are_sound_and_say_what_must_not_change(t
 
 
 def test_every_shipped_task_with_cameras_has_templates():
-    assert all(task.prompt_templates for task in list_tasks() if task.cameras)
+    """They name the colours, and so there are none where colours differ from episode to episode."""
+    always_alike = [task for task in list_tasks() if task.cameras and not any(item.instances for item in task.objects)]
+    assert always_alike and all(task.prompt_templates for task in always_alike)
 
 
 @pytest.mark.parametrize(

@@ -29,15 +29,14 @@ def things_alone(*items: ObjectSpec):
     """A model of the things on a plane, without a robot."""
     import mujoco
 
-    from mimicctl.envs.mujoco.objects import add_object
+    from mimicctl.envs.mujoco.objects import add_objects
     from mimicctl.envs.mujoco.panda import FIXTURE_TYPE, OBJECT_TYPE
     from mimicctl.envs.mujoco.scene import set_solver
 
     spec = mujoco.MjSpec()
     set_solver(spec)
     spec.worldbody.add_geom(type=mujoco.mjtGeom.mjGEOM_PLANE, size=[1, 1, 1], contype=FIXTURE_TYPE, conaffinity=OBJECT_TYPE)
-    for item in items:
-        add_object(spec, item)
+    add_objects(spec, items)
     return spec.compile()
 
 

@@ -42,11 +42,11 @@ def add_objects(spec: mujoco.MjSpec, items: Sequence[ObjectSpec]) -> None:
 
     for item in items:
         if not item.instances:
-            add_object(spec, item, (0.5, 0.0, item.rest_height))
+            _add_object(spec, item, (0.5, 0.0, item.rest_height))
     x, y, z = _PARKED
     parked = [instance for item in items for instance in item.instances]
     for number, instance in enumerate(parked):
-        add_object(spec, instance, (x, y + number * _PARKED_APART, z + instance.rest_height))
+        _add_object(spec, instance, (x, y + number * _PARKED_APART, z + instance.rest_height))
     if parked:
         half = len(parked) * _PARKED_APART / 2
         centre, size = (x, y + half - _PARKED_APART / 2, z - _SHELF), (_PARKED_APART / 2, half, _SHELF)
@@ -54,7 +54,7 @@ def add_objects(spec: mujoco.MjSpec, items: Sequence[ObjectSpec]) -> None:
         spec.worldbody.add_geom(name="shelf", type=mujoco.mjtGeom.mjGEOM_BOX, pos=centre, size=size, rgba=unseen, friction=FRICTION, solref=SOLREF, **fixed)
 
 
-def add_object(spec: mujoco.MjSpec, item: ObjectSpec, place: tuple[float, float, float]) -> None:
+def _add_object(spec: mujoco.MjSpec, item: ObjectSpec, place: tuple[float, float, float]) -> None:
     """A body with a free joint at `place` [m], and geoms that are named after the object."""
     import mujoco
 
