@@ -310,7 +310,7 @@ def test_whole_trajectories_of_two_hands_are_theirs(isaac, scheme, flags):
         selected: dict = dict.fromkeys(EEFS)
         settings = TrialSettings(spec, 0, Bridge("straight"), select_src_per_arm=True, **flags)
         planner = Planner(pool(), settings, rng)
-        tracks, last = {eef: planner.track(eef, hands[eef]) for eef in EEFS}, dict.fromkeys(EEFS)
+        tracks, last = {eef: planner.track(eef, hands[eef], None) for eef in EEFS}, dict.fromkeys(EEFS)
         for number in (0, 1):
             for eef in EEFS:
                 length, synchronous = planner.plan(tracks[eef], eef, number, hands[eef], now, None)
