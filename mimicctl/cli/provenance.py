@@ -158,6 +158,8 @@ def _searched(graph: Graph, left: list[Path]) -> str:
 
 
 def _planned(title: str, graph: Graph, planned: Withdrawal, facts: list[tuple[str, Any]], data: dict[str, Any] | None = None) -> Outcome:
+    from mimicctl.provenance.purge_export import ExportPurge
+
     named = graph.workspace.named
     facts = [
         ("what", planned.asked),
@@ -168,8 +170,6 @@ def _planned(title: str, graph: Graph, planned: Withdrawal, facts: list[tuple[st
     purges = [(named(p.path), len(p.demos), p.attempts, p.records, some(list(p.demos))) for p in planned.purges]
     tables = [Table("Datasets, written anew", ("file", "demos", "attempts", "entries", "which"), purges)] if purges else []
     others = [("refused from now on", named(p)) for p in planned.tainted] + [("removed", named(p)) for p in planned.removed]
-    from mimicctl.provenance.purge_export import ExportPurge
-
     exports = [purge for purge in planned.purges if isinstance(purge, ExportPurge) and purge.encoded]
     others += [("pictures encoded again", f"{named(purge.path)}: episodes {some(list(map(str, purge.encoded)))}") for purge in exports]
     others += [("kept: made with a refused checkpoint", named(p)) for p in planned.kept]

@@ -5,13 +5,13 @@ is labelled `scripted`.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import replace
 
 import numpy as np
 
 from mimicctl import poses
-from mimicctl.devices.base import Command, OperatorView
-from mimicctl.devices.scripted_hand import ALIGNED, CLOSE, MANNERS, OPEN, PASSING, ScriptedHand
+from mimicctl.devices.base import Command
+from mimicctl.devices.scripted_hand import ALIGNED, CLOSE, OPEN, PASSING, ScriptedHand
+from mimicctl.devices.scripted_hands import ScriptedHands
 from mimicctl.devices.scripted_place import HANDS
 from mimicctl.errors import UserError
 from mimicctl.tasks.spec import HandOver, TaskSpec
@@ -37,53 +37,32 @@ _OVER = 0.09
 """From how far above that it comes down, and how far up the hand goes afterwards [m]."""
 
 
-class ScriptedHandOver:
+class ScriptedHandOver(ScriptedHands):
     """The giver picks the pipe up and holds it out, upright; the taker closes about its other end, and then the giver lets go.
-
-    Args:
-        speed: a key of `MANNERS`.
-        seed: of all the operator's choices; each `reset` takes the next child.
 
     Raises:
         UserError: the hands of that robot are not known.
     """
-
-    name = "scripted"
-    human = False
 
     def __init__(self, task: TaskSpec, *, speed: str, seed: int) -> None:
         assert isinstance(task.goal, HandOver)
         if task.robot not in _PALM:
             what = f"The scripted operator does not know how the hands of {task.robot} take hold of a pipe."
             raise UserError(what, where="--device scripted", do="drive yourself (--device hands)")
-        self._task, self._goal, self._manner = task, task.goal, MANNERS[speed]
-        self._seed = np.random.SeedSequence(seed)
-        self.reset()
-
-    def start(self) -> None:
-        """Nothing to open."""
-
-    def close(self) -> None:
-        """Nothing to close."""
+        self._goal = task.goal
+        super().__init__(task, speed=speed, seed=seed)
 
     def help(self) -> str:
         goal = self._goal
         return f"The scripted operator hands {goal.object_name} from {goal.giver} to {goal.taker}, and puts it in {goal.bin}. Ctrl-C stops it."
 
-    def reset(self) -> None:
-        seeds = self._seed.spawn(1)[0].spawn(2)
-        self._hands = {eef: ScriptedHand(self._manner, np.random.default_rng(seed)) for eef, seed in zip(self._goal.handles, seeds, strict=True)}
-        self._scripts = {self._goal.giver: self._give(), self._goal.taker: self._take()}
+    def _begin(self) -> dict[str, Iterator[Command]]:
         self._offered = self._taken = self._let_go = False
+        return {self._goal.giver: self._give(), self._goal.taker: self._take()}
 
-    def command(self, view: OperatorView) -> Command:
-        first, *rest = self._task.eef_names
-        views = {first: view, **view.others}
-        for eef, hand in self._hands.items():
-            hand.view = views[eef]
-        self._pipe, self._bin = (view.object_poses[name] for name in (self._goal.object_name, self._goal.bin))
-        commands = {eef: next(script) for eef, script in self._scripts.items()}
-        return replace(commands[first], others={eef: commands[eef] for eef in rest})
+    @property
+    def _pipe(self) -> np.ndarray:
+        return self._objects[self._goal.object_name]
 
     # The hands ------------------------------------------------------------------------------------------
 
@@ -123,7 +102,7 @@ class ScriptedHandOver:
         lifted = taken.copy()
         lifted[2, 3] += _OVER
         yield from hand.reach(lambda: lifted, CLOSE, PASSING)
-        base = poses.position(self._bin) - np.array([0.0, 0.0, self._task.object(self._goal.bin).rest_height])
+        base = poses.position(self._objects[self._goal.bin]) - np.array([0.0, 0.0, self._task.object(self._goal.bin).rest_height])
         place = base + _INTO + np.array([*hand.rng.normal(0.0, 3 * aim, 2), 0.0])
         for height in (_OVER, 0.0):
             # It gives way in the fingers as it is turned over: each time as it lies in them now.

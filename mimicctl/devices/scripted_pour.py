@@ -5,13 +5,14 @@ the right one. What it records is labelled `scripted`.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import numpy as np
 
 from mimicctl import poses
-from mimicctl.devices.base import Command, OperatorView
-from mimicctl.devices.scripted_hand import ALIGNED, CLOSE, MANNERS, OPEN, PASSING, ScriptedHand
+from mimicctl.devices.base import Command
+from mimicctl.devices.scripted_hand import ALIGNED, CLOSE, OPEN, PASSING
+from mimicctl.devices.scripted_hands import ScriptedHands
 from mimicctl.devices.scripted_place import HANDS
 from mimicctl.errors import UserError
 from mimicctl.tasks.spec import Pour, TaskSpec
@@ -65,56 +66,33 @@ _TILTING, _PATIENCE = 30, 60
 """Control steps that tilting takes, and that the nut is waited for, at most."""
 
 
-class ScriptedPour:
+class ScriptedPour(ScriptedHands):
     """The left hand pours and drops the beaker; the right one waits for the nut, and for the left to make room.
-
-    Args:
-        speed: a key of `MANNERS`.
-        seed: of all the operator's choices; each `reset` takes the next child.
 
     Raises:
         UserError: the hands of that robot are not known.
     """
-
-    name = "scripted"
-    human = False
 
     def __init__(self, task: TaskSpec, *, speed: str, seed: int) -> None:
         assert isinstance(task.goal, Pour)
         if task.robot not in _HOLDS:
             what = f"The scripted operator does not know how the hands of {task.robot} take hold of a beaker and a bowl."
             raise UserError(what, where="--device scripted", do="drive yourself (--device hands)")
-        self._task, self._goal, self._manner, self._holds = task, task.goal, MANNERS[speed], _HOLDS[task.robot]
-        self._seed = np.random.SeedSequence(seed)
-        self.reset()
-
-    def start(self) -> None:
-        """Nothing to open."""
-
-    def close(self) -> None:
-        """Nothing to close."""
+        self._goal, self._holds = task.goal, _HOLDS[task.robot]
+        super().__init__(task, speed=speed, seed=seed)
 
     def help(self) -> str:
         goal = self._goal
         return f"The scripted operator pours {goal.contents} into {goal.bowl}, drops {goal.beaker} and puts {goal.bowl} on {goal.scale}. Ctrl-C stops it."
 
-    def reset(self) -> None:
-        left, right = self._seed.spawn(1)[0].spawn(2)
-        self._left, self._right = (ScriptedHand(self._manner, np.random.default_rng(seed)) for seed in (left, right))
-        self._scripts = {"left": self._pour(), "right": self._serve()}
+    def _begin(self) -> dict[str, Iterator[Command]]:
         self._room = False
-
-    def command(self, view: OperatorView) -> Command:
-        first, *rest = self._task.eef_names
-        views = {first: view, **view.others}
-        self._left.view, self._right.view = views["left"], views["right"]
-        commands = {eef: next(script) for eef, script in self._scripts.items()}
-        return replace(commands[first], others={eef: commands[eef] for eef in rest})
+        return {"left": self._pour(), "right": self._serve()}
 
     # The left hand --------------------------------------------------------------------------------------
 
     def _pour(self) -> Iterator[Command]:
-        hand, goal, aim = self._left, self._goal, self._manner.aim
+        hand, goal, aim = self._hands["left"], self._goal, self._manner.aim
         beaker, bowl = self._task.object(goal.beaker).half_size, self._task.object(goal.bowl).half_size
         grip = poses.compose(np.eye(3), hand.rng.normal(0.0, aim, 3)) @ self._holds.beaker
         aside = poses.compose(np.eye(3), np.array([0.0, _ASIDE, 0.0])) @ grip
@@ -165,7 +143,7 @@ class ScriptedPour:
     # The right hand -------------------------------------------------------------------------------------
 
     def _serve(self) -> Iterator[Command]:
-        hand, goal, aim, pinch = self._right, self._goal, self._manner.aim, self._holds.pinch
+        hand, goal, aim, pinch = self._hands["right"], self._goal, self._manner.aim, self._holds.pinch
         bowl, scale = self._task.object(goal.bowl).half_size, self._task.object(goal.scale).half_size
         while not self._room:
             yield Command(np.zeros(6), OPEN)
@@ -196,7 +174,7 @@ class ScriptedPour:
     # Both -----------------------------------------------------------------------------------------------
 
     def _pose_of(self, name: str) -> np.ndarray:
-        return self._left.seen().object_poses[name]
+        return self._objects[name]
 
     def _is_poured(self) -> bool:
         goal = self._goal

@@ -94,7 +94,7 @@ class SceneRenderer:
 
     def wear(self, appearance: Appearance) -> None:
         if appearance != PLAIN:
-            raise NotImplementedError("Newton's renderer draws a scene in no other light or materials.")
+            raise ValueError("Newton's renderer draws a scene in no other light or materials.")
 
     def close(self) -> None:
         launch.close_simulation()
